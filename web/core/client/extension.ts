@@ -73,7 +73,7 @@ export interface Extension {
   /** Whether a stranger's message may be something that does not wait as a request. */
   expects(frame: RoutedMessage): boolean;
   /** Whether it is: once it has been read. */
-  concerns(said: Extra): boolean;
+  concerns(sender: string, said: Extra, now: Moment): boolean;
   /** Take in what somebody says, whose key is the known one. */
   take(tx: Transaction, frame: RoutedMessage, said: Extra, now: Moment): Event[];
 

@@ -15,6 +15,7 @@ import type { Moment } from "./moment.ts";
 import * as notices from "./notices.ts";
 import { floorOf, hadBetter, Strength } from "./records.ts";
 import type { ContactRecord, SentRecord } from "./records.ts";
+import { frameOf } from "./requests.ts";
 import type { Sending } from "./sending.ts";
 import { DeliveryState } from "./status.ts";
 import type { Contact, Event } from "./status.ts";
@@ -141,10 +142,13 @@ export class Receiving {
         try {
           const [opened, followed] = vault.transaction((tx) => {
             const opened = inbox.receive(tx, frame, now.persistent, { wall: now.wall });
-            this.checkStranger(sender, opened);
+            this.checkStranger(sender, opened, now);
             return [opened, this.follow(tx, frame, opened, now)] as const;
           });
           events.push(...followed, ...this.opened(sender, messageId, opened), ...(this.devices?.heard(sender, opened, now) ?? []));
+          if (opened.extra?.kind === "group-change") {
+            events.push(...this.openAboutGroups(now));
+          }
         } catch (error) {
           if (error === OF_STRANGER) {
             events.push(...this.request(frame, now));
@@ -171,9 +175,9 @@ export class Receiving {
   }
 
   /** Of a stranger nothing is taken in at once but what is somebody else's business here: a group's. */
-  private checkStranger(sender: string, { extra }: Arrived): void {
+  private checkStranger(sender: string, { extra }: Arrived, now: Moment): void {
     const { requests, slot } = this.stores;
-    if (requests.holds(sender) && (extra === null || !slot.is.concerns(extra))) {
+    if (requests.holds(sender) && (extra === null || !slot.is.concerns(sender, extra, now))) {
       throw OF_STRANGER;
     }
   }
@@ -229,6 +233,34 @@ export class Receiving {
     }
     if (wasLookedAt) {
       events.push(...lookedAt(book.get(sender), book.contact(sender)));
+    }
+    return events;
+  }
+
+  /** A group may be known now of which strangers have spoken before: what they said in it waits no longer. */
+  private openAboutGroups(now: Moment): Event[] {
+    const { requests, slot, vault } = this.stores;
+    const events: Event[] = [];
+    for (const record of requests.senders().flatMap((sender) => requests.of(sender))) {
+      const frame = frameOf(record);
+      if (frame === null || !slot.is.expects(frame)) {
+        continue;
+      }
+      try {
+        const followed = vault.transaction((tx) => {
+          const opened = requests.open(tx, record, now.persistent);
+          if (typeof opened === "boolean") {
+            return [];
+          }
+          this.checkStranger(record.sender, opened, now);
+          return this.follow(tx, opened.frame, opened, now);
+        });
+        events.push(...followed);
+      } catch (error) {
+        if (error !== OF_STRANGER && !(error instanceof CryptoError)) {
+          throw error;
+        }
+      }
     }
     return events;
   }

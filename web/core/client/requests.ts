@@ -245,7 +245,7 @@ function sizeOf(found: readonly RequestRecord[]): number {
 }
 
 /** The frame that waits; null if it was looked at. */
-function frameOf(record: RequestRecord): RoutedMessage | null {
+export function frameOf(record: RequestRecord): RoutedMessage | null {
   const frame = record.frame.length > 0 ? decodeRelay(fromUtf8(record.frame)) : null;
   return frame?.type === "MESSAGE" ? frame : null;
 }

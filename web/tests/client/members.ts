@@ -157,8 +157,13 @@ export class Mallory {
     this.#speaking?.say(about, recipients, said, this.ports.now(), given);
   }
 
-  /** A change that this one has signed. */
-  signs(given: Omit<Draft, "at">): Uint8Array {
-    return write(this.ports.identity, { at: 1_800_000_000_000, ...given }).encoded;
+  /** Asks to be added under the conversation id of a link, with that token or another. */
+  asksUnder(link: Uint8Array, admin: Member, token: Uint8Array): void {
+    this.#speaking?.say(link, [admin.id], { kind: "group-join", token }, this.ports.now());
+  }
+
+  /** A change that this one has signed, or somebody else. */
+  signs(given: Omit<Draft, "at">, identity = this.ports.identity): Uint8Array {
+    return write(identity, { at: 1_800_000_000_000, ...given }).encoded;
   }
 }

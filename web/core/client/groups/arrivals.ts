@@ -26,16 +26,14 @@ import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord } from "./records.ts";
 import { CHANGE } from "./speaking.ts";
 import { conversationOf, mayInvite, mayWrite } from "./state.ts";
-import { idOf, isLive, lacksPicture, peopleOf, stateOf, withRecord } from "./store.ts";
+import { idOf, isLive, lacksPicture, peopleOf, stateOf, withRecord, withWishes } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
+import { MAX_ASKED, rivalOf, Strangers } from "./strangers.ts";
 import { heldOf, Texts } from "./texts.ts";
 import * as words from "./words.ts";
 
 /** Changes that wait to be sent. */
 export const MAX_WISHES = 50;
-
-/** Of these, those that others ask for: the rest is the user's own. */
-export const MAX_ASKED = 40;
 
 /** Whose changes are judged, and the picture that came with them. */
 interface Source {
@@ -59,6 +57,7 @@ export class Arrivals {
   readonly #many: Many;
   readonly #duties: Duties;
   readonly #texts: Texts;
+  readonly strangers: Strangers;
   /** What has happened in this step. */
   #events: Event[] = [];
 
@@ -69,25 +68,7 @@ export class Arrivals {
     this.#many = many;
     this.#duties = duties;
     this.#texts = new Texts(ports, store);
-  }
-
-  /** Whether a message of a stranger may be about a group of this user: then it does not wait as a request. */
-  expects(frame: RoutedMessage): boolean {
-    const { conversationId } = frame.payload;
-    return this.#store.ofConversation(conversationId) !== null || this.#store.isOfToken(conversationId);
-  }
-
-  /**
-   * Whether it is about a group of this user, or a link of theirs: a stranger may say nothing else.
-   *
-   * What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
-   */
-  concerns(said: GroupHeard): boolean {
-    if (said.kind === "group-join") {
-      return true;
-    }
-    const group = this.#store.get(encodeBase64(said.group));
-    return group !== null && (isLive(group) || said.kind !== "group-change");
+    this.strangers = new Strangers(ports, store);
   }
 
   /** Take in what somebody says, who is believed to be its sender; what is of no concern says nothing. */
@@ -272,6 +253,7 @@ export class Arrivals {
       group: said.group,
       number: before?.record.number ?? this.#store.newNumber(),
       relation: isWanted ? "member" : "invited",
+      fresh: !isWanted && before?.record.fresh !== false,
       state: NO_BYTES,
       digest: NO_BYTES,
       inviter: sender,
@@ -305,17 +287,8 @@ export class Arrivals {
   }
 
   #join(tx: Transaction, sender: string, said: GroupJoin, now: Moment): void {
-    if (this.#persons.of(sender) !== sender) {
-      return; // a person joins with their first device
-    }
-    const token = this.#store.token(said.token, now.persistent);
-    const group = token === null ? null : this.#store.get(token.group);
-    const members = group === null ? null : stateOf(group).members;
-    const isAdmin = group?.record.relation === "member" && members?.get(this.#persons.own) === "admin";
-    if (token === null || group === null || !isAdmin || members?.has(sender) === true) {
-      return;
-    }
-    if (this.#wish(tx, group, { op: "add", person: sender, role: "member" })) {
+    const [token, group] = this.strangers.joining(sender, said, now) ?? [null, null];
+    if (token !== null && this.#wish(tx, group, { op: "add", person: sender, role: "member" })) {
       this.#store.putToken(tx, { ...token, uses: token.uses - 1 });
     }
   }
@@ -345,7 +318,11 @@ export class Arrivals {
       group = withRecord(group, { picture });
     }
     this.#withdraw(tx, before, group);
-    this.#store.put(tx, group);
+    if (group.record.fresh && !isLive(group)) {
+      this.#store.erase(tx, group); // invited and removed again, however often somebody does it: nothing of it is left
+    } else {
+      this.#store.put(tx, group);
+    }
   }
 
   /** Who is no member any more is sent nothing that still waits for them, but the changes themselves. */
@@ -394,7 +371,7 @@ export class Arrivals {
       case "applied":
         return [this.#applied(tx, group, chain, now), verdict];
       case "fork":
-        return [this.#doubt(tx, group, { doubt: "forked", rival: sender, head }, now), verdict];
+        return [this.#doubt(tx, group, { doubt: "forked", rival: rivalOf(group, sender, encoded), head }, now), verdict];
       case "newer":
         return [this.#doubt(tx, group, { doubt: "newer", rival: sender }, now), verdict];
       default:
@@ -426,6 +403,7 @@ export class Arrivals {
         ordered: Math.max(record.ordered, state.revision),
         absent: absent.sort(),
         wishes: isAdmin ? record.wishes : [],
+        asked: isAdmin ? record.asked : [],
         picture: change === undefined ? record.picture : pictureAfter(record.picture, change),
       },
     };
@@ -575,7 +553,7 @@ export class Arrivals {
     const wish = packOps([op]);
     const isNew = wishes.length < MAX_ASKED && !wishes.some((one) => isEqual(one, wish));
     if (isAdmin && relation === "member" && isNew) {
-      this.#store.put(tx, withRecord(group, { wishes: [...wishes, wish] }));
+      this.#store.put(tx, withWishes(group, [...wishes, wish], [...group.record.asked, wish]));
     }
     return isAdmin && relation === "member" && isNew;
   }

@@ -15,7 +15,7 @@ import type { GroupAsk } from "./contents.ts";
 import { Persons } from "./persons.ts";
 import type { GroupToldRecord } from "./records.ts";
 import type { Speaking } from "./speaking.ts";
-import { idOf, isLive, lacksPicture, peopleOf, stateOf } from "./store.ts";
+import { idOf, isLive, lacksPicture, ownWishes, peopleOf, stateOf } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
 
 /** How long changes that are missing are waited for, before somebody is asked. */
@@ -83,6 +83,8 @@ export class Duties {
   readonly #toGreet = new Set<string>();
   #receiptsDue = new Map<string, number>();
   #isFlushing = false;
+  /** Groups whose members may see, in the next step, that a user is there who appears offline. */
+  readonly #shown = new Set<string>();
   /** Up to which revision of the relay a member has said, since, that there is nothing more. */
   readonly #confirmed = new Map<string, number>();
   /** Revisions of the relay that are not known here, and for which somebody was asked. */
@@ -93,6 +95,22 @@ export class Duties {
     this.#persons = new Persons(ports);
     this.#store = store;
     this.#speaking = speaking;
+  }
+
+  // --- who may see that one is there ------------------------------------------------
+
+  /** Whether nothing is said in a group that its user has not caused: nobody can ask them for a sign of life. */
+  isSilent(name: string): boolean {
+    if (!this.#ports.presence.looksAbsent || this.#shown.has(name)) {
+      return false;
+    }
+    const group = this.#store.get(name);
+    return group === null || ownWishes(group).length === 0;
+  }
+
+  /** The user has said something in a group: what waits there may be said, too. */
+  show(group: string): void {
+    this.#shown.add(group);
   }
 
   // --- what is noted --------------------------------------------------------------
@@ -190,9 +208,11 @@ export class Duties {
 
   /** Milliseconds until each thing that waits for a time. */
   waits(now: number): number[] {
-    const pictures = [...this.#withoutPicture.values()].filter(({ asks }) => asks < MAX_ASKS);
-    const dues = [...this.#lacks.values(), ...pictures].map(({ due }) => due);
-    const answers = this.#toAnswer.size > 0 ? this.#answers.slice(0, 1).map((at) => at + ANSWERS_MS) : [];
+    const pictures = [...this.#withoutPicture].filter(([, { asks }]) => asks < MAX_ASKS);
+    const lacking = [...this.#lacks, ...pictures].filter(([name]) => !this.isSilent(name));
+    const dues = lacking.map(([, { due }]) => due);
+    const isAsked = [...this.#toAnswer.values()].some(({ group }) => !this.isSilent(group));
+    const answers = isAsked ? this.#answers.slice(0, 1).map((at) => at + ANSWERS_MS) : [];
     return [...dues, ...answers, ...this.#receiptsDue.values()].map((at) => Math.max(0, at - now));
   }
 
@@ -204,12 +224,13 @@ export class Duties {
     }
     this.#answerAll(now);
     for (const [name, lack] of [...this.#lacks]) {
-      if (now.monotonic >= lack.due) {
+      if (now.monotonic >= lack.due && !this.isSilent(name)) {
         this.#ask(name, lack, now);
       }
     }
     this.#askForPictures(now);
     this.#tell(now);
+    this.#shown.clear();
   }
 
   #others(group: Group): string[] {
@@ -236,7 +257,8 @@ export class Duties {
 
   #answerAll(now: Moment): void {
     this.#answers = this.#answers.filter((at) => now.monotonic - at < ANSWERS_MS);
-    for (const [name, question] of [...this.#toAnswer].slice(0, ANSWERS - this.#answers.length)) {
+    const ready = [...this.#toAnswer].filter(([, { group }]) => !this.isSilent(group));
+    for (const [name, question] of ready.slice(0, ANSWERS - this.#answers.length)) {
       this.#toAnswer.delete(name);
       this.#answers = [...this.#answers, now.monotonic];
       this.#answer(name, question, now);
@@ -305,7 +327,7 @@ export class Duties {
       }
       const lack = this.#withoutPicture.get(id) ?? { revision: 0, whom: [], asks: 0, due: now.monotonic };
       this.#withoutPicture.set(id, lack);
-      if (now.monotonic >= lack.due && lack.asks < MAX_ASKS) {
+      if (now.monotonic >= lack.due && lack.asks < MAX_ASKS && !this.isSilent(id)) {
         this.#sayAsk(group, lack, now, { picture: true });
       }
     }

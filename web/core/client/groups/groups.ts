@@ -1,5 +1,5 @@
 /** Everything that a user does with groups: in the vault when a method returns, sent as soon as may be. */
-import { NO_BYTES, utf8 } from "../../bytes.ts";
+import { isEqual, NO_BYTES, utf8 } from "../../bytes.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import { MAX_EXPIRES_IN_MS } from "../../wire/limits.ts";
 import { checkLength, timeOf } from "../content.ts";
@@ -30,7 +30,7 @@ import { GroupRecord, GroupTextRecord } from "./records.ts";
 import type { GroupTokenRecord } from "./records.ts";
 import { CHANGE, Speaking, TEXT } from "./speaking.ts";
 import { adminsOf, MAX_MEMBERS, mayInvite, mayWrite } from "./state.ts";
-import { idOf, isLive, keyOf, peopleOf, rawOf, stateOf, withRecord } from "./store.ts";
+import { idOf, isLive, keyOf, peopleOf, rawOf, stateOf, withRecord, withWishes } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
 import * as words from "./words.ts";
 
@@ -153,7 +153,7 @@ export class Groups implements Listener {
     if (group.record.relation !== "invited") {
       throw new UsageError(`you are not invited to ${titleOf(group)}`);
     }
-    this.#transaction((tx) => this.store.put(tx, withRecord(group, { relation: "member" })));
+    this.#transaction((tx) => this.store.put(tx, withRecord(group, { relation: "member", fresh: false })));
     this.#duties.greet(id);
     this.step();
     this.#ports.sendPending();
@@ -225,11 +225,13 @@ export class Groups implements Listener {
 
   /** Put it behind what is wanted already, and go on. */
   #want(group: Group, ops: readonly Op[]): void {
-    const wishes = [...group.record.wishes, ...parts(ops).map(packOps)];
+    const wanted = parts(ops).map(packOps);
+    const wishes = [...group.record.wishes, ...wanted];
     if (wishes.length > MAX_WISHES) {
       throw new UsageError("many changes of this group still wait to be sent; wait for them first");
     }
-    this.#transaction((tx) => this.store.put(tx, withRecord(group, { wishes })));
+    const asked = group.record.asked.filter((one) => !wanted.some((wish) => isEqual(wish, one)));
+    this.#transaction((tx) => this.store.put(tx, withWishes(group, wishes, asked)));
     this.step();
   }
 
@@ -246,7 +248,7 @@ export class Groups implements Listener {
     const others = adminsOf(stateOf(group)).filter((person) => person !== this.#persons.own);
     const note = (tx: Transaction): void => {
       const { carrier, relation } = group.record;
-      const gone = { relation: "left", wishes: [], flying: NO_BYTES, carrier: "" };
+      const gone = { relation: "left", wishes: [], asked: [], flying: NO_BYTES, carrier: "" };
       const after = this.store.put(tx, withRecord(group, gone));
       const text = relation === "invited" ? "You declined the invitation" : "You left the group";
       this.store.noteEvent(tx, after, { at: timeOf(this.#ports.now().wall), by: "", text });
@@ -366,6 +368,7 @@ export class Groups implements Listener {
       this.store.putCounts(tx, id, { ...counts, own: n });
       tx.delete(coreRecords.DRAFT, keyOf(id));
     };
+    this.#duties.show(id);
     return this.#speaking.say(raw, others, said, now, { purpose: TEXT, expiresIn, messageId, also });
   }
 

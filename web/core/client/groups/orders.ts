@@ -22,7 +22,7 @@ import { CHANGE } from "./speaking.ts";
 import type { Speaking } from "./speaking.ts";
 import { adminsOf, encodeState, MAX_AHEAD, orderOf, stateAfter, stillToSay } from "./state.ts";
 import type { GroupState } from "./state.ts";
-import { idOf, rawOf, stateOf, withRecord } from "./store.ts";
+import { idOf, ownWishes, rawOf, stateOf, withRecord, withWishes } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
 import * as words from "./words.ts";
 
@@ -77,12 +77,19 @@ export class Orders implements Listener {
     // Nothing is on its way if all who were to get it were blocked before it left.
     const isFree = ({ carrier }: { readonly carrier: string }): boolean => !this.#speaking.isWaiting(carrier);
     const ready = this.#store.all().filter(({ record }) => record.wishes.length > 0 && isFree(record));
-    return ready.flatMap((group) => (this.#isTime(group, now) ? this.#goOn(group, now) : []));
+    return ready.flatMap((group) => (this.#isTime(group, now) ? this.#goOn(this.#inTurn(group), now) : []));
+  }
+
+  /** The group, if its user appears offline with what they want themselves before what others want. */
+  #inTurn(group: Group): Group {
+    const own = ownWishes(group);
+    const others = group.record.wishes.filter((wish) => !own.includes(wish));
+    return this.#ports.presence.looksAbsent ? withWishes(group, [...own, ...others]) : group;
   }
 
   #isTime(group: Group, now: Moment): boolean {
     const { relation, doubt } = group.record;
-    if (relation !== "member" || doubt !== "") {
+    if (relation !== "member" || doubt !== "" || this.#duties.isSilent(idOf(group))) {
       return false;
     }
     const { at, revision } = this.#notBefore.get(idOf(group)) ?? { at: 0, revision: 0 };
@@ -199,7 +206,7 @@ function wishOf({ record }: Group): readonly Op[] {
 }
 
 function withoutWish(group: Group): Group {
-  return withRecord(group, { wishes: group.record.wishes.slice(1) });
+  return withWishes(group, group.record.wishes.slice(1));
 }
 
 function refused(group: Group, why: string): WarningEvent {

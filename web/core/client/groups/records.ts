@@ -20,7 +20,8 @@ const never = withDefault(orNull(int), null);
  * have named, if that is known. `inviter`: who has added this user. `ordered`: the greatest revision that the relay is
  * known to have. `wishes`: ops that this user wants, in turn, as MessagePack. `flying`: a change that was sent to be put in order, and
  * `carrier` the message that it is in. `absent`: members who were added and have not said that they are there.
- * `picture`: the one that the state names, if it is here.
+ * `picture`: the one that the state names, if it is here. `fresh`: this user was invited and has not accepted, nor ever
+ * been a member before. `asked`: those of `wishes` that others have asked for.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -40,6 +41,8 @@ export const GroupRecord = recordType({
   muted: no,
   picture: none,
   rivalHead: none,
+  fresh: no,
+  asked: withDefault(list(bytes), []),
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 

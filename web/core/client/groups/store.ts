@@ -95,6 +95,17 @@ export function withRecord(group: Group, changed: Partial<GroupRecord>): Group {
   return { ...group, record: { ...group.record, ...changed } };
 }
 
+/** The same with other wishes; `asked`: those that others have asked for, as before if it is not given. */
+export function withWishes(group: Group, wishes: readonly Uint8Array[], asked = group.record.asked): Group {
+  const isThere = (one: Uint8Array): boolean => wishes.some((wish) => isEqual(wish, one));
+  return withRecord(group, { wishes: [...wishes], asked: asked.filter(isThere) });
+}
+
+/** Those of its wishes that are this user's own. */
+export function ownWishes({ record }: Group): Uint8Array[] {
+  return record.wishes.filter((wish) => !record.asked.some((one) => isEqual(one, wish)));
+}
+
 /** All groups of a profile. */
 export class GroupStore {
   readonly #vault: Vault;
@@ -424,8 +435,13 @@ export class GroupStore {
     }
   }
 
+  /** Whether something of this sender would be kept. */
+  hasRoom(group: string, sender: string): boolean {
+    return this.#hasRoom({ sender }, this.held(group), MAX_HELD);
+  }
+
   /** However many devices a person has, they take the room of one. */
-  #hasRoom({ sender }: GroupHeldRecord, held: readonly GroupHeldRecord[], most: number): boolean {
+  #hasRoom({ sender }: Pick<GroupHeldRecord, "sender">, held: readonly GroupHeldRecord[], most: number): boolean {
     const person = this.#personOf(sender);
     return held.length < most && held.filter((one) => this.#personOf(one.sender) === person).length < MAX_OF_ONE;
   }

@@ -1,0 +1,157 @@
+/** What those can do who know a group's id and are no members, who invite, or who want a sign of life: it is bounded. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { GroupSaid } from "../../core/client/groups/contents.ts";
+import { MAX_HELD, MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
+import { groupOf, keyOf, Mallory, type Member, membersOf, recipientsOf, withMallory } from "./members.ts";
+import { random } from "./support.ts";
+
+const MINUTE = 60_000;
+
+/** What somebody claims who knows more than there is. */
+function ahead(group: Uint8Array, n: number): GroupSaid {
+  return { kind: "group-text", group, revision: 900, head: random(32), n, body: "I know more" };
+}
+
+/** Of how many of these there is a session. */
+function sessionsWith({ person }: Member, others: readonly Mallory[]): number {
+  const { conversations } = person.messenger.stores;
+  return others.filter(({ id }) => conversations.load(id).sending !== null).length;
+}
+
+/** How many of these wait as a request. */
+function requestsOf({ person }: Member, others: readonly Mallory[]): number {
+  return others.filter(({ id }) => person.messenger.stores.requests.waiting(id) > 0).length;
+}
+
+test("strangers who know a group are taken in while there is room; a newcomer's text is read after the change", () => {
+  const [town, members, id] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  const { group } = ada.groups.found(id).record;
+  const most = MAX_HELD / MAX_OF_ONE;
+  const others = Array.from({ length: most + 2 }, () => new Mallory(town));
+  for (const one of others) {
+    for (let n = 1; n <= MAX_OF_ONE; n += 1) one.says([ben], ahead(group, n));
+    town.pass(1_000);
+  }
+  assert.deepEqual([sessionsWith(ben, others), requestsOf(ben, others)], [most, 2]);
+  const newcomer = others.at(-1) as Mallory;
+  ada.knows("Newcomer", newcomer as unknown as Member);
+  ada.groups.add(id, [newcomer.id], "member");
+  town.pass(5_000);
+  assert.equal(ben.texts(id).length, MAX_OF_ONE);
+  assert.equal(requestsOf(ben, others), 1);
+});
+
+for (const isMade of [false, true]) {
+  test(`changes of a stranger${isMade ? " that prove themselves are taken: the control" : " from which nothing follows are a request"}`, () => {
+    const [town, members, id] = groupOf(2);
+    const [ada, ben] = members as [Member, Member];
+    const eve = new Mallory(town);
+    const { chain, record } = ada.groups.found(id);
+    const next = { group: record.group, revision: chain.state.revision + 1, previous: chain.head };
+    const made = ada.person.messenger["identity"];
+    const change = isMade ? eve.signs({ ...next, ops: [{ op: "timer", ms: MINUTE }] }, made) : random(100);
+    eve.says([ben], { kind: "group-changes", group: record.group, changes: [change], picture: new Uint8Array() });
+    town.pass(1_000);
+    assert.deepEqual([stateOf(ben.groups.found(id)).timer, requestsOf(ben, [eve])], isMade ? [MINUTE, 0] : [0, 1]);
+  });
+}
+
+for (const isRight of [false, true]) {
+  test(`a stranger with a ${isRight ? "token is added: the control" : "token that does not serve is a request"}`, () => {
+    const [town, [ada]] = membersOf(1) as [ReturnType<typeof membersOf>[0], [Member]];
+    const id = ada.groups.create("Tea", []);
+    const { token } = ada.groups.link(id, "wss://relay.test/ws", { uses: 5, lasts: MINUTE });
+    const eve = new Mallory(town);
+    eve.asksUnder(token, ada, isRight ? token : random(16));
+    town.pass(5_000);
+    assert.equal(stateOf(ada.groups.found(id)).members.has(eve.id), isRight);
+    assert.equal(requestsOf(ada, [eve]), isRight ? 0 : 1);
+  });
+}
+
+test("nothing is left of an invitation that is taken back, unless its user was a member before", () => {
+  const [town, members] = membersOf(2);
+  const [ada, ben] = members as [Member, Member];
+  for (let n = 0; n < 3; n += 1) {
+    const id = ada.groups.create(`Spam ${n}`, [ben.id]);
+    town.pass(5_000);
+    assert.equal(ben.relation(id), "invited");
+    ada.groups.remove(id, [ben.id]);
+    town.pass(5_000);
+  }
+  assert.equal(ben.groups.store.size, 0);
+  ben.beginAnew();
+  assert.equal(ben.groups.store.size, 0);
+  const id = ada.groups.create("Tea", [ben.id]);
+  town.pass(5_000);
+  ben.groups.accept(id);
+  town.pass(5_000);
+  for (const relation of ["removed", "invited", "removed"]) {
+    if (relation === "removed") ada.groups.remove(id, [ben.id]);
+    else ada.groups.add(id, [ben.id], "member");
+    town.pass(5_000);
+    assert.equal(ben.relation(id), relation);
+  }
+});
+
+test("of a rival change that strangers bring its author is named, once", () => {
+  const [town, members, id] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  const { chain, record } = ada.groups.found(id);
+  const next = { group: record.group, revision: chain.state.revision + 1, previous: chain.head };
+  const rival = new Mallory(town).signs({ ...next, ops: [{ op: "timer", ms: MINUTE }] }, ada.person.messenger["identity"]);
+  ada.groups.rename(id, "Coffee");
+  town.pass(5_000);
+  const doubts = [0, 1, 2].map(() => {
+    const changes = { kind: "group-changes", group: record.group, changes: [rival], picture: new Uint8Array() } as const;
+    new Mallory(town).says([ben], changes);
+    town.pass(1_000);
+    const { doubt, rival: by } = ben.groups.found(id).record;
+    ben.groups.goOn(id);
+    return doubt === "" ? "" : by;
+  });
+  assert.deepEqual(doubts, [ada.id, "", ""]);
+});
+
+// --- who appears offline ------------------------------------------------------------------------
+
+const QUESTIONS: Record<string, (group: Uint8Array) => GroupSaid> = {
+  asks: (group) => ({ kind: "group-ask", group, from: 0, picture: false }),
+  "is ahead": (group) => ahead(group, 1),
+  "greets ahead": (group) => ({ kind: "group-hello", group, revision: 900, head: random(32) }),
+  leaves: (group) => ({ kind: "group-leave", group }),
+};
+
+for (const [name, question] of Object.entries(QUESTIONS)) {
+  for (const isAbsent of [true, false]) {
+    test(`a member who ${name} gets ${isAbsent ? "no" : "a"} sign of life${isAbsent ? " of who appears offline" : ": the control"}`, () => {
+      const [town, members, mallory, group] = withMallory();
+      const [ada] = members as [Member, Member];
+      if (isAbsent) ada.person.messenger.changeSettings({ presence: false });
+      town.pass(1_000);
+      ada.person.sent.length = 0;
+      mallory.says([ada], question(group));
+      town.pass(2 * MINUTE);
+      assert.equal(recipientsOf(ada).length === 0, isAbsent);
+      assert.ok(ada.person.messenger.nextTick() > 0);
+    });
+  }
+}
+
+test("what members want is done once the user writes, and what the user wants before it", () => {
+  const [town, members, mallory, group] = withMallory();
+  const [ada, ben] = members as [Member, Member];
+  const id = keyOf(group);
+  ada.person.messenger.changeSettings({ presence: false });
+  mallory.says([ada], { kind: "group-leave", group });
+  town.pass(MINUTE);
+  ada.groups.rename(id, "Coffee");
+  town.pass(5_000);
+  assert.equal(stateOf(ben.groups.found(id)).name, "Coffee");
+  assert.ok(stateOf(ben.groups.found(id)).members.has(mallory.id));
+  ada.groups.sendText(id, "I am here");
+  town.pass(5_000);
+  assert.equal(stateOf(ben.groups.found(id)).members.has(mallory.id), false);
+});
