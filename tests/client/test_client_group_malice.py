@@ -13,6 +13,7 @@ from phantom_messenger.client.groups.contents import GroupChange, GroupText
 from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.groups.store import raw_of
+from phantom_messenger.client.many import sending
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
 from support.people import Frame, canonical
@@ -49,6 +50,48 @@ def test_relay_that_keeps_a_change_back_is_noticed_and_it_is_asked_for(town: Tow
     assert info(cleo, "Coffee").revision == 3
     assert not info(cleo, "Coffee").is_behind
     assert unread(cleo) == ["nice name"]
+
+
+def refusing_with(revision: object) -> Callable[[Frame], list[Frame]]:
+    """A relay that names a revision in place of each answer to a message to many."""
+
+    def tamper(frame: Frame) -> list[Frame]:
+        if frame["type"] != "MANY_RESULT":
+            return [frame]
+        payload = {"code": 1001, "details": {"reason": "order", "revision": revision}, "message": "no"}
+        return [{"type": "ERROR", "id": frame["id"], "timestamp": frame["timestamp"], "payload": payload}]
+
+    return tamper
+
+
+@pytest.mark.parametrize(
+    "revision",
+    [2**70, 2**63, 2**53, 2**32, 2**32 - 1, 0, -5, True, 1.5, "7", None, [], {}],
+    ids=["2^70", "2^63", "2^53", "2^32", "2^32-1", "0", "-5", "true", "1.5", "text", "null", "array", "object"],
+)
+def test_relay_that_names_any_revision_stops_no_program_and_no_change_for_good(town: Town, revision: object) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    ada.tamper = refusing_with(revision)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    pass_time(10 * SECOND, ada, ben)
+    ada.kill()
+    ada.tamper = None
+    ada.login()
+    ben.cut()
+    ben.login()
+    pass_time(2 * MINUTE, ada, ben)
+    assert info(ada, "Coffee").revision == info(ben, "Coffee").revision
+
+
+def test_control_revision_that_no_store_can_keep_ends_the_program(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "_MAX_REVISION", 2**100)
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    ada.tamper = refusing_with(2**70)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    with pytest.raises(OverflowError):
+        settle(ada, ben)
 
 
 def test_text_of_a_newcomer_waits_for_the_change_that_lets_them_in(town: Town) -> None:

@@ -50,6 +50,7 @@ WAITS_MS: Final = 5_000
 for what follows. With an order it waits for all who are busy, so that it reaches all mailboxes with the order; and for
 anybody at all, if nobody can be written to. Then the revision goes to the relay alone, and the copies later."""
 
+_MAX_REVISION: Final = 2**32 - 1
 _NO_ORDER: Final = "the relay cannot keep the order of changes; it must be updated first"
 _ENVELOPE: Final = frames.MessageMany(
     id="0" * 20,
@@ -465,7 +466,8 @@ def _outcome(error: frames.Error) -> Ordered | None:
     code, reason, details = error.payload.code, reason_of(error), error.payload.details
     if code == ErrorCode.INVALID_MESSAGE and reason == Reason.ORDER:
         revision = None if details is UNSET else details.get("revision")
-        return OrderStale(revision if isinstance(revision, int) else None)
+        is_one = type(revision) is int and 0 < revision <= _MAX_REVISION  # a relay may say anything
+        return OrderStale(revision if is_one else None)
     if code == ErrorCode.UNAUTHORIZED and reason in {Reason.ORDER, Reason.WRITER}:
         return OrderDenied()
     is_later = code in {ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR} or reason == Reason.CLOCK
