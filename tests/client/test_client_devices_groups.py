@@ -322,3 +322,23 @@ def test_what_comes_too_early_takes_the_room_of_one_person_on_however_many_devic
 
     assert said_early(alice, laptop) == MAX_HELD_OF_ONE
     assert said_early(carol) == 2 * MAX_HELD_OF_ONE  # the control
+
+
+def test_nobody_hides_from_their_own_devices(people: tuple[People, str]) -> None:
+    everybody, group = people
+    alice, laptop, bob, _ = everybody
+    alice.messenger.change_settings(presence=False)
+    pass_time(5_000, *everybody)
+    assert laptop.messenger.presence.looks_absent
+    laptop.tamper = lambda frame: [] if frame.get("payload", {}).get("senderId") == alice.id else [frame]
+    alice.messenger.groups.rename(group, "them")
+    settle(*everybody)
+    laptop.tamper = None
+    bob.messenger.groups.send_text(group, "a name!")
+    settle(*everybody)
+    assert laptop.messenger.groups.find(group).is_behind
+    laptop.sent.clear()
+    pass_time(20_000, *everybody)
+    assert laptop.messenger.groups.find(group).name == "them"
+    spoken = [frame for frame in laptop.sent if frame["type"] == "MESSAGE_MANY"]
+    assert {one["recipientId"] for frame in spoken for one in frame["payload"]["recipients"]} == {alice.id}

@@ -115,6 +115,13 @@ class Duties:
         group = self._store.get(name)
         return group is None or not group.own_wishes
 
+    def _may_ask(self, name: str) -> bool:
+        """Whether somebody may be asked: nobody hides from their own devices."""
+        return bool(self._stores.devices.own_others()) or not self.is_silent(name)
+
+    def _may_answer(self, name: str, sender: str) -> bool:
+        return self._stores.devices.is_own(sender) or not self.is_silent(name)
+
     def show(self, group: str) -> None:
         """The user has said something in a group: what waits there may be said, too."""
         self._shown.add(group)
@@ -196,9 +203,9 @@ class Duties:
         """Milliseconds until each thing that waits for a time."""
         pictures = [(name, lack) for name, lack in self._without_picture.items() if lack.asks < MAX_ASKS]
         lacking = [*self._lacks.items(), *pictures]
-        times = [lack.due for name, lack in lacking if not self.is_silent(name)]
+        times = [lack.due for name, lack in lacking if self._may_ask(name)]
         times += self._receipts_due.values()
-        if self._answers and any(not self.is_silent(name) for name, _ in self._to_answer):
+        if self._answers and any(self._may_answer(*question) for question in self._to_answer):
             times.append(self._answers[0] + ANSWERS_MS)
         return [max(0, at - now) for at in times]
 
@@ -209,7 +216,7 @@ class Duties:
             self._greet(group, now)
         self._answer_all(now)
         for name, lack in list(self._lacks.items()):
-            if now.monotonic >= lack.due and not self.is_silent(name):
+            if now.monotonic >= lack.due and self._may_ask(name):
                 self._ask(name, lack, now)
         self._ask_for_pictures(now)
         self._tell(now)
@@ -232,7 +239,7 @@ class Duties:
 
     def _answer_all(self, now: Moment) -> None:
         self._answers = [at for at in self._answers if now.monotonic - at < ANSWERS_MS]
-        ready = [one for one in self._to_answer.items() if not self.is_silent(one[0][0])]
+        ready = [one for one in self._to_answer.items() if self._may_answer(*one[0])]
         for (name, sender), question in ready[: ANSWERS - len(self._answers)]:
             del self._to_answer[name, sender]
             self._answers.append(now.monotonic)
@@ -261,12 +268,12 @@ class Duties:
         self._say_ask(group, lack, now, picture=False)
 
     def _say_ask(self, group: Group, lack: Lack, now: Moment, *, picture: bool) -> None:
-        others = self._askable(group)
+        others = [] if self.is_silent(group.id) else self._askable(group)
         # Who is no member has no change that members lack, whatever they say. An own device is asked like a member.
         has_own = bool(self._stores.devices.own_others())
         mates = [*others, *([self._stores.devices.person] if has_own else [])]
         claimed = [one for one in lack.whom if one in mates]
-        askable = claimed + [one for one in others if one not in claimed]
+        askable = claimed + [one for one in others or mates if one not in claimed]
         whom = askable[lack.asks % len(askable)] if askable else ""
         lack.asks += 1
         lack.due = now.monotonic + ASK_AGAIN_MS
@@ -282,7 +289,7 @@ class Duties:
                 self._without_picture.pop(group.id, None)
                 continue
             lack = self._without_picture.setdefault(group.id, Lack(now.monotonic, 0, [], due=now.monotonic))
-            if now.monotonic >= lack.due and lack.asks < MAX_ASKS and not self.is_silent(group.id):
+            if now.monotonic >= lack.due and lack.asks < MAX_ASKS and self._may_ask(group.id):
                 self._say_ask(group, lack, now, picture=True)
 
     # --- receipts -------------------------------------------------------------------

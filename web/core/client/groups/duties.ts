@@ -108,6 +108,15 @@ export class Duties {
     return group === null || ownWishes(group).length === 0;
   }
 
+  /** Whether somebody may be asked: nobody hides from their own devices. */
+  #mayAsk(name: string): boolean {
+    return this.#persons.hasOthers || !this.isSilent(name);
+  }
+
+  #mayAnswer({ group, sender }: Question): boolean {
+    return this.#persons.of(sender) === this.#persons.own || !this.isSilent(group);
+  }
+
   /** The user has said something in a group: what waits there may be said, too. */
   show(group: string): void {
     this.#shown.add(group);
@@ -209,9 +218,9 @@ export class Duties {
   /** Milliseconds until each thing that waits for a time. */
   waits(now: number): number[] {
     const pictures = [...this.#withoutPicture].filter(([, { asks }]) => asks < MAX_ASKS);
-    const lacking = [...this.#lacks, ...pictures].filter(([name]) => !this.isSilent(name));
+    const lacking = [...this.#lacks, ...pictures].filter(([name]) => this.#mayAsk(name));
     const dues = lacking.map(([, { due }]) => due);
-    const isAsked = [...this.#toAnswer.values()].some(({ group }) => !this.isSilent(group));
+    const isAsked = [...this.#toAnswer.values()].some((question) => this.#mayAnswer(question));
     const answers = isAsked ? this.#answers.slice(0, 1).map((at) => at + ANSWERS_MS) : [];
     return [...dues, ...answers, ...this.#receiptsDue.values()].map((at) => Math.max(0, at - now));
   }
@@ -224,7 +233,7 @@ export class Duties {
     }
     this.#answerAll(now);
     for (const [name, lack] of [...this.#lacks]) {
-      if (now.monotonic >= lack.due && !this.isSilent(name)) {
+      if (now.monotonic >= lack.due && this.#mayAsk(name)) {
         this.#ask(name, lack, now);
       }
     }
@@ -257,7 +266,7 @@ export class Duties {
 
   #answerAll(now: Moment): void {
     this.#answers = this.#answers.filter((at) => now.monotonic - at < ANSWERS_MS);
-    const ready = [...this.#toAnswer].filter(([, { group }]) => !this.isSilent(group));
+    const ready = [...this.#toAnswer].filter(([, question]) => this.#mayAnswer(question));
     for (const [name, question] of ready.slice(0, ANSWERS - this.#answers.length)) {
       this.#toAnswer.delete(name);
       this.#answers = [...this.#answers, now.monotonic];
@@ -301,13 +310,13 @@ export class Duties {
   }
 
   #sayAsk(group: Group, lack: Lack, now: Moment, { picture }: { readonly picture: boolean }): void {
-    const others = this.#askable(group);
+    const others = this.isSilent(idOf(group)) ? [] : this.#askable(group);
     // Who is no member has no change that members lack, whatever they say, and is not to learn who is still there. One's
     // own devices are asked like a member.
     const { own } = this.#persons;
     const mates = this.#persons.hasOthers ? [...others, own] : others;
     const claiming = lack.whom.filter((one) => mates.includes(one));
-    const askable = [...claiming, ...others.filter((one) => !claiming.includes(one))];
+    const askable = [...claiming, ...(others.length > 0 ? others : mates).filter((one) => !claiming.includes(one))];
     const asked = askable[lack.asks % Math.max(1, askable.length)];
     lack.asks += 1;
     lack.due = now.monotonic + ASK_AGAIN_MS;
@@ -327,7 +336,7 @@ export class Duties {
       }
       const lack = this.#withoutPicture.get(id) ?? { revision: 0, whom: [], asks: 0, due: now.monotonic };
       this.#withoutPicture.set(id, lack);
-      if (now.monotonic >= lack.due && lack.asks < MAX_ASKS && !this.isSilent(id)) {
+      if (now.monotonic >= lack.due && lack.asks < MAX_ASKS && this.#mayAsk(id)) {
         this.#sayAsk(group, lack, now, { picture: true });
       }
     }
