@@ -33,6 +33,10 @@ from phantom_messenger.client.status import GroupEvent, GroupNews
 
 T = TypeVar("T")
 
+_own_name = click.option(
+    "--as", "own_name", metavar="NAME", default="", help="what members call you who have not added you"
+)
+
 PATIENCE: Final = 8.0
 """Seconds for which a change waits for the relay; after that it goes on with the next command that connects."""
 
@@ -78,14 +82,15 @@ def list_groups(profile: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("who", nargs=-1)
 @profile_option
+@_own_name
 @click.option("--yes", is_flag=True, help="allow a NAME that looks like that of another group or a contact")
 @reports_errors
-def create(name: str, who: tuple[str, ...], profile: str, yes: bool) -> None:
+def create(name: str, who: tuple[str, ...], profile: str, own_name: str, yes: bool) -> None:
     """Make the group NAME, and invite WHO: names of contacts or user IDs."""
     client = open_client(profile)
     if not yes:
         check_free(client, name, of_group="")
-    changed(client, lambda: client.groups.create(name, who), f"made the group {one_line(name)}")
+    changed(client, lambda: client.groups.create(name, who, own_name=own_name), f"made the group {one_line(name)}")
 
 
 @groups.command(short_help="Invite people, or make a link.")
@@ -119,16 +124,17 @@ def invite(  # noqa: PLR0917 - click passes them by name
 @groups.command(short_help="Join a group by a link.")
 @click.argument("link")
 @profile_option
+@_own_name
 @reports_errors
-def join(link: str, profile: str) -> None:
+def join(link: str, profile: str, own_name: str) -> None:
     """Ask to be added to the group of LINK ('phantom:join?...'; put it in quotes)."""
-    run(_join(open_client(profile), link, profile_flag(profile)))
+    run(_join(open_client(profile), link, profile_flag(profile), own_name))
 
 
-async def _join(client: Client, link: str, flag: str) -> None:
+async def _join(client: Client, link: str, flag: str, own_name: str = "") -> None:
     before = {info.group for info in client.groups.all() if info.relation == "member"}
     async with client:
-        admin = client.groups.join(link)
+        admin = client.groups.join(link, own_name=own_name)
         answer = asyncio.create_task(_let_in(client, admin.user_id, before))
         try:
             await client.wait_online(PATIENCE)
@@ -164,8 +170,9 @@ async def _let_in(client: Client, admin: str, before: set[str]) -> GroupInfo:
 @groups.command(short_help="Accept an invitation.")
 @click.argument("group")
 @profile_option
+@_own_name
 @reports_errors
-def accept(group: str, profile: str) -> None:
+def accept(group: str, profile: str, own_name: str) -> None:
     """Accept the invitation to GROUP."""
     client = open_client(profile)
     flag = profile_flag(profile)
@@ -173,7 +180,7 @@ def accept(group: str, profile: str) -> None:
     def done(info: GroupInfo) -> str:
         return f"you are in {one_line(info.label)}; write with: phantom chat{flag} {shell_word(called(client, info))}"
 
-    run(_changed(client, lambda: client.groups.accept(group), done, awaits=group))
+    run(_changed(client, lambda: client.groups.accept(group, own_name=own_name), done, awaits=group))
 
 
 @groups.command(short_help="Leave a group, or decline an invitation.")
@@ -205,9 +212,11 @@ def members(group: str, profile: str, as_json: bool) -> None:
     client = open_client(profile)
     info = client.groups.find(group)
     for member in info.members:
-        name = "you" if member.is_you else one_line(member.contact.label)
+        own = f"you, called {one_line(info.own_name)}" if info.own_name else "you"
+        name = own if member.is_you else one_line(member.contact.label)
         if as_json:
             row = {"userId": member.contact.user_id, "name": member.contact.name, "role": member.role}
+            row["says"] = info.own_name if member.is_you else member.contact.says
             click.echo(json.dumps({"type": "member", **row, "you": member.is_you, "joined": member.has_joined}))
         else:
             marks = [member.role if member.role == "admin" else "", "" if member.has_joined else "invited"]
@@ -234,6 +243,27 @@ def forked(info: GroupInfo, others: str, go_on: str) -> str:
         f" digits, face to face or by telephone: who has yours sees the members above. To write to these all the same,"
         f" run: {go_on}"
     )
+
+
+@groups.command(short_help="Say what members are to call you.")
+@click.argument("group")
+@click.argument("name", required=False)
+@profile_option
+@click.option("--none", "withholds", is_flag=True, help="say no name any more")
+@reports_errors
+def me(group: str, name: str | None, profile: str, withholds: bool) -> None:
+    """Say the NAME that members of GROUP are shown who have not added you; without one, show it.
+
+    They see it with the beginning of your user ID, as anybody can say any name; the relay cannot read it.
+    """
+    if name is not None and withholds:
+        raise click.UsageError("say a NAME, or --none")
+    client = open_client(profile)
+    if name is None and not withholds:
+        click.echo(one_line(client.groups.find(group).own_name) or "no name")
+        return
+    said = f"they are told that you are {one_line(name)}" if name else "they are told no name any more"
+    changed(client, lambda: client.groups.call_me(group, name or ""), said)
 
 
 @groups.command(short_help="Remove members.")

@@ -145,15 +145,20 @@ class Groups:
 
     # --- being in it --------------------------------------------------------------
 
-    def create(self, name: str, people: Iterable[str] = ()) -> GroupInfo:
-        """Make a group whose admin you are, and have people invited."""
-        group = self._core.create(name, self._ids(people))
+    def create(self, name: str, people: Iterable[str] = (), *, own_name: str = "") -> GroupInfo:
+        """Make a group whose admin you are, and have people invited; ``own_name``: see ``call_me``."""
+        group = self._core.create(name, self._ids(people), own_name)
         self._changed()
         return self._core.find(group)
 
-    def accept(self, group: str) -> GroupInfo:
-        """Accept an invitation: what has been said since is handed out, and the others learn that you are there."""
-        name = self._core.accept(group)
+    def accept(self, group: str, *, own_name: str = "") -> GroupInfo:
+        """Accept an invitation: what has been said since is handed out, and the others learn that you are there.
+
+        Args:
+            group: you are invited to it.
+            own_name: see ``call_me``.
+        """
+        name = self._core.accept(group, own_name)
         self._changed()
         return self._core.find(name)
 
@@ -166,18 +171,31 @@ class Groups:
         """Erase a group that was left, with all that was said in it."""
         self._core.forget(group)
 
-    def join(self, link: str) -> Contact:
+    def join(self, link: str, *, own_name: str = "") -> Contact:
         """Open a link ('phantom:join?…'): its admin is asked to add you. Who that is comes back.
 
         Args:
             link: must be of the relay that you use.
+            own_name: see ``call_me``.
         """
         found = JoinLink.parse(link)
         if self._messenger.server and found.relay != self._messenger.server:
             raise UsageError(f"this invitation is for another relay, {found.relay}; use it with a profile there")
-        self._core.join(found)
+        self._core.join(found, own_name)
         self._changed()
         return self._contacts.of(found.admin)
+
+    def call_me(self, group: str, name: str) -> GroupInfo:
+        """Say what members are to call you who have not added you; the relay cannot read it.
+
+        They are shown it with the beginning of your id, as anybody can say any name. Whoever is added later learns it
+        too, in groups of up to 32 members at once, in larger ones with your next text.
+
+        Args:
+            group: you are in it.
+            name: 1 to 64 characters, without brackets; '' for none any more.
+        """
+        return self._done(group, lambda: self._core.call_me(group, name))
 
     def mute(self, group: str, *, muted: bool = True) -> GroupInfo:
         """Note whether you want to be told of texts; applications keep to it. Nobody else learns of it."""

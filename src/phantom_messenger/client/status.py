@@ -67,7 +67,8 @@ class Contact:
 
     ``name``: '' for a user without a name, such as a stranger who wrote. ``key``: the public identity key, None until
     it has been seen; if it has changed, the new one. ``classical``: messages of the session in use have no
-    post-quantum protection. ``blocked``: what they send is dropped unread.
+    post-quantum protection. ``blocked``: what they send is dropped unread. ``says``: what a member of a group calls
+    themselves, if they have no name here; anybody can say any name.
     """
 
     name: str
@@ -76,11 +77,13 @@ class Contact:
     key: bytes | None
     classical: bool = False
     blocked: bool = False
+    says: str = ""
 
     @property
     def label(self) -> str:
-        """The name, or the start of the user ID."""
-        return self.name or short_id(self.user_id)
+        """The name, or the start of the user ID; with what they call themselves before it: '~Bob (ph1abc…)'."""
+        start = short_id(self.user_id)
+        return self.name or (f"~{self.says} ({start})" if self.says else start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,6 +187,7 @@ class InStep:
             state=group.state.encode(),
             digest=group.chain.digest,
             picture=group.record.picture,
+            name=group.record.own_name,
         )
 
     def settings(self) -> SyncSettings:

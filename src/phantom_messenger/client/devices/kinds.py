@@ -128,6 +128,7 @@ class SyncGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_GROUP_BYTES)]
     digest: Bytes32
     picture: Annotated[bytes, msgspec.Meta(max_length=MAX_GROUP_BYTES)] = b""
+    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
 
 
 class HistoryAsk(msgspec.Struct, frozen=True, kw_only=True):

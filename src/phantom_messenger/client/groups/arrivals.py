@@ -5,13 +5,14 @@ Everything here happens in the transaction that keeps what has arrived. What is 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
 from phantom_messenger.client.devices.kinds import SyncGroup
+from phantom_messenger.client.groups import naming, words
 from phantom_messenger.client.groups import picture as pictures
-from phantom_messenger.client.groups import words
 from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
 from phantom_messenger.client.groups.change import Add, Change, Op, Remove, SetPicture
 from phantom_messenger.client.groups.contents import (
@@ -214,7 +215,7 @@ class Arrivals:
             early = []
         there = (said.picture, group.record.picture)
         picture = next((one for one in there if pictures.name_of(one) == group.state.picture), b"")
-        group = group.with_record(picture=picture)
+        group = group.with_record(picture=picture, own_name=naming.shown(said.name))
         events: list[Event] = []
         if early:
             group = self._take_held(tx, group, events, now, waiting=early)
@@ -262,7 +263,8 @@ class Arrivals:
         is_ours = is_for_us and self._stores.devices.is_first and not is_person
         if not is_ours or written(author) != sender or chain.state.is_closed:
             return []
-        is_wanted = self._store.take_join(tx, sender)
+        join = self._store.take_join(tx, sender)
+        is_wanted = join is not None
         if not is_wanted and not self._store.may_be_invited(sender):
             return []
         record = GroupRecord(
@@ -275,6 +277,7 @@ class Arrivals:
             inviter=sender,
             ordered=chain.state.revision,
             picture=_picture_after(b"", chain.steps[-1].change),
+            own_name="" if join is None else join.name,
         )
         early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
         group = self._store.put(tx, Group(record, chain), afresh=True)
@@ -283,7 +286,7 @@ class Arrivals:
             tx.on_commit(lambda: self._duties.greet(group.id))
             events.append(self._event(group, GroupNews.JOINED, sender, f"you are in {self._title(group)} now"))
         else:
-            said_so = f"{self._contact(sender).label} invites you to {self._title(group)}"
+            said_so = f"{self._contact(group, sender).label} invites you to {self._title(group)}"
             events.append(self._event(group, GroupNews.INVITED, sender, said_so))
         after = group
         for one in early:
@@ -400,7 +403,7 @@ class Arrivals:
             chain,
         )
         self._duties.caught_up(after.id, state.revision)
-        message = f"{self._title(group)}: {words.done(step.change, self._label)}"
+        message = f"{self._title(group)}: {words.done(step.change, partial(self._label, after))}"
         news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
         if relation != record.relation and relation == INVITED:
             news = GroupNews.INVITED
@@ -416,7 +419,7 @@ class Arrivals:
         if group.record.doubt == doubt or (doubt == FORKED and rival and rival == group.record.rival):
             return group
         after = group.with_record(doubt=doubt, rival=rival, rival_head=head)
-        title, who = self._title(group), self._contact(rival).label if rival else "the relay"
+        title, who = self._title(group), self._contact(group, rival).label if rival else "the relay"
         if doubt == FORKED:
             message = words.forked(who, title)
             events.append(self._event(after, GroupNews.FORKED, rival, message))
@@ -473,8 +476,11 @@ class Arrivals:
             elif standing is Standing.OLDER:
                 self._duties.tell_removed(group, sender, said.revision, now)
             return events
+        before, group = group, naming.noted(group, sender, said.name)
         if standing is Standing.FORK:
-            group = self._store.put(tx, self._doubt(group, FORKED, sender, events, said.head))
+            group = self._doubt(group, FORKED, sender, events, said.head)
+        if group is not before:
+            self._store.put(tx, group)
         if group.state.may_write(person):
             self._texts.keep(tx, group, held, said, now, events)
         return events
@@ -507,11 +513,14 @@ class Arrivals:
             n=held.n,
             body=held.content.decode(),
             sent_at=held.sent_at,
+            name=held.name,
         )
         person, standing = self._person(held.sender), group.chain.compare(said.revision, said.head)
         if person == self._own:
             self._texts.keep_own(tx, group, held, said.body, now)
             return group
+        if person in group.state.members:
+            group = naming.noted(group, written(person), held.name)
         if standing is Standing.FORK and person in group.state.members:
             group = self._doubt(group, FORKED, written(person), events, held.head)
         if group.state.may_write(person):
@@ -524,14 +533,16 @@ class Arrivals:
 
     def _hello(self, tx: Transaction, group: Group, sender: str, said: GroupHello, now: Moment) -> list[Event]:
         events: list[Event] = []
-        standing = group.chain.compare(said.revision, said.head)
+        group, standing = naming.noted(group, sender, said.name), group.chain.compare(said.revision, said.head)
         if standing is Standing.FORK:
             group = self._doubt(group, FORKED, sender, events, said.head)
         elif standing is Standing.AHEAD:
             self._duties.behind(group.id, sender, said.revision, now)
         if sender in group.record.absent:
             group = group.with_record(absent=[one for one in group.record.absent if one != sender])
-            message = f"{self._contact(sender).label} has joined {self._title(group)}"
+            if group.record.own_name and len(group.state.members) <= MAX_TOLD:
+                tx.on_commit(lambda: self._duties.welcome(group.id, sender))
+            message = f"{self._contact(group, sender).label} has joined {self._title(group)}"
             events.append(self._event(group, GroupNews.JOINED, sender, message))
         self._store.put(tx, group)
         return events if group.record.relation == MEMBER else []
@@ -548,7 +559,7 @@ class Arrivals:
     def _leaves(self, tx: Transaction, group: Group, sender: str) -> list[Event]:
         if not self._wish(tx, group, Remove(person=raw_of(sender))):
             return []
-        message = f"{self._contact(sender).label} has left {self._title(group)}"
+        message = f"{self._contact(group, sender).label} has left {self._title(group)}"
         return [self._event(group, GroupNews.LEFT, sender, message)]
 
     def _wish(self, tx: Transaction, group: Group, op: Op) -> bool:
@@ -562,18 +573,18 @@ class Arrivals:
 
     # --- words ------------------------------------------------------------------------
 
-    def _contact(self, user_id: str) -> Contact:
-        return self._stores.book.contact(user_id)
+    def _contact(self, group: Group, user_id: str) -> Contact:
+        return naming.member_of(group, user_id, self._stores.book)
 
-    def _label(self, person: bytes) -> str:
-        return "you" if person == self._own else self._contact(written(person)).label
+    def _label(self, group: Group, person: bytes) -> str:
+        return "you" if person == self._own else self._contact(group, written(person)).label
 
     @staticmethod
     def _title(group: Group) -> str:
         return words.title(group.state.name)
 
     def _event(self, group: Group, news: GroupNews, by: str, message: str) -> GroupEvent:
-        who = self._contact(by) if by and by != self._own_id else None
+        who = self._contact(group, by) if by and by != self._own_id else None
         return GroupEvent(group=group.id, name=group.state.name, news=news, by=who, message=message)
 
 

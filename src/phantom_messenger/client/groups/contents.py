@@ -3,9 +3,11 @@
 from typing import Annotated, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from phantom_messenger.client.groups.change import ID_BYTES, MAX_CHANGE_BYTES, MAX_REVISION
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
+from phantom_messenger.client.names import MAX_NAME
 
 MAX_CHANGES: Final = 64
 """Changes in one answer."""
@@ -21,6 +23,7 @@ _Bytes32 = Annotated[bytes, msgspec.Meta(min_length=ID_BYTES, max_length=ID_BYTE
 _Revision = Annotated[int, msgspec.Meta(ge=1, le=MAX_REVISION)]
 _Change = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_CHANGE_BYTES)]
 _MessageId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 _MessageIds = Annotated[list[_MessageId], msgspec.Meta(max_length=MAX_RECEIPTS)]
 
 
@@ -51,21 +54,26 @@ class GroupChanges(GroupSaid, frozen=True, kw_only=True, rename="camel"):
 
 
 class GroupText(GroupSaid, frozen=True, kw_only=True, rename="camel"):
-    """``group-text``: what a person wrote to a group, as the ``n``-th of their texts to it."""
+    """``group-text``: what a person wrote to a group, as the ``n``-th of their texts to it; ``name``: see hello."""
 
     group: _Bytes32
     revision: _Revision
     head: _Bytes32
     n: Annotated[int, msgspec.Meta(ge=1, le=MAX_REVISION)]
     body: str
+    name: _Name | UnsetType = UNSET
 
 
 class GroupHello(GroupSaid, frozen=True, kw_only=True, rename="camel"):
-    """``group-hello``: its sender has accepted the invitation."""
+    """``group-hello``: its sender has accepted the invitation, or calls themselves otherwise.
+
+    ``name``: what they call themselves, '' if nothing any more; without it nothing is said of that.
+    """
 
     group: _Bytes32
     revision: _Revision
     head: _Bytes32
+    name: _Name | UnsetType = UNSET
 
 
 class GroupReceipt(GroupSaid, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from msgspec import UNSET
+
 from phantom_messenger.client.groups.change import MAX_REVISION
 from phantom_messenger.client.groups.contents import (
     MAX_CHANGES,
@@ -15,7 +17,6 @@ from phantom_messenger.client.groups.contents import (
     MAX_RECEIPTS,
     GroupAsk,
     GroupChanges,
-    GroupHello,
     GroupReceipt,
 )
 from phantom_messenger.client.groups.records import GroupToldRecord
@@ -92,6 +93,8 @@ class Duties:
         self._void: dict[str, set[str]] = {}
         """Members who have claimed to know changes and did not show them: by group, until there is a change."""
         self._to_greet: dict[str, None] = {}
+        self._newcomers: dict[tuple[str, str], None] = {}
+        """Who has just said that they are there, by group: they do not know yet what this user is called."""
         self._receipts_due: dict[str, int] = {}
         self._is_flushing = False
         self._shown: set[str] = set()
@@ -193,6 +196,10 @@ class Duties:
         """Say to all members that one is there."""
         self._to_greet[group] = None
 
+    def welcome(self, group: str, newcomer: str) -> None:
+        """Tell somebody what one is called, who has just joined."""
+        self._newcomers[group, newcomer] = None
+
     def flush(self) -> None:
         """Gather receipts no longer: the program is about to leave."""
         self._is_flushing = True
@@ -213,7 +220,10 @@ class Duties:
         """Do what is due."""
         for group in list(self._to_greet):
             del self._to_greet[group]
-            self._greet(group, now)
+            self._greet(group, None, now)
+        for group, newcomer in [one for one in self._newcomers if not self.is_silent(one[0])]:
+            del self._newcomers[group, newcomer]
+            self._greet(group, newcomer, now)
         self._answer_all(now)
         for name, lack in list(self._lacks.items()):
             if now.monotonic >= lack.due and self._may_ask(name):
@@ -230,12 +240,13 @@ class Duties:
         """All others, those last who have not accepted yet: they do not answer."""
         return sorted(self._others(group), key=lambda one: one in group.record.absent)
 
-    def _greet(self, name: str, now: Moment) -> None:
+    def _greet(self, name: str, whom: str | None, now: Moment) -> None:
+        """Say to all members that one is there, or to one of them alone."""
         group = self._store.get(name)
-        if group is None or group.record.relation != MEMBER or not self._others(group):
+        others = [] if group is None else self._others(group)
+        if group is None or group.record.relation != MEMBER or not others or (whom and whom not in others):
             return
-        hello = GroupHello(group=group.record.group, revision=group.state.revision, head=group.chain.head)
-        self._speaking.say(group.record.group, self._others(group), hello, now)
+        self._speaking.greet(group, [whom] if whom else others, group.record.own_name or UNSET, now)
 
     def _answer_all(self, now: Moment) -> None:
         self._answers = [at for at in self._answers if now.monotonic - at < ANSWERS_MS]

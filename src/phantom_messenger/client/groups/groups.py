@@ -2,18 +2,16 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from phantom_messenger.client import content
 from phantom_messenger.client.errors import UnknownContact, UsageError
-from phantom_messenger.client.groups import invitations, words
+from phantom_messenger.client.groups import invitations, naming, wish_ops, words
 from phantom_messenger.client.groups.arrivals import MAX_WISHES, Arrivals, Follow
 from phantom_messenger.client.groups.chain import Chain
 from phantom_messenger.client.groups.change import (
-    MAX_NAME_BYTES,
-    MAX_OPS,
     Add,
     Close,
     Op,
@@ -40,13 +38,11 @@ from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import normal_name
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event
+from phantom_messenger.client.status import Contact, DeliveryEvent, DeliveryState, Event
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
-
-_ROLES: Final = {Role.MEMBER: "member", Role.ADMIN: "admin"}
 
 
 class Groups:
@@ -164,8 +160,8 @@ class Groups:
         record, state = group.record, group.state
         members = tuple(
             GroupMember(
-                contact=self._stores.book.contact(written(person)),
-                role=_ROLES[role],
+                contact=self._member(group, written(person)),
+                role=wish_ops.ROLES[role],
                 is_you=person == self._own,
                 has_joined=written(person) not in record.absent,
             )
@@ -176,18 +172,22 @@ class Groups:
             name=state.name,
             relation=record.relation,
             doubt=record.doubt,
-            rival=self._stores.book.contact(record.rival) if record.doubt and record.rival else None,
+            rival=self._member(group, record.rival) if record.doubt and record.rival else None,
             is_behind=self._duties.is_behind(group.id),
-            inviter=self._stores.book.contact(record.inviter) if record.inviter else None,
+            inviter=self._member(group, record.inviter) if record.inviter else None,
             members=members,
             timer=state.timer,
-            invite=_ROLES[state.invite],
-            write=_ROLES[state.write],
+            invite=wish_ops.ROLES[state.invite],
+            write=wish_ops.ROLES[state.write],
             muted=record.muted,
             unread=self._store.waiting(group.id) if record.relation != INVITED else 0,
             revision=state.revision,
             picture=record.picture,
+            own_name=record.own_name,
         )
+
+    def _member(self, group: Group, user_id: str) -> Contact:
+        return naming.member_of(group, user_id, self._stores.book)
 
     @property
     def wanted(self) -> int:
@@ -209,8 +209,8 @@ class Groups:
 
     # --- changing -----------------------------------------------------------------------
 
-    def create(self, name: str, people: Sequence[str]) -> str:
-        """Make a group, and have people added to it; its id.
+    def create(self, name: str, people: Sequence[str], own_name: str = "") -> str:
+        """Make a group, and have people added to it; its id. ``own_name``: see ``call_me``.
 
         Raises:
             UsageError: it cannot be made like this.
@@ -221,7 +221,7 @@ class Groups:
             raise UsageError(f"a group has at most {MAX_MEMBERS} members")
         group = self._random(32)
         start = Chain(GroupState(group=group))
-        ops: list[Op] = [Add(person=self._own, role="admin"), SetName(text=_checked_name(name))]
+        ops: list[Op] = [Add(person=self._own, role="admin"), SetName(text=wish_ops.checked_name(name))]
         at = content.time_of(self._moment().wall)
         change = write(self._identity, group=group, revision=1, previous=start.head, at=at, ops=ops)
         chain = start.judge(change.encoded).chain
@@ -231,21 +231,22 @@ class Groups:
             relation=MEMBER,
             state=b"",
             digest=b"",
-            wishes=[packed_ops(part) for part in _parts(_added(people, "member"))],
+            own_name=naming.checked(own_name),
+            wishes=[packed_ops(part) for part in wish_ops.parts(wish_ops.added(people, "member"))],
         )
         with self._stores.vault.transaction() as tx:
             self._store.put(tx, Group(record, chain))
         self.step()
         return written(group)
 
-    def accept(self, who: str) -> str:
-        """Accept an invitation; the id of the group."""
+    def accept(self, who: str, own_name: str = "") -> str:
+        """Accept an invitation; the id of the group. ``own_name``: see ``call_me``."""
         self._check_device()
         group = self._found(who, INVITED)
         if group.record.relation != INVITED:
             raise UsageError(f"you are not invited to {words.title(group.state.name)}")
         with self._stores.vault.transaction() as tx:
-            self._store.put(tx, group.with_record(relation=MEMBER, fresh=False))
+            self._store.put(tx, group.with_record(own_name=naming.checked(own_name), relation=MEMBER, fresh=False))
         self._duties.greet(group.id)
         self.step()
         return group.id
@@ -256,7 +257,7 @@ class Groups:
         self._check_people(people)
         group = self._changeable(who)
         if self._is_admin(group):
-            self._want(group, _added(people, role))
+            self._want(group, wish_ops.added(people, role))
             return
         if role != "member" or not group.state.may_invite(self._own):
             raise UsageError(f"only admins add {'admins' if role == 'admin' else 'members'} to this group; ask one")
@@ -275,11 +276,11 @@ class Groups:
         group = self._administered(who)
         if raw_of(person) not in group.state.members:
             raise UsageError("they are not a member of this group; add them first")
-        self._want(group, [SetRole(person=raw_of(person), role=_checked_role(role))])
+        self._want(group, [SetRole(person=raw_of(person), role=wish_ops.checked_role(role))])
 
     def rename(self, who: str, name: str) -> None:
         """Give a group another name."""
-        self._want(self._administered(who), [SetName(text=_checked_name(name))])
+        self._want(self._administered(who), [SetName(text=wish_ops.checked_name(name))])
 
     def set_picture(self, who: str, data: bytes) -> None:
         """Give a group another picture; empty: none."""
@@ -296,8 +297,10 @@ class Groups:
     def set_rights(self, who: str, *, invite: str | None, write: str | None) -> None:
         """Say who may have others added, and who may write: 'member' or 'admin'; None: as now."""
         group = self._administered(who)
-        now_invite, now_write = _ROLES[group.state.invite], _ROLES[group.state.write]
-        rights = SetRights(invite=_checked_role(invite or now_invite), write=_checked_role(write or now_write))
+        now_invite, now_write = wish_ops.ROLES[group.state.invite], wish_ops.ROLES[group.state.write]
+        rights = SetRights(
+            invite=wish_ops.checked_role(invite or now_invite), write=wish_ops.checked_role(write or now_write)
+        )
         self._want(group, [rights])
 
     def close(self, who: str) -> None:
@@ -306,7 +309,7 @@ class Groups:
 
     def _want(self, group: Group, ops: list[Op]) -> None:
         """Put it behind what is wanted already, and go on."""
-        parts = _parts(ops)
+        parts = wish_ops.parts(ops)
         if len(group.record.wishes) + len(parts) > MAX_WISHES:
             raise UsageError("many changes of this group still wait to be sent; wait for them first")
         wanted = [packed_ops(part) for part in parts]
@@ -355,6 +358,23 @@ class Groups:
         with self._stores.vault.transaction() as tx:
             self._store.put(tx, group.with_record(muted=muted))
 
+    def call_me(self, who: str, name: str) -> None:
+        """Say to a group's members what one is called there; '' for nothing any more."""
+        self._check_device()
+        group = self._changeable(who)
+        after = group.with_record(own_name=naming.checked(name))
+        others = [person for person in group.people if person != self._own_id]
+        if others:
+            name, now = after.record.own_name, self._moment()
+            self._speaking.greet(after, others, name, now, also=lambda tx: self._keep(tx, after))
+            self._duties.show(group.id)
+        else:
+            with self._stores.vault.transaction() as tx:
+                self._keep(tx, after)
+
+    def _keep(self, tx: Transaction, group: Group) -> None:
+        self._store.put(tx, group)
+
     def go_on(self, who: str) -> None:
         """Write to a group again whose history is in doubt, with the members that are known here."""
         group = self._found(who)
@@ -382,16 +402,16 @@ class Groups:
             self._store.put_token(tx, GroupTokenRecord(group=group.id, token=token, uses=uses, until=until))
         return JoinLink(server, self._own_id, token).text
 
-    def join(self, link: JoinLink) -> None:
-        """Ask to be added; the invitation that comes is accepted."""
+    def join(self, link: JoinLink, own_name: str = "") -> None:
+        """Ask to be added; the invitation that comes is accepted. ``own_name``: see ``call_me``."""
         self._check_device()
         if link.admin == self._own_id:
             raise UsageError("this is a link of your own; give it to others")
-        now = self._moment()
+        now, name = self._moment(), naming.checked(own_name)
 
         def note(tx: Transaction) -> None:
             self._stores.book.admit(tx, link.admin)
-            self._store.put_join(tx, link.admin, now.persistent)
+            self._store.put_join(tx, link.admin, now.persistent, name)
 
         self._speaking.say(link.token, [link.admin], GroupJoin(token=link.token), now, also=note)
 
@@ -417,7 +437,12 @@ class Groups:
         counts = self._store.counts(group.id)
         message_id = self._new_id()
         said = GroupText(
-            group=group.record.group, revision=state.revision, head=group.chain.head, n=counts.own + 1, body=text
+            group=group.record.group,
+            revision=state.revision,
+            head=group.chain.head,
+            n=counts.own + 1,
+            body=text,
+            name=group.record.own_name or UNSET,
         )
         record = GroupTextRecord(
             message_id=message_id,
@@ -477,7 +502,7 @@ class Groups:
         is_own = not record.sender
         return GroupEntry(
             message_id=record.message_id,
-            sender=self._stores.book.contact(record.sender or self._own_id),
+            sender=self._member(group, record.sender or self._own_id),
             is_own=is_own,
             text=None if is_over else record.text,
             sent_at=record.sent_at,
@@ -571,25 +596,3 @@ class Groups:
                 raise UsageError("only users with an ID that certifies their key can be in a group")
             if person == self._own_id:
                 raise UsageError("this is your own ID; to leave a group, use 'phantom groups leave'")
-
-
-def _added(people: Iterable[str], role: str) -> list[Op]:
-    return [Add(person=raw_of(person), role=_checked_role(role)) for person in dict.fromkeys(people)]
-
-
-def _parts(ops: list[Op]) -> list[list[Op]]:
-    """Ops in changes that are not too large."""
-    return [ops[at : at + MAX_OPS] for at in range(0, len(ops), MAX_OPS)]
-
-
-def _checked_role(role: str) -> str:
-    if role not in _ROLES.values():
-        raise UsageError(f"'{role}' is no role; there are 'admin' and 'member'")
-    return role
-
-
-def _checked_name(name: str) -> str:
-    name = normal_name(name)
-    if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
-        raise UsageError(f"the name of a group has 1 to {MAX_NAME_BYTES} bytes")
-    return name

@@ -4,6 +4,7 @@ The kinds are named in ``client.records``, with all others.
 """
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from phantom_messenger.client.records import Record
 
@@ -18,7 +19,8 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     user. ``ordered``: the greatest revision that the relay is known to have. ``wishes``: ops that this user wants, in
     turn, as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is
     in. ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
-    ``picture``: the one that the state names, if it is here. ``fresh``: this user was invited and has not accepted, nor
+    ``picture``: the one that the state names, if it is here. ``own_name``: what this user calls themselves there, ''
+    if nothing; ``names``: the same of others, by user id. ``fresh``: this user was invited and has not accepted, nor
     ever been a member before. ``asked``: those of ``wishes`` that others have asked for.
     """
 
@@ -39,6 +41,8 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     absent: list[str] = msgspec.field(default_factory=list)
     muted: bool = False
     picture: bytes = b""
+    own_name: str = ""
+    names: dict[str, str] = msgspec.field(default_factory=dict)
     fresh: bool = False
     asked: list[bytes] = msgspec.field(default_factory=list)
 
@@ -114,6 +118,7 @@ class GroupHeldRecord(Record, frozen=True, kw_only=True):
     head: bytes = b""
     n: int = 0
     expires_in: int | None = None
+    name: str | UnsetType = UNSET
 
 
 class GroupTokenRecord(Record, frozen=True, kw_only=True):
@@ -126,10 +131,14 @@ class GroupTokenRecord(Record, frozen=True, kw_only=True):
 
 
 class GroupJoinRecord(Record, frozen=True, kw_only=True):
-    """``GROUP_JOIN``/user id of an admin: this user has opened a link of theirs; ``at`` in persistent time."""
+    """``GROUP_JOIN``/user id of an admin: this user has opened a link of theirs; ``at`` in persistent time.
+
+    ``name``: what they are to be called in the group.
+    """
 
     admin: str
     at: int
+    name: str = ""
 
 
 def group_texts(number: int) -> str:

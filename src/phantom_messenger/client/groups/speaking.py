@@ -4,13 +4,15 @@ import base64
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec import UnsetType
 from msgspec.structs import replace
 
 from phantom_messenger.client import content2
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.devices.book import DeviceBook
-from phantom_messenger.client.groups.contents import GroupSaid
+from phantom_messenger.client.groups.contents import GroupHello, GroupSaid
 from phantom_messenger.client.groups.state import conversation_of
+from phantom_messenger.client.groups.store import Group
 from phantom_messenger.client.many.outgoing import Options, Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import OrderRecord
@@ -104,6 +106,20 @@ class Speaking:
             message_id=message_id,
             also=also,
         )
+
+    def greet(
+        self,
+        group: Group,
+        people: Sequence[str],
+        name: str | UnsetType,
+        now: Moment,
+        *,
+        also: Callable[[Transaction], None] = lambda _: None,
+    ) -> None:
+        """Say to members that one is there, and what one is called."""
+        about, head = group.record.group, group.chain.head
+        hello = GroupHello(group=about, revision=group.state.revision, head=head, name=name)
+        self.say(about, people, hello, now, also=also)
 
     def forget(self, tx: Transaction, message_id: str) -> None:
         """Erase a message, and send no copy that still waits."""

@@ -125,7 +125,11 @@ class Group:
 
 def _differs(before: GroupRecord, after: GroupRecord) -> bool:
     """Whether a linked device is to learn of it."""
-    return (before.relation, before.digest, before.picture) != (after.relation, after.digest, after.picture)
+
+    def seen(record: GroupRecord) -> tuple[object, ...]:
+        return record.relation, record.digest, record.picture, record.own_name
+
+    return seen(before) != seen(after)
 
 
 class Fellows:
@@ -443,16 +447,16 @@ class GroupStore:
     def _drop_token(self, token: bytes) -> None:
         self._tokens.pop(token, None)
 
-    def put_join(self, tx: Transaction, admin: str, now: int) -> None:
+    def put_join(self, tx: Transaction, admin: str, now: int, name: str) -> None:
         """This user has opened a link of an admin: an invitation of theirs is accepted when it comes."""
-        tx.put(records.GROUP_JOIN, admin, GroupJoinRecord(admin=admin, at=now), due=now + KEEP_JOINS_MS)
+        tx.put(records.GROUP_JOIN, admin, GroupJoinRecord(admin=admin, at=now, name=name), due=now + KEEP_JOINS_MS)
 
-    def take_join(self, tx: Transaction, admin: str) -> bool:
-        """Whether there was such a link; it serves once."""
-        has_one = self._vault.has(records.GROUP_JOIN, admin)
-        if has_one:
+    def take_join(self, tx: Transaction, admin: str) -> GroupJoinRecord | None:
+        """What was noted of such a link; it serves once."""
+        found = self._vault.find(records.GROUP_JOIN, admin, GroupJoinRecord)
+        if found is not None:
             tx.delete(records.GROUP_JOIN, admin)
-        return has_one
+        return found
 
     def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
         """The id of a content that is not shown is remembered for a while against duplicates."""

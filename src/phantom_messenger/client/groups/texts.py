@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from phantom_messenger.client.content import time_of
-from phantom_messenger.client.groups import words
+from phantom_messenger.client.groups import naming, words
 from phantom_messenger.client.groups.contents import GroupText
 from phantom_messenger.client.groups.records import GroupHeldRecord, GroupTextRecord, GroupToldRecord, SenderCount
 from phantom_messenger.client.groups.speaking import MAX_TOLD
@@ -57,7 +57,7 @@ class Texts:
         gone = self._count(tx, group, held.sender, said.n)
         if group.record.relation != MEMBER:
             return
-        peer = self._stores.book.contact(sender)
+        peer = naming.member_of(group, sender, self._stores.book)
         if gone:
             message = words.missing(gone, peer.label, words.title(group.state.name))
             events.append(WarningEvent(peer=peer, code="missing", message=message))
@@ -108,5 +108,6 @@ def held(payload: frames.RoutedMessagePayload, said: GroupText, now: Moment) -> 
         revision=said.revision,
         head=said.head,
         n=said.n,
+        name=said.name,
         expires_in=payload.options.expires_in,
     )

@@ -30,6 +30,7 @@ class GroupInfo:
     have created it. ``timer``: milliseconds after which texts expire, 0 if they stay. ``invite``, ``write``: who may,
     'member' or 'admin'. ``unread``: texts that were not handled yet. ``revision``: how often it has changed.
     ``picture``: a PNG, JPEG or WebP that nobody has decoded yet; empty if it has none, or it is not here yet.
+    ``own_name``: what you call yourself there, for members who have not added you; '' if nothing.
     """
 
     group: str
@@ -47,6 +48,7 @@ class GroupInfo:
     unread: int
     revision: int
     picture: bytes
+    own_name: str
 
     @property
     def is_admin(self) -> bool:

@@ -1,0 +1,163 @@
+"""Members say what they are called: to those who have not added them, beside what tells them apart."""
+
+from pathlib import Path
+
+import pytest
+from client_samples import WORDS, Device, Town, pass_time, settle
+from group_people import info, known, news, restored, said, tell, unread, write
+
+from phantom_messenger.client.backup import export_profile
+from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups import naming
+from phantom_messenger.client.groups.contents import GroupHello
+from phantom_messenger.client.groups.naming import MAX_NAMES
+from phantom_messenger.client.ids import short_id
+from phantom_messenger.client.status import GroupEvent, GroupMessageEvent, GroupNews
+from support.simulated import SECOND
+
+
+def strangers(town: Town, *own_names: str) -> list[Device]:
+    """Alice, Bob and Carol in a group that Alice has made: she knows both, and they know her alone."""
+    alice, bob, carol = (town.device(name).login() for name in ("alice", "bob", "carol"))
+    for other, name in ((bob, "bob"), (carol, "carol")):
+        alice.messenger.contacts.add(name, other.id)
+        other.messenger.contacts.add("alice", alice.id)
+    settle(alice, bob, carol)
+    named = dict(zip(("alice", "bob", "carol"), own_names, strict=False))
+    alice.messenger.groups.create("Tea", [bob.id, carol.id], named.get("alice", ""))
+    settle(alice, bob, carol)
+    for other, name in ((bob, "bob"), (carol, "carol")):
+        other.messenger.groups.accept("Tea", named.get(name, ""))
+        settle(alice, bob, carol)
+    pass_time(10 * SECOND, alice, bob, carol)
+    return [alice, bob, carol]
+
+
+def labels(device: Device) -> dict[str, str]:
+    """What members are called, by user id."""
+    return {member.contact.user_id: member.contact.label for member in info(device).members if not member.is_you}
+
+
+def called(name: str, device: Device) -> str:
+    return f"~{name} ({short_id(device.id)})"
+
+
+def test_whoever_has_not_added_a_member_sees_what_they_call_themselves(town: Town) -> None:
+    alice, bob, carol = strangers(town, "Alice A.", "Bobby", "Carol C.")
+    assert labels(bob) == {alice.id: "alice", carol.id: called("Carol C.", carol)}
+    assert labels(carol) == {alice.id: "alice", bob.id: called("Bobby", bob)}
+    assert labels(alice) == {bob.id: "bob", carol.id: "carol"}, "a name that the user gave comes first"
+    assert not any(b"Bobby" in str(frame).encode() for frame in bob.sent), "the relay was told"
+
+
+def test_member_without_a_name_is_their_id(town: Town) -> None:
+    _, bob, carol = strangers(town)
+    assert labels(bob)[carol.id] == short_id(carol.id)
+
+
+def test_text_says_it_to_who_came_later(town: Town) -> None:
+    alice, bob, carol = strangers(town, "", "Bobby")
+    dave = town.device("dave").login()
+    dave.messenger.contacts.add("alice", alice.id)
+    alice.messenger.groups.add("Tea", [dave.id])
+    settle(alice, bob, carol, dave)
+    dave.messenger.groups.accept("Tea", "Dave")
+    pass_time(5 * SECOND, alice, bob, carol, dave)
+    assert labels(dave)[bob.id] == called("Bobby", bob), "who is there tells a newcomer"
+    assert labels(bob)[dave.id] == called("Dave", dave)
+    (joined,) = [event for event in bob.heard(GroupEvent) if event.news is GroupNews.JOINED]
+    assert joined.message == f"{called('Dave', dave)} has joined 'Tea'"
+    assert joined.by is not None
+    assert (joined.by.name, joined.by.says) == ("", "Dave")
+    del dave.messenger._stores.groups.get(info(dave).group).record.names[bob.id]  # type: ignore[union-attr]
+    assert labels(dave)[bob.id] == short_id(bob.id)
+    write(bob, "hello")
+    pass_time(5 * SECOND, alice, bob, carol, dave)
+    (heard,) = dave.heard(GroupMessageEvent)
+    assert heard.peer.label == called("Bobby", bob)
+
+
+def test_name_is_changed_and_withdrawn(town: Town) -> None:
+    alice, bob, carol = strangers(town, "", "Bobby")
+    bob.messenger.groups.call_me("Tea", "Robert")
+    settle(alice, bob, carol)
+    assert labels(carol)[bob.id] == called("Robert", bob)
+    assert info(bob).own_name == "Robert"
+    write(bob, "one")
+    settle(alice, bob, carol)
+    bob.messenger.groups.call_me("Tea", "")
+    settle(alice, bob, carol)
+    assert labels(carol)[bob.id] == short_id(bob.id)
+    write(bob, "two")
+    settle(alice, bob, carol)
+    assert (labels(carol)[bob.id], said(carol)) == (short_id(bob.id), ["one", "two"])
+    assert (info(bob).own_name, news(alice)[-1:]) == ("", [GroupNews.JOINED])
+
+
+def test_names_outlive_the_program_and_a_backup(town: Town, tmp_path: Path) -> None:
+    alice, bob, carol = strangers(town, "", "Bobby", "Carol C.")
+    bob.kill()
+    bob.login()
+    assert (labels(bob)[carol.id], info(bob).own_name) == (called("Carol C.", carol), "Bobby")
+    export_profile(bob.vault, tmp_path / "file", WORDS)
+    bob = restored(bob, tmp_path / "file").login()
+    assert (labels(bob)[carol.id], info(bob).own_name) == (called("Carol C.", carol), "Bobby")
+    write(bob, "again")
+    settle(alice, bob, carol)
+    assert "again" in unread(carol)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Bob (ph1qqqqqqq…)", "Bob ph1qqqqqqq…"),
+        ("~Bob", "Bob"),
+        ("a\nb", ""),
+        ("\u202eevil", ""),
+        (" \u200b ", ""),
+        ("", ""),
+        ("~", ""),
+        ("Bob\uff09 \uff08x", "Bob x"),
+        ("x" * 64, "x" * 64),
+        ("ph1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", ""),
+        ("Ren\u0065\u0301", "Ren\u00e9"),
+    ],
+    ids=["brackets", "tilde", "lines", "direction", "blank", "empty", "only", "wide", "long", "id", "composed"],
+)
+def test_what_others_say_is_made_safe(town: Town, name: str, shown: str) -> None:
+    alice, bob, carol = strangers(town, "", "Bobby")
+    group = known(bob)
+    hello = GroupHello(group=group.record.group, revision=group.state.revision, head=group.chain.head, name=name)
+    tell(bob, [alice, carol], hello)
+    settle(alice, bob, carol)
+    assert labels(carol)[bob.id] == (called(shown, bob) if shown else short_id(bob.id))
+
+
+def test_stranger_says_no_name_in_a_group(town: Town) -> None:
+    alice, bob, carol = strangers(town, "", "Bobby")
+    alice.messenger.groups.remove("Tea", [carol.id])
+    pass_time(5 * SECOND, alice, bob, carol)
+    group = known(bob)
+    hello = GroupHello(group=group.record.group, revision=2, head=group.chain.head, name="bob")
+    tell(carol, [alice, bob], hello)
+    settle(alice, bob, carol)
+    assert carol.id not in known(bob).record.names
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 65, "a\nb", "(x)", "~x", "\u200b"], ids=["long", "lines", "brackets", "~", "blank"]
+)
+def test_own_name_that_nobody_could_be_shown_is_refused(town: Town, name: str) -> None:
+    alice, *_ = strangers(town)
+    with pytest.raises(UsageError, match="a name needs 1 to 64 printable characters"):
+        alice.messenger.groups.call_me("Tea", name)
+    assert info(alice).own_name == ""
+
+
+def test_names_of_those_who_have_gone_are_bounded(town: Town) -> None:
+    _, bob, carol = strangers(town, "", "", "Carol C.")
+    group = known(bob)
+    for number in range(MAX_NAMES + 20):
+        group = naming.noted(group, f"{number}", "Somebody")
+    assert len(group.record.names) == MAX_NAMES
+    assert group.record.names[carol.id] == "Carol C.", "who is there stays"
