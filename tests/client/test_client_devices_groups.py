@@ -72,6 +72,27 @@ def test_linked_device_knows_the_group_and_shows_what_is_said(people: tuple[Peop
         assert shown(one, group)[-1] == (bob.id, False, "hello all")
 
 
+def test_person_is_called_the_same_on_all_devices(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    alice.messenger.groups.call_me(group, "Al")
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert laptop.messenger.groups.find(group).own_name == "Al"
+    with pytest.raises(UsageError, match="first device"):
+        laptop.messenger.groups.call_me(group, "Ally")
+    known = bob.messenger._stores.groups.get(group)
+    assert known is not None
+    assert known.record.names == {alice.id: "Al"}
+    known.record.names.clear()
+    laptop.messenger.groups.send_text(group, "from the laptop")
+    pass_time(5_000, alice, laptop, bob, carol)
+    known = bob.messenger._stores.groups.get(group)
+    assert known is not None
+    assert known.record.names == {alice.id: "Al"}
+    alice.messenger.groups.call_me(group, "")
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert laptop.messenger.groups.find(group).own_name == ""
+
+
 def test_linked_device_writes_as_its_person(people: tuple[People, str]) -> None:
     (alice, laptop, bob, carol), group = people
     number = laptop.messenger.groups.send_text(group, "from the laptop")

@@ -247,6 +247,39 @@ def test_fork_is_told_with_what_a_user_can_do(tea: Path) -> None:
     assert phantom(tea, "send", "-p", "alice", "Tea", "x").returncode == 0
 
 
+def test_members_who_do_not_know_each_other_see_what_they_call_themselves(
+    tmp_path: Path, start_relay: StartRelay
+) -> None:
+    relay, ids = start_relay("--limits", "off"), {}
+    for name in ("alice", "bob", "carol"):
+        assert phantom(tmp_path, "init", "-p", name, "--server", relay.url).returncode == 0
+        ids[name] = phantom(tmp_path, "id", "-p", name).stdout.split()[0]
+    for name in ("bob", "carol"):
+        assert phantom(tmp_path, "contacts", "add", "-p", "alice", name, ids[name]).returncode == 0
+        assert phantom(tmp_path, "contacts", "add", "-p", name, "alice", ids["alice"]).returncode == 0
+    made = phantom(tmp_path, "groups", "create", "-p", "alice", "--as", "Alice A.", "Tea", "bob", "carol")
+    assert made.returncode == 0, made.stderr
+    for name, said in (("bob", "Bobby"), ("carol", "alice")):
+        assert phantom(tmp_path, "groups", "accept", "-p", name, "--as", said, "Tea").returncode == 0
+    assert phantom(tmp_path, "send", "-p", "carol", "Tea", "hello").returncode == 0
+    (row,) = rows(phantom(tmp_path, "listen", "-p", "bob", "--json", "--count", "1").stdout)
+    assert (row["name"], row["says"], row["text"]) == ("", "alice", "hello")
+    shown = phantom(tmp_path, "groups", "members", "-p", "bob", "Tea").stdout.splitlines()
+    assert set(shown[:3]) == {
+        f"alice (admin)  {ids['alice']}",
+        f"you, called Bobby  {ids['bob']}",
+        f"~alice ({ids['carol'][:11]}…)  {ids['carol']}",
+    }
+    assert f" ~alice ({ids['carol'][:11]}…): hello" in phantom(tmp_path, "history", "-p", "bob", "Tea").stdout
+    assert phantom(tmp_path, "groups", "me", "-p", "bob", "Tea").stdout == "Bobby\n"
+    renamed = phantom(tmp_path, "groups", "me", "-p", "bob", "Tea", "Robert")
+    assert (renamed.returncode, renamed.stdout) == (0, "they are told that you are Robert\n")
+    assert phantom(tmp_path, "groups", "me", "-p", "bob", "Tea", "--none").stdout == "they are told no name any more\n"
+    assert phantom(tmp_path, "groups", "me", "-p", "bob", "Tea").stdout == "no name\n"
+    refused = phantom(tmp_path, "groups", "me", "-p", "bob", "Tea", "(x)")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+
+
 def test_member_whose_account_is_gone_is_removed(tea: Path) -> None:
     assert phantom(tea, "destroy", "-p", "bob", "--yes").returncode == 0
 
