@@ -1,15 +1,14 @@
 """With a protection off, the simulation must find the fault: each of these takes one away."""
 
 import contextlib
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from simulation_checks import Violation
 from simulation_network import RelayTime
+from simulation_runs import MARKS, folder_of_runs, show_fault  # noqa: F401 - one is a fixture
 
 from phantom_messenger.client import records
 from phantom_messenger.client.address_book import AddressBook
@@ -33,46 +32,15 @@ from phantom_messenger.relay.records import Item, Page
 from phantom_messenger.relay.replies import Replies
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.frames import Message
-from simulation import fast_folder, simulate, small_amounts
-from support.amounts import LONG, amount, replayed
+from support.amounts import LONG, amount
 
 MOST_SEEDS: Final = amount(300, 2_000)
 
-pytestmark = [
-    pytest.mark.skipif(replayed() is not None, reason="one seed is replayed"),
-    pytest.mark.timeout(600),  # how many seeds a fault takes is chance
-]
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_amounts(monkeypatch)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    with fast_folder(tmp_path) as made:
-        yield made
+pytestmark = MARKS
 
 
 def finds(folder: Path, expected: str, *, seen: int = 0, **options: Any) -> None:
-    """The simulation finds such a fault within so many seeds.
-
-    The short form begins with ``seen``, a seed that has found it; any other one after it will do.
-    """
-    others: set[str] = set()
-    first = 0 if LONG else seen
-    for seed in range(first, first + MOST_SEEDS):
-        place = folder / str(seed)
-        place.mkdir()
-        try:
-            simulate(seed, place, **options)
-        except Violation as violation:
-            if re.search(expected, str(violation)):
-                print(f"found by seed {seed}: {violation}")  # noqa: T201 - shown by pytest -rP
-                return
-            others.add(str(violation))
-    raise AssertionError(f"{MOST_SEEDS} seeds did not find it, but {sorted(others)[:5]}")
+    show_fault(folder, expected, first=0, seen=seen, most=MOST_SEEDS, **options)
 
 
 # --- the relay --------------------------------------------------------------------

@@ -1,19 +1,15 @@
 """Persons with several devices in the simulation: all devices of a person have the same texts, each once."""
 
-import re
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from shutil import rmtree
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from simulation_checks import Violation
+from simulation_runs import MARKS, folder_of_runs, show_fault, show_no_fault  # noqa: F401 - one is a fixture
 
 from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.devices.desk import DeviceDesk
-from simulation import FIRST_WITH_DEVICES, extra_of, fast_folder, simulate, small_amounts
-from support.amounts import LONG, amount, replayed, seeds
+from simulation import FIRST_WITH_DEVICES
+from support.amounts import amount, seeds
 
 RUNS: Final = seeds(16, 500)
 PARTS: Final = seeds(2, 20)
@@ -26,63 +22,21 @@ SITUATIONS: Final = {
 }
 """How often 1,000 runs must at least come to each situation."""
 
-pytestmark = [
-    pytest.mark.skipif(replayed() is not None, reason="one seed is replayed"),
-    pytest.mark.timeout(600),  # how many seeds a fault takes is chance
-]
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_amounts(monkeypatch)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    with fast_folder(tmp_path) as made:
-        yield made
-
-
-def run_seed(seed: int, folder: Path, **options: Any) -> Counter[str]:
-    """Run a seed in a folder of its own; what happened in it."""
-    place = folder / str(seed)
-    place.mkdir()
-    try:
-        return simulate(seed, place, extra=extra_of(seed), **options).counts
-    finally:
-        rmtree(place)
+pytestmark = MARKS
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_run_with_several_devices_shows_a_fault(part: int, folder: Path) -> None:
-    counts: Counter[str] = Counter()
     each = RUNS // PARTS
-    for seed in range(FIRST_WITH_DEVICES + part * each, FIRST_WITH_DEVICES + (part + 1) * each):
-        try:
-            counts += run_seed(seed, folder)
-        except Violation as violation:
-            raise AssertionError(
-                f"seed {seed}: {violation}; see its events with: make replay SEED={seed}"
-            ) from violation
-    rare = {name: counts[name] for name, least in SITUATIONS.items() if counts[name] < least * each // 1_000 // 2}
-    assert not rare, f"too rare to prove anything: {rare}"
+    first = FIRST_WITH_DEVICES + part * each
+    show_no_fault(range(first, first + each), folder, SITUATIONS)
 
 
 # --- controls ---------------------------------------------------------------------
 
 
 def finds(folder: Path, expected: str, *, seen: int) -> None:
-    """The simulation finds such a fault within so many seeds; the short form begins with one that has found it."""
-    first, others = FIRST_WITH_DEVICES if LONG else seen, set()
-    for seed in range(first, first + MOST_SEEDS):
-        try:
-            run_seed(seed, folder)
-        except Violation as violation:
-            if re.search(expected, str(violation)):
-                print(f"found by seed {seed}: {violation}")  # noqa: T201 - shown by pytest -rP
-                return
-            others.add(str(violation))
-    raise AssertionError(f"{MOST_SEEDS} seeds did not find it, but {sorted(others)[:5]}")
+    show_fault(folder, expected, first=FIRST_WITH_DEVICES, seen=seen, most=MOST_SEEDS)
 
 
 def test_text_that_goes_to_first_devices_alone_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
