@@ -5,8 +5,7 @@ have the same texts, each once, and what was read on one waits on no other.
 """
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -14,11 +13,11 @@ from typing import Final
 import apsw
 from simulation_checks import Change, Ledger, Owner, Sent
 from simulation_device import DevicePart
-from simulation_extra import copies_stored
+from simulation_extra import Acting, copies_stored
 from simulation_network import Setting
 
 from phantom_messenger.client import records
-from phantom_messenger.client.errors import UsageError, VaultError
+from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import (
@@ -130,7 +129,7 @@ class DeviceBook:
         ]
 
 
-class DevicesPart:
+class DevicesPart(Acting):
     """What the two persons do.
 
     Args:
@@ -143,11 +142,10 @@ class DevicesPart:
     is_beside = False
 
     def __init__(self, setting: Setting, ledger: Ledger, devices: list[DevicePart]) -> None:
-        self._setting = setting
+        super().__init__(setting, random.Random(f"{setting.seed} devices"), "")  # noqa: S311 - the same in every run
         self._ledger = ledger
         self.book = DeviceBook(setting, ledger)
         ledger.extra = self.book
-        self._chance = random.Random(f"{setting.seed} devices")  # noqa: S311 - the same in every run
         self._devices = devices
         self._positions: dict[tuple[str, int], int] = {}
 
@@ -204,18 +202,7 @@ class DevicesPart:
             for _ in range(self._chance.choice((1, 1, 2, 3))):
                 self._write(device)
         else:
-            self._read(device, self._chance.choice((1, 2, 10)))
-
-    @contextmanager
-    def _trying(self, device: DevicePart) -> Iterator[Messenger]:
-        """What cannot be done is not done."""
-        try:
-            yield device.messenger
-        except UsageError as error:
-            self._setting.note(f"{device.name} cannot: {error}")
-        except VaultError:
-            self._setting.happened("device cannot store what its user does")
-        device._changed()
+            self.read(device, self._chance.choice((1, 2, 10)))
 
     def _write(self, device: DevicePart) -> None:
         body = f"text {len(self.book.texts)} on {device.name}"
@@ -225,16 +212,6 @@ class DevicesPart:
             sender = self._person_of(device).id
             self.book.texts[number] = PersonText(number, sender, to, body)
             self._setting.note(f"{body} is written")
-
-    def _read(self, device: DevicePart, most: int) -> None:
-        for _ in range(most):
-            done = self._take_next(device)
-            if done is None:
-                return
-            if self._chance.random() < 0.75:
-                done()
-            else:
-                self._setting.after(self._chance.randint(1, 20_000), done)
 
     def _take_next(self, device: DevicePart) -> "partial[None] | None":
         place = device.id, device.life

@@ -12,17 +12,17 @@ from typing import Final
 import apsw
 from simulation_checks import Ledger, Owner
 from simulation_device import DevicePart
+from simulation_extra import Acting
 from simulation_group_checks import GroupLedger
 from simulation_network import Setting
 
-from phantom_messenger.client.errors import UsageError, VaultError
 from phantom_messenger.client.groups.groups import Groups
 from support.simulated import MINUTE, SECOND
 
 TIMERS: Final = (0, 0, MINUTE, 20 * MINUTE)
 
 
-class GroupPart:
+class GroupPart(Acting):
     """What the people do with their group; the first one makes it, and stays an admin.
 
     Args:
@@ -36,11 +36,11 @@ class GroupPart:
     is_beside = True
 
     def __init__(self, setting: Setting, ledger: Ledger, devices: list[DevicePart]) -> None:
-        self._setting = setting
+        chance = random.Random(f"{setting.seed} groups")  # noqa: S311 - the same in every run
+        super().__init__(setting, chance, " in the group")
         self._ledger = GroupLedger(setting, ledger.names, wrong=ledger.wrong, kept=ledger.kept)
         ledger.extra = self._ledger
         self._devices = devices
-        self._chance = random.Random(f"{setting.seed} groups")  # noqa: S311 - the same in every run
         self._positions: dict[tuple[str, int], int] = {}
         self.share = self._chance.choice((0.5, 0.8, 1.0))
         """How much of what people do has to do with the group."""
@@ -49,7 +49,7 @@ class GroupPart:
         """The first one makes the group, and invites some, of whom some accept."""
         pass_time(5 * SECOND)
         first, *others = self._devices
-        with self._trying(first) as groups:
+        with self._with_groups(first) as groups:
             invited = [other.id for other in others if self._chance.random() < 0.8]
             self._ledger.group = groups.create("Tea", invited)
         pass_time(5 * SECOND)
@@ -57,10 +57,10 @@ class GroupPart:
 
     def _accept(self) -> None:
         for device in self._devices[1:]:
-            with self._trying(device) as groups:
+            with self._with_groups(device) as groups:
                 if groups.has(self._ledger.group) and self._chance.random() < 0.8:
                     groups.accept(self._ledger.group)
-        with self._trying(self._devices[0]) as groups:
+        with self._with_groups(self._devices[0]) as groups:
             if self._chance.random() < 0.7:
                 groups.set_role(self._ledger.group, self._other(self._devices[0]), "admin")
 
@@ -71,7 +71,7 @@ class GroupPart:
     def act(self, device: DevicePart) -> None:
         """Somebody does something."""
         kind = self._chance.random()
-        with self._trying(device) as groups:
+        with self._with_groups(device) as groups:
             if not groups.has(self._ledger.group):
                 return
             if groups.find(self._ledger.group).relation == "invited":
@@ -88,15 +88,9 @@ class GroupPart:
                 self._setting.happened("group: left by its user", device.name)
 
     @contextmanager
-    def _trying(self, device: DevicePart) -> Iterator[Groups]:
-        """What cannot be done is not done."""
-        try:
-            yield device.messenger.groups
-        except UsageError as error:
-            self._setting.note(f"{device.name} cannot: {error}")
-        except VaultError:
-            self._setting.happened("device cannot store what its user does in the group")
-        device._changed()
+    def _with_groups(self, device: DevicePart) -> Iterator[Groups]:
+        with self._trying(device) as messenger:
+            yield messenger.groups
 
     def _other(self, device: DevicePart) -> str:
         return self._chance.choice([other.id for other in self._devices[1:] if other is not device])
@@ -126,17 +120,6 @@ class GroupPart:
         number = device.messenger.groups.send_text(self._ledger.group, body)
         self._ledger.wrote(device.id, number, body, found)
 
-    def read(self, device: DevicePart, most: int) -> None:
-        """Take up to so many texts that wait, and be done with them at once or later."""
-        for _ in range(most):
-            done = self._take_next(device)
-            if done is None:
-                return
-            if self._chance.random() < 0.75:
-                done()
-            else:
-                self._setting.after(self._chance.randint(1, 20_000), done)
-
     def _take_next(self, device: DevicePart) -> "partial[None] | None":
         place = device.id, device.life
         found = device.messenger.groups.next_text(self._positions.get(place, 0), self._ledger.group)
@@ -151,7 +134,7 @@ class GroupPart:
         """The person is done with a text, if the program still runs that handed it out."""
         if life != device.life or not device.is_running:
             return
-        with self._trying(device) as groups:
+        with self._with_groups(device) as groups:
             if read:
                 groups.mark_read(self._ledger.group, sender, number)
             else:
