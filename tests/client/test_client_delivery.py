@@ -17,7 +17,7 @@ BOB = Contact(name="bob", user_id="id of bob", trust=Trust.VERIFIED, key=None)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 5))
+    asyncio.run(asyncio.wait_for(main, 60))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from phantom_messenger.client.outages import _names, outage
 from phantom_messenger.client.status import ConnectionState
 from support.certificates import self_signed
 from support.people import canonical
-from support.sdk_clients import NOBODY, first, opened, run
+from support.sdk_clients import NOBODY, PATIENCE, first, opened, run
 
 
 @pytest.fixture(autouse=True)
@@ -330,9 +330,9 @@ def test_refused_login_ends_all_waiting_and_is_not_tried_again(tmp_path: Path, a
     async def main() -> None:
         async with relay.open() as url, opened(tmp_path, "alice", url) as alice:
             delivery = await alice.send(NOBODY, "hello")
-            for waiting in (alice.wait_online(5), alice.wait_published(5), delivery.wait(), first(alice)):
+            for waiting in (alice.wait_online(PATIENCE), alice.wait_published(PATIENCE), delivery.wait(), first(alice)):
                 with pytest.raises(LoginRefused, match="refused the login: the relay says that this user ID"):
-                    await asyncio.wait_for(waiting, 5)
+                    await asyncio.wait_for(waiting, PATIENCE)
             await asyncio.sleep(0.2)
             assert alice.connection.state is ConnectionState.REFUSED
         assert relay.dialled == 1

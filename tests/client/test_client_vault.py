@@ -312,7 +312,7 @@ def other_process(path: Path) -> "subprocess.Popen[str]":
 
 def test_second_process_is_told_that_it_is_in_use(vault: Vault) -> None:
     with other_process(vault.path) as process:
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=60)
     assert said.startswith("VaultInUse the profile 'alice' is in use by another program")
     put(vault, "a")
     assert texts(vault) == ["a"]
@@ -325,7 +325,7 @@ def test_vault_of_a_killed_process_opens(path: Path) -> None:
         with pytest.raises(VaultInUse):
             Vault(path, KEY)
         process.kill()
-        process.wait(20)
+        process.wait(60)
     Vault(path, KEY).close()
 
 

@@ -56,7 +56,7 @@ def test_waiter_is_told_that_the_client_was_closed(
             await asyncio.sleep(0.2)
             assert not waiter.done()
         with pytest.raises(ClientClosed):
-            await asyncio.wait_for(waiter, 5)
+            await asyncio.wait_for(waiter, PATIENCE)
 
     asyncio.run(main())
 

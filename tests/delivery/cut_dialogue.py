@@ -21,7 +21,7 @@ from phantom_messenger.relay.records import Item
 from phantom_messenger.relay.server import RelayServer
 
 KEY: Final = Secret("a random key of a keyring", stretched=False)
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 LATE: Final = 1 << 62
 
 

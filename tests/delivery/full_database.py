@@ -72,7 +72,7 @@ class Writer:
 
 def is_ready(relay: RelayProcess) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{relay.port}/ready", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{relay.port}/ready", timeout=60) as answer:
             return bool(answer.status == 200)
     except urllib.error.HTTPError as refused:
         return refused.code != UNAVAILABLE

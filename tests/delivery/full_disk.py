@@ -42,7 +42,7 @@ from support.stores import (
     waiting,
 )
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 QUICK: Final = patched("import phantom_messenger.relay.server as server; server.SCRUB_SECONDS = 2.0")
 RECOVERY: Final = amount(2, 20) + 5.0
 """Seconds in which the relay recovers: it looks every 20, in the short form every 2."""

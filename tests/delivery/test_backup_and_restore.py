@@ -34,7 +34,7 @@ def relay(tmp_path: Path) -> Iterator[RelayProcess]:
 
 def do(commands: str, folder: Path) -> None:
     """Run commands of a document in a folder with the data folder ``data``."""
-    subprocess.run(["sh", "-e", "-c", commands.replace("DATA", "data")], cwd=folder, check=True, timeout=30)
+    subprocess.run(["sh", "-e", "-c", commands.replace("DATA", "data")], cwd=folder, check=True, timeout=100)
 
 
 async def write(home: Path, relay: RelayProcess, *texts: str) -> None:

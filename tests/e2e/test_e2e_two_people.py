@@ -68,8 +68,8 @@ def test_hundred_texts_each_way_arrive_once_and_in_order(tmp_path: Path, start_r
         alice.type(mine)
     for yours in from_bob[50:]:
         bob_again.type(yours)
-    bob_again.wait_for(75, patience=90)
-    alice.wait_for(100, patience=90)
+    bob_again.wait_for(75)
+    alice.wait_for(100)
     assert alice.finish() == 0, alice.errors
     assert bob_again.finish() == 0, bob_again.errors
 

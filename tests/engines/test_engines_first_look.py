@@ -249,7 +249,11 @@ def test_folder_of_somebody_else_is_one_sentence(tmp_path: Path, place: str) -> 
     )
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]
     done = subprocess.run(
-        [*nobody, sys.executable, "-c", code, tmp_path / place], capture_output=True, text=True, check=False, timeout=20
+        [*nobody, sys.executable, "-c", code, tmp_path / place],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
     )
     if "No module" in done.stderr or "Permission denied" in done.stderr:
         pytest.skip("the interpreter cannot be read by somebody else")

@@ -32,14 +32,14 @@ def at_once(*jobs: Callable[[], Any]) -> list[Any]:
     gate = threading.Barrier(len(jobs))
 
     def work(number: int) -> None:
-        gate.wait(30)
+        gate.wait(100)
         results[number] = jobs[number]()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(len(jobs))]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(100)
     assert not any(thread.is_alive() for thread in threads)
     return results
 
@@ -163,10 +163,10 @@ def test_contacts_who_come_back_at_two_relays_at_once_do_not_wait_for_each_other
     here.log_in(alice)  # who sees that dave has gone
     other = threading.Thread(target=be_there)
     other.start()
-    assert eventually(is_waiting, 30)
+    assert eventually(is_waiting)
     here.log_in(bob)
     here.end()
-    other.join(30)
+    other.join(100)
     assert not failed
     watch.close()
     store.close()

@@ -16,7 +16,7 @@ from support.postgres_server import PostgresServer, StandbyServer, programs
 from support.store_user import NOW, StoreUser, expire
 from support.waiting import eventually
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 DELETED = "SELECT sum(n_tup_del)::integer FROM pg_stat_user_tables WHERE relname ~ '^items_[0-9]+$'"
 LEAN = {"wal_recycle": "off", "wal_keep_size": "0", "autovacuum": "off"}
 

@@ -128,9 +128,9 @@ def test_orders_are_locked_before_the_first_is_changed(url: str, are_named: bool
     here.take(one)
     other = threading.Thread(target=be_there)
     other.start()
-    assert eventually(is_waiting, 30)
+    assert eventually(is_waiting)
     end(here, two)
-    other.join(30)
+    other.join(100)
     assert bool(deadlocks) is not are_named
     for connection in (here.connection, there.connection, watch):
         connection.close()

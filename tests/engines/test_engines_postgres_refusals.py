@@ -239,7 +239,7 @@ def test_server_that_answers_nothing_is_a_pause(url: str, monkeypatch: pytest.Mo
     try:
         begun = time.monotonic()
         failures = store.run([alice.message(bob, "1")])
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 60
         assert all(isinstance(failed, CommandFailed) and failed.is_out_of_space for failed in failures)
     finally:
         os.kill(backend, signal.SIGCONT)

@@ -74,7 +74,7 @@ class Crowd:
         self.sockets: list[socket.socket] = []
         self._request = handshake(relay.address)
         for _ in range(half_open + silent):
-            self.sockets.append(socket.create_connection(relay.address, timeout=5))
+            self.sockets.append(socket.create_connection(relay.address, timeout=60))
         self._slow = self.sockets[:half_open]
         for opened in self.sockets[half_open:]:
             opened.sendall(self._request)
@@ -149,7 +149,7 @@ WAYS: Final[dict[str, Keep]] = {
 def test_nothing_but_a_login_keeps_a_socket_open(start_relay: StartRelay, way: str) -> None:
     relay = start_relay("--limits", "off", command=patched(HASTY.replace("4_000", "2_000")))
     began = time.monotonic()
-    with socket.create_connection(relay.address, timeout=5) as opened:
+    with socket.create_connection(relay.address, timeout=60) as opened:
         opened.sendall(handshake(relay.address))
         with contextlib.suppress(OSError):
             while not is_gone(opened) and time.monotonic() - began < PATIENCE:
@@ -166,8 +166,8 @@ def test_half_open_tls_goes_in_time(start_relay: StartRelay, tmp_path: Path) -> 
     )
     address = ("127.0.0.1", relay.port)
     files = open_files(relay.pid)
-    silent = [socket.create_connection(address, timeout=5) for _ in range(20)]
-    wrong = [socket.create_connection(address, timeout=5) for _ in range(20)]
+    silent = [socket.create_connection(address, timeout=60) for _ in range(20)]
+    wrong = [socket.create_connection(address, timeout=60) for _ in range(20)]
     for opened in wrong:
         opened.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert all_gone(wrong)
@@ -193,7 +193,7 @@ def flood() -> Iterator[Callable[[RelayProcess, int], list[socket.socket]]]:
         def open_many(relay: RelayProcess, count: int) -> list[socket.socket]:
             opened = []
             for _ in range(count):
-                one = socket.create_connection(relay.address, timeout=5)
+                one = socket.create_connection(relay.address, timeout=60)
                 stack.callback(one.close)
                 opened.append(one)
             return opened
@@ -224,19 +224,21 @@ listening.Listener._admit = let_in
 MANY: Final = amount(250, 1_100)
 
 
-def half_open_tls(start_relay: StartRelay, tmp_path: Path, stack: ExitStack, patch: str) -> tuple[RelayProcess, bool]:
+def half_open_tls(
+    start_relay: StartRelay, tmp_path: Path, stack: ExitStack, patch: str = "", patience: float = PATIENCE
+) -> tuple[RelayProcess, bool]:
     """Begin TLS with a few bytes, more often than there are descriptors; whether another address is greeted then."""
     certificate, key = self_signed(tmp_path)
     relay = start_relay("--tls-cert", str(certificate), "--tls-key", str(key), command=patched(FEW + patch))
     for _ in range(MANY):
-        one = stack.enter_context(socket.create_connection(relay.address, timeout=5))
+        one = stack.enter_context(socket.create_connection(relay.address, timeout=60))
         with contextlib.suppress(OSError):
             one.sendall(HELLO)
     time.sleep(0.5)
     context = ssl.create_default_context(cafile=certificate)
     try:
         with (
-            socket.create_connection(relay.address, timeout=3, source_address=("127.0.0.2", 0)) as opened,
+            socket.create_connection(relay.address, timeout=patience, source_address=("127.0.0.2", 0)) as opened,
             context.wrap_socket(opened, server_hostname="127.0.0.1") as other,
         ):
             other.sendall(handshake(relay.address))
@@ -247,7 +249,7 @@ def half_open_tls(start_relay: StartRelay, tmp_path: Path, stack: ExitStack, pat
 
 def test_half_open_tls_of_one_address_keeps_nobody_else_out(start_relay: StartRelay, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        relay, is_greeted = half_open_tls(start_relay, tmp_path, stack, "")
+        relay, is_greeted = half_open_tls(start_relay, tmp_path, stack)
         assert is_greeted
         assert open_files(relay.pid) <= 70, "twenty of them, and what the relay itself has open"
         assert not relay.doubts, "the store has had the files that are kept for it"
@@ -256,7 +258,7 @@ def test_half_open_tls_of_one_address_keeps_nobody_else_out(start_relay: StartRe
 def test_half_open_tls_that_is_not_counted_keeps_all_out(start_relay: StartRelay, tmp_path: Path) -> None:
     """The control: counted only when TLS is agreed on."""
     with ExitStack() as stack:
-        relay, is_greeted = half_open_tls(start_relay, tmp_path, stack, LATE)
+        relay, is_greeted = half_open_tls(start_relay, tmp_path, stack, LATE, 3)
         assert not is_greeted
         assert open_files(relay.pid) >= ROOM - 2
 
@@ -268,7 +270,7 @@ def test_half_open_tls_of_many_addresses_takes_little_memory(start_relay: StartR
     with ExitStack() as stack:
         for number in range(WIDELY):
             source = f"127.2.{number // 250}.{number % 250 + 1}"
-            one = stack.enter_context(socket.create_connection(relay.address, timeout=5, source_address=(source, 0)))
+            one = stack.enter_context(socket.create_connection(relay.address, timeout=60, source_address=(source, 0)))
             one.sendall(HELLO)
         time.sleep(0.5)
         assert resident(relay.pid) - before <= WIDELY * 16_384 + 4 * 1_048_576, "TLS itself would take 54 KB for each"

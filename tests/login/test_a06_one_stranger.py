@@ -179,7 +179,7 @@ def ask_at_once(url: str, clients: list[ReferenceClient], target: Person, name: 
 
     def ask(client: ReferenceClient) -> None:
         frame = client.person.init(target, name=name)
-        gate.wait(20)
+        gate.wait(100)
         client.send(frame)
         answer = client.until("KEY_EXCHANGE_RESPONSE", 20)
         found.append(answer["payload"].get("oneTimePreKeyId", 0))
@@ -188,7 +188,7 @@ def ask_at_once(url: str, clients: list[ReferenceClient], target: Person, name: 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(100)
     assert len(found) == len(clients), url
     return found
 

@@ -34,7 +34,7 @@ class Relays(NamedTuple):
     usual: RelayProcess
     unsigned: RelayProcess
 
-    def play(self, steps: list[Step], *, patience: float = 5.0) -> None:
+    def play(self, steps: list[Step], *, patience: float = 60.0) -> None:
         """Play a dialogue on the relay that greets as it is printed there."""
         greetings = [step.body["payload"] for step in steps if step.type == "CONNECTION_ACK"]
         relay = self.unsigned if any("unsignedAuth" in greeting for greeting in greetings) else self.usual

@@ -26,7 +26,7 @@ def certified(start_relay: StartRelay, made: Certificate, patch: str = "") -> Re
 
 def shown(relay: RelayProcess) -> str:
     """The certificate that newcomers get, PEM."""
-    return ssl.get_server_certificate(relay.address, timeout=5)
+    return ssl.get_server_certificate(relay.address, timeout=60)
 
 
 def told(relay: RelayProcess, word: str, count: int = 1) -> bool:

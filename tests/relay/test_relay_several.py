@@ -353,7 +353,7 @@ def test_contacts_who_log_in_at_two_relays_in_the_same_moment_see_each_other(
     for client in (alice, bob):
         client.drop()
     cluster.pass_time(20)
-    both_have_logged_in = threading.Barrier(2, timeout=20)
+    both_have_logged_in = threading.Barrier(2, timeout=100)
     run_once = PostgresStore._in_one_transaction
 
     def in_one_transaction(self: PostgresStore, connection: Any, statements: Any) -> Any:

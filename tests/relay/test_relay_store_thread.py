@@ -45,7 +45,7 @@ def test_batch_of_a_dying_store_is_answered_logged_without_its_text_and_told_by_
         async def run() -> list[Any]:
             answered: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
             thread([Barrier(), Barrier()], answered.set_result)
-            return await asyncio.wait_for(answered, 5)
+            return await asyncio.wait_for(answered, 60)
 
         assert [type(result) for result in await run()] == [CommandFailed, CommandFailed]
         health = [thread.is_healthy]
@@ -69,7 +69,7 @@ def test_log_says_whether_a_full_disk_blocks_the_store(
         thread = StoreThread(DyingStore(is_out_of_space=is_out_of_space))
         answered: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         thread([Barrier()], answered.set_result)
-        await asyncio.wait_for(answered, 5)
+        await asyncio.wait_for(answered, 60)
         await thread.close()
 
     with caplog.at_level(logging.WARNING):

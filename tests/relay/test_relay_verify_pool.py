@@ -27,7 +27,7 @@ from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import RelayProcess, StartRelay
 from support.simulated import Turns
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def checks(count: int, wrong: Sequence[int] = ()) -> list[SignatureCheck]:

@@ -268,7 +268,7 @@ def test_page_comes_over_tls_too(start_relay: StartRelay, tmp_path: Path) -> Non
     certificate = self_signed(tmp_path / "tls")
     relay = start_relay("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key))
     for one in load():
-        connection = HTTPSConnection(*relay.address, context=certificate.trust(), timeout=10)
+        connection = HTTPSConnection(*relay.address, context=certificate.trust(), timeout=60)
         connection.request("GET", one.path, headers={"Accept-Encoding": "identity"})
         found = connection.getresponse()
         assert (found.status, found.read()) == (200, one.content)

@@ -65,14 +65,14 @@ class Served:
 
 async def everything(opened: socket.socket, at_once: int = 65_536, pause: float = 0.0) -> bytes:
     found = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while part := await asyncio.get_running_loop().sock_recv(opened, at_once):
             found += part
             await asyncio.sleep(pause)
     return found
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 100) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what the other end of a socket does has no event
             await asyncio.sleep(0.01)
@@ -232,7 +232,7 @@ def crowd() -> Iterator[Callable[[RelayProcess, int], list[socket.socket]]]:
             for number in range(count):
                 opened = stack.enter_context(socket.socket())
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-                opened.settimeout(10)
+                opened.settimeout(60)
                 opened.bind((f"127.1.{number // 200}.{number % 200 + 1}", 0))
                 opened.connect(relay.address)
                 opened.sendall(REQUEST)
@@ -248,7 +248,7 @@ def test_thousand_who_read_nothing_take_bounded_memory_and_nobody_waits(
     relay = start_relay(command=patched(GREEDY.format(seconds=SECONDS)))
     files, before = open_files(relay.pid), resident(relay.pid)
     crowd(relay, CROWD)
-    assert eventually(lambda: open_files(relay.pid) >= files + CROWD, 10)
+    assert eventually(lambda: open_files(relay.pid) >= files + CROWD)
     assert resident(relay.pid) - before <= CROWD * EACH_KIB * 1_024 + SLACK_MIB * 1_048_576
     began = time.monotonic()
     with RawSocket(relay.address) as raw:
@@ -257,7 +257,7 @@ def test_thousand_who_read_nothing_take_bounded_memory_and_nobody_waits(
         raw.send(REQUEST)
         assert raw.response().body == LARGE
     assert time.monotonic() - began <= SECONDS / 2
-    assert eventually(lambda: open_files(relay.pid) <= files + 5, 40), "they are cut in the end"
+    assert eventually(lambda: open_files(relay.pid) <= files + 5, 100), "they are cut in the end"
     assert relay.doubts == []
 
 
@@ -274,7 +274,7 @@ def test_memory_of_a_copy_for_each_is_seen(
     relay = start_relay(command=patched(GREEDY.format(seconds=60) + COPYING))
     before, count = resident(relay.pid), 50
     crowd(relay, count)
-    assert eventually(lambda: resident(relay.pid) - before > count * EACH_KIB * 1_024 + SLACK_MIB * 1_048_576, 10)
+    assert eventually(lambda: resident(relay.pid) - before > count * EACH_KIB * 1_024 + SLACK_MIB * 1_048_576)
 
 
 def test_one_address_has_as_many_transfers_as_half_open_sockets(start_relay: StartRelay) -> None:
@@ -290,7 +290,7 @@ def test_one_address_has_as_many_transfers_as_half_open_sockets(start_relay: Sta
         with RawSocket(relay.address, source="127.0.0.2") as raw:
             raw.opened()  # another address has its own
         slow[0]._socket.close()
-        assert eventually(lambda: _is_let_in(relay), 10)
+        assert eventually(lambda: _is_let_in(relay))
 
 
 def _is_let_in(relay: RelayProcess) -> bool:

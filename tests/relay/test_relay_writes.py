@@ -88,7 +88,7 @@ class Pair:
 
     async def read(self, count: int) -> bytes:
         found = b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while len(found) < count:
                 found += await asyncio.get_running_loop().sock_recv(self.client, count - len(found))
         return found
@@ -195,7 +195,7 @@ def test_acked_is_what_has_reached_the_client() -> None:
             assert len(RESPONSE) <= acked
             assert acked + buffered < len(RESPONSE) + length, "some of it is under way"
             await pair.read(length)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(100):
                 while pair.connection.bytes_acked() < len(RESPONSE) + length:  # noqa: ASYNC110 - of the operating system
                     await asyncio.sleep(0.01)
 

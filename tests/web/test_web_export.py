@@ -115,7 +115,7 @@ def is_listening(port: int) -> bool:
 def running(command: Sequence[str], port: int) -> Iterator[None]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        assert eventually(lambda: process.poll() is not None or is_listening(port), 15)
+        assert eventually(lambda: process.poll() is not None or is_listening(port))
         assert process.poll() is None, process.communicate()[1]
         yield
     finally:
