@@ -7,7 +7,7 @@ import { openVault } from "../../core/client/vault.ts";
 import { Loop, MOST_WAITING } from "../../worker/loop.ts";
 import type { Core, Step } from "../../worker/loop.ts";
 import type { SocketEnd } from "../../worker/socket.ts";
-import { random, someId } from "./support.ts";
+import { greeting, letIn, random, someId } from "./support.ts";
 
 const KEY = new Uint8Array(32).fill(1);
 const URL = "ws://relay.test/ws";
@@ -91,22 +91,8 @@ class World {
   /** The relay lets this client in. */
   async login(): Promise<void> {
     this.end.opened();
-    const limits = {
-      backlog: 1000,
-      encryptedChars: 61440,
-      messageBytes: 65536,
-      messagesPerMinute: null,
-      metadataBytes: 1024,
-    };
-    this.say("CONNECTION_ACK", {
-      challenge: someId(1),
-      connectionId: "x",
-      limits,
-      protocolVersion: 1,
-      serverName: "phantom",
-      serverTime: Date.now(),
-    });
-    this.say("AUTH_SUCCESS", { features: ["suite2"], serverTime: Date.now(), sessionId: "x" }, "1");
+    this.say("CONNECTION_ACK", greeting(Date.now()));
+    this.say("AUTH_SUCCESS", letIn(Date.now()), "1");
     await this.until(() => this.happened.includes("send PREKEY_STATUS"));
   }
 

@@ -6,7 +6,7 @@ import { Link, LOGIN_MS, LONGEST_PONG_MS, PING_MS, PONG_MS } from "../../core/cl
 import { Queue } from "../../core/client/outbox_queue.ts";
 import { asked, LONGEST_UNKNOWN_USER_MS, PACE_SPAN_MS, Pacing, span } from "../../core/client/pacing.ts";
 import { OutboxRecord } from "../../core/client/records.ts";
-import { someId } from "./support.ts";
+import { greeting, letIn, someId } from "./support.ts";
 
 function entry(messageId: string, peer: string, more: Partial<OutboxRecord> = {}): OutboxRecord {
   const text = messageId.startsWith("r") ? null : messageId;
@@ -89,24 +89,22 @@ function frame(type: string, payload: object, id?: string): string {
   return JSON.stringify({ ...(id === undefined ? {} : { id }), payload, timestamp: 0, type });
 }
 
-function greeting(given: object = {}): string {
-  const limits = { backlog: 1, encryptedChars: 1, messageBytes: 1, messagesPerMinute: 60, metadataBytes: 1 };
-  const relay = { connectionId: "x", limits, protocolVersion: 1, serverName: "", serverTime: 5 };
-  return frame("CONNECTION_ACK", { ...relay, challenge: someId(7), ...given });
+function greets(given: object = {}): string {
+  return frame("CONNECTION_ACK", { ...greeting(5), ...given });
 }
 
 function loggedIn(): Link {
   const one = link();
-  assert.deepEqual(one.receive(greeting(), 0), []);
+  assert.deepEqual(one.receive(greets(), 0), []);
   assert.equal(one.drain().length, 1);
-  const events = one.receive(frame("AUTH_SUCCESS", { features: ["suite2"], serverTime: 5, sessionId: "x" }, "1"), 0);
+  const events = one.receive(frame("AUTH_SUCCESS", letIn(5), "1"), 0);
   assert.deepEqual(events, [{ kind: "logged-in" }]);
   return one;
 }
 
 test("a login names the relay and its challenge, by the relay's clock", () => {
   const one = link();
-  one.receive(greeting(), 100);
+  one.receive(greets(), 100);
   const [text = ""] = one.drain();
   const auth = JSON.parse(text) as { readonly payload: object; readonly timestamp: number; readonly type: string };
   assert.equal(auth.type, "AUTH");
@@ -117,7 +115,7 @@ test("a login names the relay and its challenge, by the relay's clock", () => {
 
 test("a relay that is silent, speaks another version, or something else, is left", () => {
   assert.equal(link().tick(LOGIN_MS)[0]?.kind, "lost");
-  assert.deepEqual(link().receive(greeting({ protocolVersion: 2 }), 0), [
+  assert.deepEqual(link().receive(greets({ protocolVersion: 2 }), 0), [
     {
       kind: "login-failed",
       reason: "the relay speaks version 2 of the protocol; update this program",
@@ -176,7 +174,7 @@ test("the relay's time counts where it refuses a signed frame of one's own, and 
 
 test("a relay whose clock no calendar has is left before anything is sent to it", () => {
   const one = link();
-  const [event] = one.receive(greeting({ serverTime: Number.MAX_SAFE_INTEGER }), 0);
+  const [event] = one.receive(greets({ serverTime: Number.MAX_SAFE_INTEGER }), 0);
   assert.equal(event?.kind, "lost");
   assert.deepEqual([one.state, one.drain()], ["failed", []]);
 });

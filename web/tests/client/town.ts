@@ -10,7 +10,7 @@ import type { Vault } from "../../core/client/vault.ts";
 import { decodeClient, encode } from "../../core/wire/codec.ts";
 import type { MessageMany } from "../../core/wire/frames.ts";
 import * as later from "../../worker/later.ts";
-import { random, someId } from "./support.ts";
+import { greeting, random } from "./support.ts";
 
 interface Order {
   readonly revision: number;
@@ -95,11 +95,9 @@ export class Person {
   }
 
   connect(): void {
-    const limits = { backlog: 9, encryptedChars: 9, messageBytes: 9, messagesPerMinute: null, metadataBytes: 9 };
-    const relay = { connectionId: "x", limits, protocolVersion: 1, serverName: "", serverTime: this.town.clock.wall };
     this.messenger.connected("relay.test");
     this.isOnline = true;
-    this.hear("CONNECTION_ACK", { ...relay, challenge: someId(7) });
+    this.hear("CONNECTION_ACK", { ...greeting(this.town.clock.wall) });
   }
 
   disconnect(): void {

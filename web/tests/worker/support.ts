@@ -8,7 +8,7 @@ import { Service } from "../../worker/service.ts";
 import { sinceStart } from "../../worker/clocks.ts";
 import type { Locks } from "../../worker/locks.ts";
 import * as later from "../../worker/later.ts";
-import { random, someId } from "../client/support.ts";
+import { greeting, letIn, random } from "../client/support.ts";
 
 const services: Service[] = [];
 
@@ -63,22 +63,8 @@ export class FakeRelay {
     this.ends.push(end);
     const timer = setTimeout(() => {
       end.opened();
-      const limits = {
-        backlog: 1000,
-        encryptedChars: 61440,
-        messageBytes: 65536,
-        messagesPerMinute: null,
-        metadataBytes: 1024,
-      };
-      this.say("CONNECTION_ACK", {
-        challenge: someId(1),
-        connectionId: "x",
-        limits,
-        protocolVersion: 1,
-        serverName: "phantom",
-        serverTime: Date.now(),
-      });
-      this.say("AUTH_SUCCESS", { features: ["suite2"], serverTime: Date.now(), sessionId: "x" }, "1");
+      this.say("CONNECTION_ACK", greeting(Date.now()));
+      this.say("AUTH_SUCCESS", letIn(Date.now()), "1");
     }, 1);
     return {
       send: (text) => void this.heard.push(JSON.parse(text) as { type: string; id: string }),
