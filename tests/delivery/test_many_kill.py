@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from crowd import quiet_port
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from support.amounts import amount, seeds
@@ -119,7 +120,7 @@ def places() -> list[int]:
 
 @pytest.fixture
 def scene(start_relay: StartRelay) -> Scene:
-    return Scene(start_relay("--limits", "off"))
+    return Scene(start_relay("--limits", "off", port=quiet_port()))
 
 
 @pytest.mark.timeout(3_600)

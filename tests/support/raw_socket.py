@@ -71,7 +71,7 @@ def handshake(address: tuple[str, int], headers: Sequence[tuple[str, str]] = (),
 
 
 class RawSocket:
-    """A TCP connection to the relay."""
+    """A TCP connection to the relay, on which nothing is waited for longer than ``patience`` seconds."""
 
     def __init__(self, address: tuple[str, int], *, source: str = "", patience: float = PATIENCE) -> None:
         self.address = address
