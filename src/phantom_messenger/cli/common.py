@@ -14,7 +14,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import NoProfile, PassphraseNeeded, PhantomError, UsageError, WrongPassphrase
+from phantom_messenger.client.errors import (
+    NoKeyYet,
+    NoProfile,
+    PassphraseNeeded,
+    PhantomError,
+    UsageError,
+    WrongPassphrase,
+)
 from phantom_messenger.client.profile import home_folder, is_there, vault_path
 from phantom_messenger.client.sanitize import one_line, printable
 
@@ -148,8 +155,13 @@ def check_new_passphrase(passphrase: str) -> None:
         raise UsageError(f"a new passphrase needs at least {LEAST_PASSPHRASE} characters; use several unrelated words")
 
 
+def is_of_call(error: PhantomError) -> bool:
+    """Whether what was asked for cannot be done as it was asked for: exit code 2; everything else is 1."""
+    return isinstance(error, UsageError) and not isinstance(error, NoKeyYet)  # the key may come
+
+
 def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
-    """Turn the SDK's errors into one line and an exit code: 2 for usage, 1 for the rest."""
+    """Turn the SDK's errors into one line and an exit code."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> T:
@@ -157,7 +169,7 @@ def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
             return command(*args, **kwargs)
         except PhantomError as error:
             click.echo(f"phantom: {sentence(str(error))}", err=True)
-            sys.exit(2 if isinstance(error, UsageError) else 1)
+            sys.exit(2 if is_of_call(error) else 1)
 
     return wrapper
 
