@@ -16,6 +16,7 @@ from phantom_messenger.client.devices.device_list import DeviceList, consent
 from phantom_messenger.client.devices.kinds import KnownPerson, ReadMessage, SyncContacts, SyncHere, SyncRead
 from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import DeliveryState, LinkingEvent, LinkingStep
 from phantom_messenger.crypto.keys import OwnIdentity
@@ -191,6 +192,21 @@ def test_linked_device_can_neither_link_nor_remove(family: Family) -> None:
         own.remove(laptop.id)
     with pytest.raises(UsageError, match="in use"):
         laptop.messenger.linking.show(RELAY, "again")
+
+
+def test_devices_of_one_name_are_told_apart_by_id(town: Town) -> None:
+    alice, laptop, _ = two_of_alice(town)
+    own = alice.messenger.devices(lambda: None)
+    assert [own.find(name).user_id for name in ("laptop", written_id(laptop.id)[:8], laptop.id)] == [laptop.id] * 3
+    (shown,) = [one for one in laptop.messenger.devices(lambda: None).everybody() if one.is_this]
+    assert shown.name == "laptop"  # what it was called when it was linked
+    second = town.device("second", strangers="ask").login()
+    link(alice, second, laptop)
+    for name, why in (("laptop", "several devices"), ("lapto", "no device"), (written_id(laptop.id)[:7], "no device")):
+        with pytest.raises(UsageError, match=why):
+            own.remove(name)
+    assert own.remove(written_id(second.id)[:11]).user_id == second.id
+    assert [one.user_id for one in own.everybody()] == [alice.id, laptop.id]
 
 
 def test_removal_comes_with_the_next_message_if_the_relay_keeps_the_notice_back(family: Family) -> None:

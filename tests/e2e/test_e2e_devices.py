@@ -69,6 +69,13 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert "from the laptop" in out(home, "history", "-p", "alice", "bob")
     assert "only your first device" in phantom(home, "devices", "link", "-p", "laptop", "x").stderr
     assert "groups are changed on your first device" in phantom(home, "groups", "create", "-p", "laptop", "us").stderr
+    for profile, named, why in (
+        ("alice", "tablet", "there is no device 'tablet'; 'phantom devices -p alice' lists them"),
+        ("laptop", "laptop", "your first device removes others, and is not removed itself; run this there"),
+        ("alice", out(home, "id", "-p", "alice"), "your first device removes others, and is not removed itself"),
+    ):
+        refused = phantom(home, "devices", "remove", "-p", profile, named)  # nothing is asked
+        assert (refused.returncode, refused.stderr.startswith(f"phantom: {why}")) == (2, True), refused.stderr
     assert "removed 'laptop'" in out(home, "devices", "remove", "-p", "alice", "laptop", "--yes")
     removed = phantom(home, "listen", "-p", "laptop")
     assert removed.returncode == 1
@@ -78,6 +85,8 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert "does not exist" in phantom(home, "id", "-p", "laptop").stderr
     assert len(out(home, "devices", "-p", "alice").splitlines()) == 1
     assert out(home, "devices", "renew", "-p", "alice") == "confirmed"
+    alone = phantom(home, "devices", "renew", "-p", "bob")
+    assert (alone.returncode, alone.stderr) == (2, "phantom: this is your only device\n")
 
 
 @pytest.mark.parametrize("has_history", [True, False])

@@ -18,7 +18,7 @@ from phantom_messenger.cli.common import (
     shell_word,
 )
 from phantom_messenger.cli.group_lines import check_free
-from phantom_messenger.cli.groups import Group
+from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoKeyYet, UsageError
 from phantom_messenger.client.ids import plain_id, written_id
@@ -33,10 +33,7 @@ PATIENCE = 8.0
 @click.pass_context
 def contacts(context: click.Context, profile: str) -> None:
     """List your contacts; add, verify, block and remove them."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_contacts, profile=profile, as_json=False)
-    else:
-        context.default_map = {context.invoked_subcommand: {"profile": profile}}
+    list_or_go_on(context, profile, list_contacts)
 
 
 @contacts.command(short_help="Add a contact, or rename one.")

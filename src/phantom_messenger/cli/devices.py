@@ -23,7 +23,7 @@ from phantom_messenger.cli.common import (
     reports_errors,
     run,
 )
-from phantom_messenger.cli.groups import Group
+from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.devices.front import OwnDevice, label
@@ -35,6 +35,9 @@ ONLINE_SECONDS = 20.0
 LINK_SECONDS = 300.0
 QUIET_SECONDS = 150.0
 SHOW_SECONDS = 3.0
+BEGIN = 11
+"""Characters of an id that tell devices of one name apart."""
+
 TELL_SECONDS = 3.0
 """For which it is tried to tell the other device that a link has ended here."""
 
@@ -49,10 +52,7 @@ def devices(context: click.Context, profile: str) -> None:
 
     All of them send and receive as you. The first one, on which you began, links and removes the others.
     """
-    if context.invoked_subcommand is None:
-        context.invoke(list_devices, profile=profile, as_json=False)
-    else:
-        context.default_map = {context.invoked_subcommand: {"profile": profile}}
+    list_or_go_on(context, profile, list_devices)
 
 
 @devices.command("list", short_help="List your devices.")
@@ -69,7 +69,9 @@ def list_devices(profile: str, as_json: bool) -> None:
             row = {"type": "device", "userId": one.user_id, "name": one.name, "added": one.added or None}
             click.echo(json.dumps({**row, "isFirst": one.is_first, "isThis": one.is_this}))
         elif found:
-            name = column("(first)" if one.is_first and not one.name else one_line(label(one)), 20)
+            is_alone = [other.name for other in found].count(one.name) == 1
+            begin = "" if is_alone else f" ({written_id(one.user_id)[:BEGIN]})"
+            name = column("(first)" if one.is_first and not one.name else one_line(label(one)) + begin, 20)
             click.echo(f"{name} since {moment(one.added)}{'  this one' if one.is_this else ''}")
     if as_json:
         return
@@ -276,16 +278,15 @@ async def _hand_over(steps: Steps, goes_on: Callable[[], bool]) -> None:
 def remove(device: str, profile: str, yes: bool) -> None:
     """Remove DEVICE, its name or ID, from your first device: it gets nothing any more, and erases its profile."""
     client = open_client(profile)
-    if not yes and not confirmed(f"Remove '{one_line(device)}'? It erases its profile, with all messages there."):
+    found = client.devices.find(device)
+    is_here = any(one.is_first and one.is_this for one in client.devices.everybody())
+    if found.is_first or not is_here:
+        raise UsageError("your first device removes others, and is not removed itself; run this there")
+    name = one_line(label(found))
+    if not yes and not confirmed(f"Remove '{name}'? It erases its profile, with all messages there."):
         raise click.Abort
-    run(_remove(client, device))
-
-
-async def _remove(client: Client, device: str) -> None:
-    removed = client.devices.remove(device)
-    click.echo(f"removed '{one_line(label(removed))}'")
-    async with client:
-        await _told(client)
+    client.devices.remove(device)
+    run(_tell(client, f"removed '{name}'"))
 
 
 @devices.command(short_help="Confirm your devices after a restore.")
@@ -295,16 +296,12 @@ def renew(profile: str) -> None:
     """Confirm that the devices listed are yours, after your first one was restored from a backup."""
     client = open_client(profile)
     client.devices.renew()
-    run(_renewed(client))
+    run(_tell(client, "confirmed"))
 
 
-async def _renewed(client: Client) -> None:
-    click.echo("confirmed")
+async def _tell(client: Client, done: str) -> None:
+    """Let everybody know what was done, or say that it is still to come."""
+    click.echo(done)
     async with client:
-        await _told(client)
-
-
-async def _told(client: Client) -> None:
-    """Let everybody know, or say that it is still to come."""
-    if await client.flush(ONLINE_SECONDS):
-        click.echo("phantom: not everybody was told yet; that goes on the next time you connect", err=True)
+        if await client.flush(ONLINE_SECONDS):
+            click.echo("phantom: not everybody was told yet; that goes on the next time you connect", err=True)

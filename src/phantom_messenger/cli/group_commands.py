@@ -22,7 +22,7 @@ from phantom_messenger.cli.common import (
     shell_word,
 )
 from phantom_messenger.cli.group_lines import called, check_free, group_summary
-from phantom_messenger.cli.groups import Group
+from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import RelayError, RelayUnreachable, UsageError
@@ -52,10 +52,7 @@ def groups(context: click.Context, profile: str) -> None:
 
     Write to a group with 'phantom chat GROUP' or 'phantom send GROUP TEXT'.
     """
-    if context.invoked_subcommand is None:
-        context.invoke(list_groups, profile=profile, as_json=False)
-    else:
-        context.default_map = {context.invoked_subcommand: {"profile": profile}}
+    list_or_go_on(context, profile, list_groups)
 
 
 @groups.command("list", short_help="List your groups.")

@@ -29,3 +29,17 @@ class Group(click.Group):
         groups = [group for group, names in ELSEWHERE.items() if group in known and word in names]
         near = [f"{group} {word}" for group in groups] or difflib.get_close_matches(word, known, n=1)
         return f"; did you mean '{ctx.command_path} {near[0]}'?" if near else ""
+
+
+def list_or_go_on(context: click.Context, profile: str, listing: click.Command) -> None:
+    """What a group with ``--profile`` does by itself: list, or let its command have the profile.
+
+    Args:
+        context: of the group.
+        profile: that was given to it.
+        listing: the command that lists.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(listing, profile=profile, as_json=False)
+    else:
+        context.default_map = {context.invoked_subcommand: {"profile": profile}}

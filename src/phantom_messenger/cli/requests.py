@@ -17,7 +17,7 @@ from phantom_messenger.cli.common import (
 )
 from phantom_messenger.cli.contacts import apply_change
 from phantom_messenger.cli.group_lines import check_free
-from phantom_messenger.cli.groups import Group
+from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.listen import message_line, message_row
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
@@ -38,10 +38,7 @@ def requests(context: click.Context, profile: str) -> None:
 
     Until you accept, they are told nothing, not even that their messages have arrived.
     """
-    if context.invoked_subcommand is None:
-        context.invoke(list_requests, profile=profile, as_json=False)
-    else:
-        context.default_map = {context.invoked_subcommand: {"profile": profile}}
+    list_or_go_on(context, profile, list_requests)
 
 
 @requests.command("list", short_help="List strangers who have written.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from phantom_messenger.client.devices.book import DeviceBook, text
 from phantom_messenger.client.devices.parts import DeviceParts
@@ -10,6 +11,8 @@ from phantom_messenger.client.ids import plain_id, written_id
 from phantom_messenger.client.names import checked_name
 from phantom_messenger.client.translate import guarded
 from phantom_messenger.crypto.errors import CryptoError
+
+_LEAST_OF_ID: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,25 +167,48 @@ class Devices:
             raise UsageError(str(error)) from None
         self._changed()
 
+    def find(self, device: str) -> OwnDevice:
+        """One of your devices.
+
+        Args:
+            device: its user id or at least 8 characters with which that begins, or its name if no other one has that.
+
+        Raises:
+            UsageError: there is none, or there are several.
+        """
+        begin = device.strip().removesuffix("…")
+        user_id = plain_id(device) if len(begin) >= _LEAST_OF_ID else ""
+        found = [
+            one
+            for one in self.everybody()
+            if user_id == one.user_id
+            or (one.name and one.name == device)
+            or (user_id and written_id(one.user_id).startswith(begin))
+        ]
+        if len(found) > 1:
+            raise UsageError(
+                f"several devices are called '{device}'; name one by its ID, which 'phantom devices' shows"
+            )
+        if not found:
+            raise UsageError(f"there is no device '{device}'; 'phantom devices' lists them")
+        return found[0]
+
     def remove(self, device: str) -> OwnDevice:
         """On the first device: remove another one. Nothing is sent to it any more, and it erases its profile.
 
         Args:
-            device: its user id, or its name if no other one has that.
+            device: as ``find``.
 
         Raises:
             UsageError: there is no such device, or this is not the first one.
         """
-        user_id = plain_id(device)
-        found = [one for one in self.everybody() if user_id == one.user_id or (one.name and one.name == device)]
-        if len(found) != 1:
-            raise UsageError(f"there is no device '{device}'; 'phantom devices' lists them")
+        found = self.find(device)
         try:
-            self._desk.remove(found[0].user_id)
+            self._desk.remove(found.user_id)
         except CryptoError as error:
             raise UsageError(str(error)) from None
         self._changed()
-        return found[0]
+        return found
 
 
 def label(device: OwnDevice) -> str:
