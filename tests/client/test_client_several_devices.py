@@ -18,7 +18,7 @@ from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.records import ContactRecord
-from phantom_messenger.client.status import DeliveryState, LinkingEvent, LinkingStep
+from phantom_messenger.client.status import DeliveryState, LinkingEvent, LinkingStep, WarningEvent
 from phantom_messenger.crypto.keys import OwnIdentity
 from support.amounts import amount
 from support.people import Frame, canonical
@@ -163,7 +163,7 @@ def test_all_devices_have_the_same_texts_each_once_whoever_dies(town: Town, seed
 # --- removal (D4) ------------------------------------------------------------------
 
 
-def test_removed_device_is_a_stranger_and_erases_itself(family: Family) -> None:
+def test_removed_device_is_nobody_and_erases_itself(family: Family) -> None:
     alice, laptop, bob = family
     alice.messenger.desk.remove(laptop.id)
     pass_time(3_000, *family)
@@ -176,11 +176,31 @@ def test_removed_device_is_a_stranger_and_erases_itself(family: Family) -> None:
     pass_time(5_000, *family)
     assert not [frame for frame in laptop.received[before:] if frame["type"] == "MESSAGE"]
     assert len(alice.read_all()) == len(bob.read_all()) == 5
-    laptop.send(bob, "still here")
+    assert not bob.troubles().count("unreadable")
+    bob.kill()  # what it knows of the device outlasts its program
+    bob.login()
+    for text in ("still here", "and again"):
+        laptop.send(bob, text)
     pass_time(5_000, *family)
-    assert [one.sender for one in bob.waiting()] in ([], [laptop.id])
+    assert (bob.waiting(), bob.messenger.requests()) == ([], [])
+    assert bob.heard(WarningEvent)[-1].message == (
+        "a message from a device that alice has removed cannot be read; ask them for it if you miss one"
+    )
+    assert bob.troubles().count("unreadable") == 1  # once, however much comes
     assert "still here" not in [text for _, text in said(alice, bob)]
     assert alice.messenger.devices(lambda: None).everybody()[1:] == []
+
+
+def test_removed_device_that_is_known_as_a_person_is_heard(family: Family) -> None:
+    alice, laptop, bob = family
+    alice.messenger.desk.remove(laptop.id)
+    pass_time(3_000, *family)
+    assert bob.messenger._stores.devices.who_removed(laptop.id) == alice.id
+    bob.messenger.contacts.add("laptop", laptop.id)
+    assert bob.messenger._stores.devices.who_removed(laptop.id) is None
+    bob.messenger.remove(alice.id, False)  # nothing is kept of somebody who is removed
+    bob.messenger.remove(laptop.id, False)
+    assert bob.messenger._stores.devices.who_removed(laptop.id) is None
 
 
 def test_linked_device_can_neither_link_nor_remove(family: Family) -> None:

@@ -180,6 +180,12 @@ def unreadable(peer: Contact, *, is_known: bool, is_recoverable: bool, is_newer:
     return _warning(peer, code, f"a message from {peer.label} {what}")
 
 
+def of_removed(peer: Contact) -> WarningEvent:
+    """A device that a peer has removed has sent something."""
+    what = f"a message from a device that {peer.label} has removed cannot be read; ask them for it if you miss one"
+    return _warning(peer, "unreadable", what)
+
+
 def misdirected() -> WarningEvent:
     """The relay mixes up its mailboxes."""
     return _warning(None, "misdirected", "the relay delivers messages that are for somebody else; tell its operator")

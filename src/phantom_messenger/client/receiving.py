@@ -63,6 +63,8 @@ class Receiving:
         """What takes in what is said about groups."""
         self._devices: DeviceParts | None = None
         self._is_relay_wrong = False
+        self._told_removed: set[str] = set()
+        """Devices that others have removed, of which it was told that something came of them."""
         """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
         self._fallen: set[str] = set()
         """Users of whom was said that they write in suite 1 again."""
@@ -141,6 +143,8 @@ class Receiving:
         stores, sender, message_id = self._stores, frame.payload.sender_id, frame.payload.message_id
         if stores.book.is_blocked(sender):
             pass
+        elif (person := stores.devices.who_removed(sender)) is not None:
+            yield from self._of_removed(sender, person)
         elif stores.requests.holds(sender) and (offered := self._offer(frame, now)) is not None:
             yield from offered
         elif stores.requests.holds(sender) and not self._is_about_group(frame):
@@ -172,6 +176,12 @@ class Receiving:
                 yield from self._opened(sender, message_id, opened, now)
                 yield from self._of_devices(sender, opened, now)
         self._confirm_message(link, sender, message_id, now)
+
+    def _of_removed(self, device: str, person: str) -> Iterator[Event]:
+        """A device that somebody has removed did not know it yet: nothing can be read, as the sessions are erased."""
+        if device not in self._told_removed and person != self._stores.devices.person:
+            self._told_removed.add(device)
+            yield notices.of_removed(self._stores.book.contact(person))
 
     def _request(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event]:
         """A stranger's message waits."""

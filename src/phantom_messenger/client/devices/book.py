@@ -6,6 +6,7 @@ It alone writes device lists; ids are user ids in base64, as everywhere in the c
 import base64
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,11 +15,15 @@ from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.content import Claim
 from phantom_messenger.client.devices.device_list import DeviceList
 from phantom_messenger.client.devices.known_list import KnownList, take_up
+from phantom_messenger.client.devices.records import GONE, GoneRecord
 from phantom_messenger.client.devices.routing import Routing
 from phantom_messenger.client.records import ContactRecord, DeviceRecord, DevicesRecord, PersonRecord
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto.errors import CryptoError
 from phantom_messenger.crypto.keys import OwnIdentity
+
+MAX_GONE: Final = 32
+"""Removed devices of one person that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class DeviceBook:
             found = _of(record)
             if found is not None:
                 self._known[record.person] = found
+        self._gone = {record.person: record.devices for _, record in vault.all(GONE, GoneRecord)}
         self._routing = self._made()
 
     # --- who one is ---------------------------------------------------------------
@@ -226,7 +232,24 @@ class DeviceBook:
             self._belong_to(tx, device, person)
         gone = tuple(device for device in removed if self._release(tx, device, person))
         tx.on_commit(lambda: self._set(person, after))
+        self._set_gone(tx, person, [one for one in [*self._gone.get(person, ()), *gone] if one not in usable])
         return Changed(person, added, removed, gone)
+
+    def who_removed(self, device: str) -> str | None:
+        """The person who has removed this device, if it is nobody else's and no person whom the user knows."""
+        if not self._gone or self._book.get(device).is_known:
+            return None
+        return next((person for person, devices in self._gone.items() if device in devices), None)
+
+    def _set_gone(self, tx: Transaction, person: str, devices: list[str]) -> None:
+        before, after = self._gone.get(person, []), devices[-MAX_GONE:]
+        if after == before:
+            return
+        if after:
+            tx.put(GONE, person, GoneRecord(person=person, devices=after))
+        else:
+            tx.delete(GONE, person)
+        tx.on_commit(lambda: self._gone.update({person: after}))
 
     def forget(self, tx: Transaction, person: str) -> list[str]:
         """Nothing is known of this person's devices any more; those there were, besides the first."""
@@ -234,6 +257,7 @@ class DeviceBook:
         if known is None or person == self.person:
             return []
         tx.delete(records.DEVICES, person)
+        self._set_gone(tx, person, [])
         tx.on_commit(lambda: self._set(person, None))
         return [one for one in map(text, known.usable) if one != person and self._release(tx, one, person)]
 

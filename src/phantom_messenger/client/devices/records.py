@@ -12,6 +12,7 @@ SPREAD: Final = "spread"
 HISTORY_OUT: Final = "history-out"
 HISTORY_IN: Final = "history-in"
 EARLY: Final = "early"
+GONE: Final = "gone"
 PAST: Final = "past"
 PAST_PAGE: Final = "past-page"
 
@@ -42,6 +43,13 @@ class SpreadRecord(Record, frozen=True, kw_only=True):
     """``SPREAD``/'': one's newest list was not sent to everybody yet; ``removed``: to these devices neither."""
 
     removed: list[str] = msgspec.field(default_factory=list)
+
+
+class GoneRecord(Record, frozen=True, kw_only=True):
+    """``GONE``/user id of a person: devices that they have removed, the newest last; what comes of one is dropped."""
+
+    person: str
+    devices: list[str]
 
 
 class EarlyMessage(Record, frozen=True, kw_only=True):
