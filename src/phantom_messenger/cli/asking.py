@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import termios
 import threading
 from contextlib import suppress
 
@@ -30,6 +31,8 @@ async def line(question: str) -> str:
         with suppress(RuntimeError):  # the loop has ended before the input has
             loop.call_soon_threadsafe(tell, found)
 
+    if os.isatty(0):
+        termios.tcflush(0, termios.TCIFLUSH)  # what was typed before a question is no answer to it
     click.echo(question, nl=False, err=True)
     threading.Thread(target=read, daemon=True).start()
     try:
