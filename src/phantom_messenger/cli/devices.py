@@ -166,7 +166,7 @@ async def _show(client: Client, name: str, flag: str, *, has_qr: bool) -> None:
                 raise click.Abort
             with _not_linked():
                 client.devices.agree()
-        click.echo("waiting for your first device: type the digits there", err=True)
+        click.echo("waiting for your first device", err=True)
         await _next(steps)
         click.echo(f"linked; to read and write, run: phantom listen{flag}, phantom send{flag}")
         await _hand_over(steps, lambda: client.devices.is_history_coming)
