@@ -112,8 +112,8 @@ def invite(  # noqa: PLR0917 - click passes them by name
         link = client.groups.link(group, uses=uses, days=days)
         print_qr(link, error="l")
         click.echo(link)
-        who = "one person" if uses == 1 else f"{uses} people"
-        click.echo(f"whoever has it can use it; it lets in {who}, within {days:g} days", err=True)
+        guests = "one person" if uses == 1 else f"{uses} people"
+        click.echo(f"whoever has it can use it; it lets in {guests}, within {days:g} days", err=True)
         return
     if not who:
         raise click.UsageError("name whom to invite, or make a link with --link")
