@@ -133,12 +133,14 @@ def _read(file: int) -> str:
 class Running:
     """A command that goes on, with its lines as they come."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(
+        self, home: Path, *arguments: str, program: list[str] | None = None, more: dict[str, str] | None = None
+    ) -> None:
         self.lines: list[str] = []
         self._queue: queue.Queue[str] = queue.Queue()
         self._process = subprocess.Popen(
-            [*QUICK, *arguments],
-            env=environment(home),
+            [*(program or QUICK), *arguments],
+            env={**environment(home), **(more or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
