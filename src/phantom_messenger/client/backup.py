@@ -136,13 +136,29 @@ def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool 
     cost = (vault.ARGON2_MEMORY_KIB, vault.ARGON2_PASSES, vault.ARGON2_LANES)
     header = _HEADER.pack(MAGIC, VERSION, *cost, salt)
     key = primitives.argon2id(words, salt=salt, memory_kib=cost[0], passes=cost[1], lanes=cost[2])
-    plain = msgspec.msgpack.encode(msgspec.to_builtins(content, builtin_types=(bytes,))) + b"\x80"
+    plain = _packed(content) + b"\x80"
     plain += bytes(-len(plain) % STEP_BYTES)
     sealed = header + nonce + primitives.seal(key, nonce, plain, header)
     if len(sealed) > MAX_FILE_BYTES:
         raise BackupError(f"the profile is larger than {MAX_FILE_BYTES >> 20} MiB, the limit of an exported file")
     _write(path, sealed, replace=replace)
     return replaced(_summary(content), damaged=damaged)
+
+
+def _packed(content: Content) -> bytes:
+    """The content, packed record by record: at no time are other threads kept waiting for all of it."""
+    members: dict[str, msgspec.Raw | list[msgspec.Raw]] = {}
+    for name in content.__struct_fields__:
+        value = getattr(content, name)
+        if isinstance(value, list):
+            members[name] = [_packed_record(record) for record in value]
+        elif value is not UNSET:
+            members[name] = _packed_record(value)
+    return msgspec.msgpack.encode(members)
+
+
+def _packed_record(record: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.msgpack.encode(msgspec.to_builtins(record, builtin_types=(bytes,))))
 
 
 def check_target(path: Path, *, replace: bool) -> None:

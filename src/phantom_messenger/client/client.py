@@ -81,22 +81,39 @@ class Client(ProfileFront):
         self.groups = Groups(self._messenger, self._hub, self._changed, self._raise_if_closed)
 
     async def __aenter__(self) -> Self:
-        self._raise_if_closed()
-        if self._messenger.server:
-            self._loop.start()
-        else:
-            self.close()
-            raise UsageError("no relay is known; give its URL with server=... or 'phantom init --server URL'")
-        return self
+        return await self.connect()
 
     async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def connect(self) -> Self:
+        """Connect, and stay connected, as ``async with`` does; end it with ``aclose``. It does not wait for the relay.
+
+        Returns:
+            The client itself.
+
+        Raises:
+            UsageError: no relay is known. The client is closed then.
+            ClientClosed: it was closed before.
+        """
+        self._raise_if_closed()
+        if not self._messenger.server:
+            self.close()
+            raise UsageError("no relay is known; give its URL with server=... or 'phantom init --server URL'")
+        if not self._loop.is_running:
+            self._loop.start()
+        return self
+
+    async def aclose(self) -> None:
+        """Close the connection and then the profile, as ``async with`` does at its end; idempotent."""
         await self._loop.stop()
         self.close()
 
     def close(self) -> None:
-        """Close the profile; ``async with`` does it at its end. Tasks that still wait get ``ClientClosed``."""
+        """Close the profile, and the connection without waiting for its end. Waiting tasks get ``ClientClosed``."""
         if not self._closed:
             self._closed = True
+            self._loop.cancel()
             self._hub.end(ClientClosed("this client was closed; open it again"))
             if self._messenger.desk.is_removed:
                 profiles.erase(self._vault)

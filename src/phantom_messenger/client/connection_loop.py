@@ -62,6 +62,11 @@ class ConnectionLoop:
             await self.ended()
             self._task = None
 
+    def cancel(self) -> None:
+        """As ``stop``, without waiting for the end."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
     async def ended(self, timeout: float | None = None) -> None:
         """Wait until it has ended by itself: the relay does not want this client any more.
 
@@ -169,11 +174,14 @@ class ConnectionLoop:
             text = await connection.recv()
             self._messenger.receive(text)
             self.changed()
+            await asyncio.sleep(0)  # what has come already is handed over without a turn of the others
 
     async def _write(self, connection: ClientConnection) -> None:
         while True:
             self._has_output.clear()
-            for text in self._messenger.drain():
+            for number, text in enumerate(self._messenger.drain()):
+                if number:
+                    await asyncio.sleep(0)  # as above: sending waits for nothing while there is room
                 await connection.send(text)
             await self._has_output.wait()
 

@@ -10,7 +10,9 @@ from phantom_messenger.client.backup import BackupSummary, export_profile, impor
 from phantom_messenger.client.errors import ProfileExists, UsageError
 from phantom_messenger.client.translate import guarded
 from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.client.vault_copy import VaultCopy
 
+T = TypeVar("T")
 P = TypeVar("P", bound="ProfileFront")
 
 
@@ -108,6 +110,22 @@ class ProfileFront:
         """
         return export_profile(self._vault, path, passphrase, replace=replace)
 
+    async def export_async(self, path: Path, passphrase: str, *, replace: bool = False) -> BackupSummary:
+        """As ``export_to``, in a thread: for programs whose event loop must not wait.
+
+        The file has what there was when this was called. If the call is cancelled, it may be written all the same.
+        Arguments and errors are those of ``export_to``; ``ClientClosed`` if it was closed.
+        """
+        copy = VaultCopy(self._vault)
+        try:
+            write = functools.partial(export_profile, copy, path, passphrase, replace=replace)
+            writing = asyncio.get_running_loop().run_in_executor(None, write)
+        except BaseException:
+            copy.close()
+            raise
+        writing.add_done_callback(lambda _: copy.close())
+        return await _finished(writing)
+
     @classmethod
     def import_from(
         cls,
@@ -137,6 +155,32 @@ class ProfileFront:
         if profiles.is_there(target):
             raise ProfileExists(f"profile '{profile}' already exists; import under another name")
         return import_profile(path, file_passphrase, target, profiles.secret_for(target, passphrase), server=url)
+
+    @classmethod
+    async def import_async(
+        cls,
+        path: Path,
+        file_passphrase: str,
+        *,
+        profile: str = "default",
+        server: str | None = None,
+        home: Path | str | None = None,
+        passphrase: str | None = None,
+    ) -> BackupSummary:
+        """As ``import_from``, in a thread; if the call is cancelled, the profile may be made all the same."""
+        make = functools.partial(
+            cls.import_from, path, file_passphrase, profile=profile, server=server, home=home, passphrase=passphrase
+        )
+        return await _finished(asyncio.get_running_loop().run_in_executor(None, make))
+
+
+async def _finished(working: "asyncio.Future[T]") -> T:
+    """What a thread, which cannot be cancelled, makes; an error that nobody waits for any more is not told."""
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
 
 
 def _close_opened(opening: "asyncio.Future[P]") -> None:

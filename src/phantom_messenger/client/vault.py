@@ -181,6 +181,8 @@ class Vault:
         self._is_damaged = False
         self._scrubber: Scrubber | None = None
         self._lock: int | None = None
+        self.readers: set[Vault] = set()
+        """Who reads it as it was before: meanwhile nothing can be scrubbed, and nobody is to wait for that."""
         self.unreadable = 0
         """How many records were left out because they could not be decrypted."""
         try:
@@ -210,7 +212,7 @@ class Vault:
         """Close and unlock; idempotent."""
         with suppress(apsw.Error):  # a full disk keeps the log from being written back: the next opening does it
             for _ in range(_STEPS_AT_CLOSE):
-                if self._scrubber is None or self._scrubber.run():
+                if self._scrubber is None or self.readers or self._scrubber.run():
                     break
         if hasattr(self, "_connection"):
             with suppress(apsw.Error):
@@ -283,7 +285,7 @@ class Vault:
 
     def scrub(self) -> None:
         """Leave no erased message in the file or its log, if something was written since the last time."""
-        if self._wrote:
+        if self._wrote and not self.readers:
             with suppress(apsw.Error):  # somebody reads it, or the disk is full: the next time, then
                 self._wrote = self._scrubber is None or not self._scrubber.run()
 
