@@ -39,7 +39,7 @@ FAULTS: dict[str, tuple[Callable[[], Exception], type[PhantomError]]] = {
     "stored text that is none": (lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), VaultDamaged),
 }
 SITES = ["get", "has", "all", "position", "newest", "oldest", "transaction"]
-LAST = ("close", "destroy")
+LAST = ("aclose", "close", "connect", "destroy")
 
 
 async def nowhere(*_: Any, **__: Any) -> Any:
@@ -80,8 +80,9 @@ def arguments(function: Any, folder: Path) -> dict[str, Any]:
 def public(kind: type) -> list[str]:
     names = [
         name
-        for name, found in vars(kind).items()
-        if not name.startswith("_") and (inspect.isfunction(found) or isinstance(found, property))
+        for name in dir(kind)
+        if not name.startswith("_")
+        and (inspect.isfunction(found := inspect.getattr_static(kind, name)) or isinstance(found, property))
     ]
     return sorted(names, key=lambda name: name in LAST)
 
@@ -139,7 +140,7 @@ def test_methods_that_are_not_guarded_let_it_out(tmp_path: Path, monkeypatch: py
     """The control."""
     for kind in (Client, Contacts):
         for name in public(kind):
-            found = vars(kind)[name]
+            found = inspect.getattr_static(kind, name)
             bare: Any = inspect.unwrap(found.fget) if isinstance(found, property) and found.fget else None
             bare = inspect.unwrap(found) if bare is None else property(bare)
             monkeypatch.setattr(kind, name, bare)
@@ -150,7 +151,7 @@ def test_methods_that_are_not_guarded_let_it_out(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("kind", [Client, Contacts])
 def test_what_is_guarded_keeps_its_name_and_its_words(kind: type) -> None:
     for name in public(kind):
-        found = vars(kind)[name]
+        found = inspect.getattr_static(kind, name)
         assert found.__doc__, name
         assert isinstance(found, property) or (found.__name__ == name and inspect.unwrap(found) is not found)
 
