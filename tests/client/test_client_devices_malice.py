@@ -193,14 +193,14 @@ class Meddler:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.seen: list[tuple[bytes, ...]] = []
-        """What went by in this link and in earlier ones."""
+        self.seen: dict[tuple[int, ...], list[tuple[bytes, ...]]] = {}
+        """What went by in this link and in earlier ones, by the sizes of its fields."""
 
     def instead(self, *fields: bytes) -> tuple[bytes, ...]:
         """What arrives in place of these fields: the same, older ones, some of each, or what it has made up."""
-        self.seen.append(fields)
+        alike = self.seen.setdefault(tuple(map(len, fields)), [])
+        alike.append(fields)
         chosen = self.random.randrange(5)
-        alike = [one for one in self.seen if tuple(map(len, one)) == tuple(map(len, fields))]
         if chosen == 0:
             return fields
         if chosen == 1:
