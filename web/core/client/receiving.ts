@@ -214,6 +214,9 @@ export class Receiving {
         events.push(...followed);
         if (typeof opened !== "boolean") {
           events.push(...this.opened(sender, record.messageId, opened));
+          if (opened.extra?.kind === "group-change") {
+            events.push(...this.openAboutGroups(now));
+          }
         } else if (opened) {
           wasLookedAt = true;
           events.push({ kind: "message", messageId: record.messageId, peer: book.contact(sender) });

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { GroupSaid } from "../../core/client/groups/contents.ts";
 import { MAX_HELD, MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
-import { groupOf, keyOf, Mallory, type Member, membersOf, recipientsOf, withMallory } from "./members.ts";
+import { groupOf, keyOf, Mallory, Member, membersOf, recipientsOf, withMallory } from "./members.ts";
 import { random } from "./support.ts";
+import type { Frame } from "./town.ts";
 
 const MINUTE = 60_000;
 
@@ -155,3 +156,39 @@ test("what members want is done once the user writes, and what the user wants be
   town.pass(5_000);
   assert.equal(stateOf(ben.groups.found(id)).members.has(mallory.id), false);
 });
+
+for (const isKnown of [true, false]) {
+  test(`what strangers have said in a group is read with ${isKnown ? "the invitation" : "an invitation that waited as a request itself"}`, () => {
+    const [town, members, id] = groupOf(2);
+    const [ada, ben] = members as [Member, Member];
+    const cleo = new Member(town);
+    const late: Frame[] = [];
+    if (isKnown) {
+      cleo.knows("Ada", ada);
+      // The invitation is late.
+      cleo.person.tamper = (frame) => {
+        const isOfAda = frame.type === "MESSAGE" && frame.payload["senderId"] === ada.id;
+        if (isOfAda) late.push(frame);
+        return isOfAda ? [] : [frame];
+      };
+    }
+    ada.knows("Cleo", cleo);
+    town.pass(2_000);
+    ada.groups.add(id, [cleo.id], "member");
+    town.pass(3_000);
+    ben.groups.sendText(id, "welcome");
+    town.pass(3_000);
+    const { requests } = cleo.person.messenger.stores;
+    assert.deepEqual(requests.senders().includes(ben.id), true, "the control: it waits");
+    if (isKnown) {
+      cleo.person.tamper = (frame) => [frame];
+      for (const frame of late) cleo.person.get(frame);
+    } else {
+      cleo.knows("Ada", ada);
+    }
+    town.pass(2_000);
+    assert.deepEqual(requests.senders(), []);
+    cleo.groups.accept(id);
+    assert.deepEqual(cleo.texts(id), ["welcome"]);
+  });
+}
