@@ -8,6 +8,9 @@ from typing import Any, Final
 import pytest
 from web_peers import TIMEOUT, SdkPerson, WebPerson, program, run, settled, until
 
+from phantom_messenger.client.groups.contents import GroupHello
+from phantom_messenger.client.groups.state import digits_of
+from phantom_messenger.client.groups.store import raw_of
 from phantom_messenger.client.groups.views import GroupInfo
 from support.relay_process import RelayProcess
 
@@ -199,8 +202,29 @@ def test_page_makes_a_group_with_people_of_the_sdk(made: Path, relay: RelayProce
             found = await page.group(key)
             assert found is not None
             assert found["unread"] == 0
+            await other_history(page, ada, group)
 
     run(main())
+
+
+async def other_history(page: Page, ada: SdkPerson, group: str) -> None:
+    """Ada names another head: the page shows the digits of both, until its user goes on."""
+    key, head = key_of(group), bytes(range(32))
+    assert await page.call("rivalDigits", group=key) is None
+    messenger = ada.client._messenger
+    found = info(ada, group)
+    assert found is not None
+    hello = GroupHello(group=raw_of(group), revision=found.revision, head=head)
+    messenger.groups._speaking.say(hello.group, [page.id], hello, messenger._now())
+
+    async def is_forked() -> bool:
+        shown = await page.group(key)
+        return shown is not None and shown["doubt"] == "forked"
+
+    await once(is_forked, "the page knows of two histories")
+    assert " ".join(await page.call("rivalDigits", group=key)) == digits_of(head) != await page.digits(key)
+    await page.call("goOnInGroup", group=key)
+    assert await page.call("rivalDigits", group=key) is None
 
 
 def test_all_change_a_group(made: Path, relay: RelayProcess, tmp_path: Path) -> None:

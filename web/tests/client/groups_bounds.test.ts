@@ -56,7 +56,7 @@ test("a change that adds others invites nobody back who has just left", () => {
 test("those who ask and ask leave the rate of messages to texts; what waits is answered later", () => {
   const [town, members, group] = groupOf(2);
   const [ada] = members as [Member, Member];
-  const others = knows(ada, Array.from({ length: 2 * ANSWERS }, (_, index) => `Friend ${index}`));
+  const others = knows(ada, Array.from({ length: ANSWERS + 3 }, (_, index) => `Friend ${index}`));
   town.pass(5_000);
   ada.groups.add(group, others.map(({ id }) => id), "member");
   town.pass(10_000);
