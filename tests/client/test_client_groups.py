@@ -130,6 +130,11 @@ def test_members_leave_and_an_admin_orders_it(town: Town) -> None:
     pass_time(5 * SECOND, ada, ben, cleo)
     assert names(ada) == names(ben) == {ada.id, ben.id}
     assert GroupNews.LEFT in news(ada)
+    assert [event.message for event in ada.heard(GroupEvent)][-2:] == [
+        "cleo has left 'Tea'",
+        "'Tea': cleo is no longer a member",  # ada's program has removed them: not of its own accord
+    ]
+    assert ben.heard(GroupEvent)[-1].message == "'Tea': ada has removed cleo"
     write(ben, "gone?")
     settle(ada, ben, cleo)
     assert said(cleo) == []

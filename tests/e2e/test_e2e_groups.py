@@ -165,6 +165,30 @@ def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> No
     assert phantom(home, "groups", "picture", "-p", "alice", "Tea", "--save", str(tmp_path / "no")).returncode == 2
 
 
+def test_leaving_asks_only_what_can_be_done_and_says_what_was_done(tea: Path) -> None:
+    for arguments, said in (
+        (
+            ("leave", "-p", "alice", "Tea"),
+            "you are the last admin of Tea; make somebody else one with 'phantom groups role -p alice Tea WHO admin',"
+            " or close it",
+        ),
+        (("close", "-p", "bob", "Tea"), "only admins can do that; ask one of them"),
+    ):
+        refused = phantom(tea, "groups", *arguments)
+        assert (refused.returncode, refused.stdout, refused.stderr) == (2, "", f"phantom: {said}\n")
+    assert phantom(tea, "groups", "leave", "-p", "bob", "Tea", stdin="n\n").stderr.startswith("Leave Tea? [y/N]: ")
+    assert phantom(tea, "groups", "leave", "-p", "bob", "Tea", "--yes").stdout == "left Tea\n"
+    assert phantom(tea, "groups", "-p", "bob").stdout == "Tea: you have left\n"
+    again = phantom(tea, "groups", "leave", "-p", "bob", "Tea")
+    assert (again.returncode, again.stderr) == (
+        *(2, "phantom: you are not in Tea any more; to take it off the list, add --forget\n"),
+    )
+    assert phantom(tea, "groups", "leave", "-p", "bob", "Tea", "--forget", "--yes").stdout == (
+        "erased what was said in Tea\n"
+    )
+    assert phantom(tea, "groups", "-p", "bob").stdout == ""
+
+
 def test_muted_group_stays_unread_until_it_is_looked_at(tea: Path) -> None:
     muted = phantom(tea, "groups", "mute", "-p", "bob", "Tea")
     assert muted.stdout == "muted Tea; to read it, run: phantom chat -p bob Tea\n"

@@ -72,7 +72,8 @@ def list_groups(profile: str, as_json: bool) -> None:
         invitations = count(waiting, "invitation")
         click.echo(f"{invitations} of strangers; to see them, run: phantom requests{flag}", err=True)
     elif not found:
-        click.echo(f"no groups yet; make one with: phantom groups create{flag} NAME WHO...", err=True)
+        fetch = f"an invitation that waits at the relay is fetched by: phantom listen{flag}"
+        click.echo(f"no groups yet; make one with: phantom groups create{flag} NAME WHO...; {fetch}", err=True)
 
 
 @groups.command(short_help="Make a group.")
@@ -192,13 +193,45 @@ def leave(group: str, profile: str, forget: bool, yes: bool) -> None:
     """Leave GROUP: nothing is sent to it, or taken in, any more."""
     client = open_client(profile)
     info = client.groups.find(group)
-    is_live = info.relation in {"invited", "member"}
-    if not yes and not confirmed(f"Leave {one_line(info.label)}{' and erase it' if forget else ''}?", err=True):
+    name, is_invited, is_live = one_line(info.label), info.relation == "invited", info.relation in {"invited", "member"}
+    if is_live:
+        check_may_leave(client, info, profile_flag(profile))
+    elif not forget:
+        raise UsageError(f"you are not in {name} any more; to take it off the list, add --forget")
+    verb = "Decline the invitation to" if is_invited else "Leave" if is_live else "Forget"
+    if not yes and not confirmed(f"{verb} {name}{' and erase it' if forget else ''}?", err=True):
         raise click.Abort
-    if is_live or not forget:
-        changed(client, lambda: client.groups.leave(info.group), f"left {one_line(info.label)}")
+    if is_live:
+        done = f"declined the invitation to {name}" if is_invited else f"left {name}"
+        changed(client, lambda: client.groups.leave(info.group), done)
     if forget:
         (open_client(profile) if is_live else client).groups.forget(info.group)
+        click.echo(f"erased what was said in {name}")
+
+
+def check_may_leave(client: Client, info: GroupInfo, flag: str) -> None:
+    """Refuse before anything is asked what would be refused afterwards.
+
+    Raises:
+        UsageError: it cannot be left yet, or not here.
+    """
+    check_first(client)
+    others = [one for one in info.members if not one.is_you]
+    if info.is_admin and others and not any(one.role == "admin" for one in others):
+        role = f"phantom groups role{flag} {shell_word(called(client, info))} WHO admin"
+        raise UsageError(
+            f"you are the last admin of {one_line(info.label)}; make somebody else one with '{role}', or close it"
+        )
+
+
+def check_first(client: Client) -> None:
+    """Refuse on a linked device what only the first one can do, before anything is asked.
+
+    Raises:
+        UsageError: this is a linked one.
+    """
+    if any(one.is_this and not one.is_first for one in client.devices.everybody()):
+        raise UsageError("groups are changed on your first device; run this there")
 
 
 @groups.command(short_help="Show who is in a group.")
@@ -388,7 +421,11 @@ def unmute(group: str, profile: str) -> None:
 def close(group: str, profile: str, yes: bool) -> None:
     """End GROUP: nobody can write to it any more."""
     client = open_client(profile)
-    if not yes and not confirmed(f"Close {one_line(client.groups.find(group).label)} for everybody?", err=True):
+    info = client.groups.find(group)
+    check_first(client)
+    if info.relation == "member" and not info.is_admin:
+        raise UsageError("only admins can do that; ask one of them")
+    if not yes and not confirmed(f"Close {one_line(info.label)} for everybody?", err=True):
         raise click.Abort
     changed(client, lambda: client.groups.close(group), "closed")
 

@@ -87,6 +87,7 @@ class Arrivals:
         self._texts = Texts(stores)
         self.strangers = Strangers(stores)
         self._follow = follow
+        self._leaving: set[tuple[bytes, bytes]] = set()  # groups, and who has said that they leave them
         self._told_again: dict[tuple[str, str], None] = {}
         """Texts of which their senders were told once more, each once until this program ends."""
 
@@ -403,7 +404,7 @@ class Arrivals:
             chain,
         )
         self._duties.caught_up(after.id, state.revision)
-        message = f"{self._title(group)}: {words.done(step.change, partial(self._label, after))}"
+        message = f"{self._title(group)}: {words.done(step.change, partial(self._label, after), self._leaving)}"
         news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
         if relation != record.relation and relation == INVITED:
             news = GroupNews.INVITED
@@ -559,6 +560,7 @@ class Arrivals:
     def _leaves(self, tx: Transaction, group: Group, sender: str) -> list[Event]:
         if not self._wish(tx, group, Remove(person=raw_of(sender))):
             return []
+        self._leaving.add((group.record.group, raw_of(sender)))
         message = f"{self._contact(group, sender).label} has left {self._title(group)}"
         return [self._event(group, GroupNews.LEFT, sender, message)]
 

@@ -244,7 +244,8 @@ class Groups:
         self._check_device()
         group = self._found(who, INVITED)
         if group.record.relation != INVITED:
-            raise UsageError(f"you are not invited to {words.title(group.state.name)}")
+            already = "in it already" if group.record.relation == MEMBER else "not invited"
+            raise UsageError(f"{words.title(group.state.name)}: you are {already}")
         with self._stores.vault.transaction() as tx:
             self._store.put(tx, group.with_record(own_name=naming.checked(own_name), relation=MEMBER, fresh=False))
         self._duties.greet(group.id)

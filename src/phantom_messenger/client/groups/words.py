@@ -1,6 +1,6 @@
 """What people are told about groups, in sentences."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from phantom_messenger.client.groups.change import (
     Add,
@@ -25,13 +25,19 @@ def title(name: str) -> str:
     return f"'{one_line(name)}'" if name else "a group without a name"
 
 
-def done(change: Change, label: Callable[[bytes], str]) -> str:
+def done(change: Change, label: Callable[[bytes], str], leaving: Container[tuple[bytes, bytes]] = ()) -> str:
     """What a change does.
 
     Args:
         change: of a version that is known.
         label: how a person is called.
+        leaving: groups, and who has said that they leave them: of them nobody has to hear that they were removed.
     """
+    gone = [
+        label(op.person) for op in change.ops or () if isinstance(op, Remove) and (change.group, op.person) in leaving
+    ]
+    if gone and len(gone) == len(change.ops or ()):
+        return f"{listed(gone)} {'is no longer a member' if len(gone) == 1 else 'are no longer members'}"
     said = [_done(op, label) for op in change.ops or ()]
     who = label(change.author)
     return f"{who} {'have' if who == 'you' else 'has'} {listed(said)}"
