@@ -2,7 +2,8 @@
 
 It takes effect here at once: what a blocked user sends is dropped unread. The relay gets BLOCK, again and again
 until it has said that it is so, over restarts too. Removing somebody tells it ``blocked`` and then not: so it forgets
-that we ever wrote to them, and they are a stranger again.
+that we ever wrote to them, and they are a stranger again. To the relay each device is a user of its own, so it hears of
+all that a person has.
 """
 
 from typing import Final
@@ -62,9 +63,10 @@ class Blocking:
     def set(self, tx: Transaction, peer: str, *, blocked: bool) -> None:
         """Do either in a transaction."""
         self._stores.book.set_blocked(tx, peer, blocked=blocked)
-        if blocked:
-            self._drop(tx, peer)
-        self._want(tx, peer, [blocked])
+        for device in self._stores.devices.devices_of(peer):
+            if blocked:
+                self._drop(tx, device)
+            self._want(tx, device, [blocked])
 
     def moved(self, tx: Transaction) -> None:
         """Another relay was chosen, which knows of nobody who is kept away."""
@@ -88,6 +90,7 @@ class Blocking:
         for device in self._stores.devices.forget(tx, peer):
             self._drop(tx, device)
             self._stores.conversations.forget(tx, device)
+            self._want(tx, device, [False] if blocked else [True, False])  # it is a stranger's from now on
         self._stores.book.forget(tx, peer)
         self._stores.conversations.forget(tx, peer)
         tx.delete(records.RECOVERY, peer)
@@ -95,6 +98,10 @@ class Blocking:
             self._stores.history.erase(tx, peer)
         if not blocked:
             self._want(tx, peer, [True, False])
+
+    def forget_device(self, tx: Transaction, device: str) -> None:
+        """A device is nobody's any more: the relay forgets that we ever wrote to it, or it could go on watching us."""
+        self._want(tx, device, [True, False])
 
     def _drop(self, tx: Transaction, peer: str) -> None:
         self._stores.outbox.drop(tx, peer)

@@ -3,7 +3,8 @@
  *
  * It takes effect here at once: what a blocked user sends is dropped unread. The relay gets BLOCK, again and again
  * until it has said that it is so, over restarts too. Removing somebody tells it `blocked` and then not: so it forgets
- * that we ever wrote to them, and they are a stranger again.
+ * that we ever wrote to them, and they are a stranger again. To the relay each device is a user of its own, so it hears of
+ * all that a person has.
  */
 import { ErrorCode } from "../wire/codes.ts";
 import type { BlockDone, ErrorFrame } from "../wire/frames.ts";
@@ -53,10 +54,12 @@ export class Blocking {
   /** The same, or the contrary, within a transaction. */
   set(tx: Transaction, peer: string, blocked: boolean): void {
     this.#stores.book.setBlocked(tx, peer, blocked);
-    if (blocked) {
-      this.#drop(tx, peer);
+    for (const device of this.#stores.devices?.devicesOf(peer) ?? [peer]) {
+      if (blocked) {
+        this.#drop(tx, device);
+      }
+      this.#want(tx, device, [blocked]);
     }
-    this.#want(tx, peer, [blocked]);
   }
 
   /** Keep a user away no longer; they are who they were, and to the relay a stranger. */
@@ -84,6 +87,7 @@ export class Blocking {
     for (const device of this.#stores.devices?.forget(tx, peer) ?? []) {
       this.#drop(tx, device);
       conversations.forget(tx, device);
+      this.#want(tx, device, isBlocked ? [false] : [true, false]); // it is a stranger's from now on
     }
     book.forget(tx, peer);
     conversations.forget(tx, peer);
@@ -96,6 +100,11 @@ export class Blocking {
     if (!isBlocked) {
       this.#want(tx, peer, [true, false]);
     }
+  }
+
+  /** A device is nobody's any more: the relay forgets that we ever wrote to it, or it could go on watching us. */
+  forgetDevice(tx: Transaction, device: string): void {
+    this.#want(tx, device, [true, false]);
   }
 
   #drop(tx: Transaction, peer: string): void {

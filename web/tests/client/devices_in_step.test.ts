@@ -47,6 +47,32 @@ test("names, marks, blocks and removals are the same on all devices, whoever mak
   }
 });
 
+/** What somebody has told the relay of these; it does not answer here, so what follows an answer is not said. */
+function blocksOf(person: Person, ...others: readonly Person[]): unknown[] {
+  const frames = person.sent.filter(({ type }) => type === "BLOCK").map(({ payload }) => payload);
+  return others.map(({ id }) => frames.filter(({ userId }) => userId === id).map(({ blocked }) => blocked));
+}
+
+test("all devices of somebody are blocked at the relay, and unblocked; of one that was removed it forgets all", () => {
+  const [town, phone, laptop, bob] = family();
+  bob.messenger.block(phone.id);
+  town.pass(3_000);
+  assert.deepEqual(blocksOf(bob, phone, laptop), [[true], [true]]);
+  bob.messenger.unblock(phone.id);
+  town.pass(3_000);
+  assert.deepEqual(blocksOf(bob, phone, laptop), [[true, false], [true, false]]);
+  bob.sent.length = 0;
+  devicesOf(phone).desk.remove(laptop.id);
+  phone.messenger.devicesChanged();
+  town.pass(5_000);
+  assert.deepEqual(blocksOf(bob, phone, laptop), [[], [true]]);
+  assert.deepEqual(blocksOf(phone, laptop), [[true]]);
+  bob.sent.length = 0;
+  bob.messenger.contacts.remove(phone.id, { history: false });
+  town.pass(3_000);
+  assert.deepEqual(blocksOf(bob, phone, laptop), [[true], []]);
+});
+
 test("of two changes the later one counts, on both devices", () => {
   const [town, phone, laptop, bob] = family();
   for (const one of [phone, laptop]) one.disconnect();

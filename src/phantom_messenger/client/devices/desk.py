@@ -81,6 +81,7 @@ class DeviceDesk:
         outgoing: takes messages to many.
         identity: of this device.
         moment: what the clocks show.
+        forget_device: has the relay forget a device that is nobody's any more.
     """
 
     def __init__(
@@ -90,12 +91,15 @@ class DeviceDesk:
         outgoing: Outgoing,
         identity: OwnIdentity,
         moment: Callable[[], Moment],
+        *,
+        forget_device: Callable[[Transaction, str], None],
     ) -> None:
         self._stores = stores
         self._sending = sending
         self._outgoing = outgoing
         self._identity = identity
         self._moment = moment
+        self._forget_device = forget_device
         self._todo: list[Callable[[], None]] = []
         self._wanted: dict[str, int] = {}
         """Persons whose list was asked for, and when."""
@@ -271,6 +275,7 @@ class DeviceDesk:
             stores.recovery.drop(tx, device)
             stores.acks.drop(tx, device)
             stores.conversations.forget(tx, device)
+            self._forget_device(tx, device)
             tx.on_commit(lambda device=device: self._sending.drop(device))  # type: ignore[misc]
 
     def read_elsewhere(self, tx: Transaction, said: SyncRead, now: Moment) -> None:
@@ -460,6 +465,7 @@ class DeviceDesk:
             changed = self.adopt(tx, made)
             for device in changed.removed:
                 tx.delete(records.DEVICE, device)
+                self._forget_device(tx, device)
         self._spread()
         return changed
 

@@ -48,7 +48,7 @@ class DeviceParts:
         self._stores = stores
         self.groups: Arrivals | None = None
         """What takes in what the first device says about groups."""
-        self.desk = DeviceDesk(stores, sending, outgoing, identity, moment)
+        self.desk = DeviceDesk(stores, sending, outgoing, identity, moment, forget_device=blocking.forget_device)
         self.in_step = InStep(stores, self.desk, blocking, presence, moment=moment, changed=changed)
         self.handover = Handover(stores, sending, outgoing, self.desk, moment)
         self.linking = LinkingDesk(

@@ -58,6 +58,8 @@ export class DeviceDesk {
   #todo: (() => void)[] = [];
   /** What one's other devices say goes there. */
   between: (sender: string, said: DeviceSaid, now: Moment) => Event[] = () => [];
+  /** Has the relay forget a device that is nobody's any more. */
+  forgetDevice: (tx: Transaction, device: string) => void = () => undefined;
   /** Persons whose list was asked for, and when. */
   readonly #wanted = new Map<string, number>();
   readonly #handed = new Map<string, number>();
@@ -215,6 +217,7 @@ export class DeviceDesk {
     for (const device of gone.filter((one) => one !== devices.device)) {
       this.#silence(tx, device);
       stores.conversations.forget(tx, device);
+      this.forgetDevice(tx, device);
     }
   }
 
@@ -378,7 +381,10 @@ export class DeviceDesk {
     if (own === null || place < 1) throw new UsageError("this is none of your other devices");
     const left = own.newest.devices.filter((_, at) => at > 0 && at !== place);
     const changed = this.sign(left);
-    stores.vault.transaction((tx) => this.#silence(tx, device));
+    stores.vault.transaction((tx) => {
+      this.#silence(tx, device);
+      this.forgetDevice(tx, device);
+    });
     this.spread(changed); // to the removed one, too: it is to erase itself
     return changed;
   }

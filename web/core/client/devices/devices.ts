@@ -70,6 +70,7 @@ export class Devices {
     this.#historyOut = new HistoryOut({ ...parts, desk });
     const more = { random, inStep: this.#inStep, historyIn: this.historyIn, historyOut: this.#historyOut };
     this.linking = new LinkingDesk(parts, desk, more);
+    desk.forgetDevice = (tx, device) => blocking.forgetDevice(tx, device);
     desk.between = (sender, said, now) => this.#between(sender, said, now);
     receiving.devices = new DeviceArrivals(stores, this.desk, this.linking, (sender, now) =>
       receiving.openRequests(sender, now),
