@@ -50,6 +50,9 @@ WAITS_MS: Final = 5_000
 for what follows. With an order it waits for all who are busy, so that it reaches all mailboxes with the order; and for
 anybody at all, if nobody can be written to. Then the revision goes to the relay alone, and the copies later."""
 
+UNANSWERED_MS: Final = 120_000
+"""How long an answer is waited for: then a frame is sent again, which the relay takes for what it is."""
+
 _MAX_REVISION: Final = 2**32 - 1
 _NO_ORDER: Final = "the relay cannot keep the order of changes; it must be updated first"
 _ENVELOPE: Final = frames.MessageMany(
@@ -66,11 +69,12 @@ WaitsFor = Callable[[str, str], bool]
 
 
 class Flight(NamedTuple):
-    """Copies of a message that were sent in one frame."""
+    """Copies of a message that were sent in one frame; ``at``: when, in monotonic milliseconds."""
 
     message_id: str
     peers: Sequence[str]
-    is_ordered: bool
+    at: int
+    is_ordered: bool = False
 
 
 class _Part(NamedTuple):
@@ -147,7 +151,9 @@ class SendingMany:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        return [since + WAITS_MS - now for since in self._waits_since.values() if since + WAITS_MS > now]
+        times = [since + WAITS_MS for since in self._waits_since.values()]
+        times += [flight.at + UNANSWERED_MS for flight in self._requests.values()]
+        return [at - now for at in times if at > now]
 
     def put(
         self, tx: Transaction, link: Link | None, record: ManyRecord, recipients: Sequence[str], now: Moment
@@ -178,6 +184,7 @@ class SendingMany:
 
     def send(self, link: Link, now: Moment) -> Iterator[Event]:
         """Send whatever may be sent now, and yield the events; the caller must exhaust it."""
+        self._give_up(now)
         if not self._stores.many.count():
             return
         for message, peers in self._stores.many.ready(self._stores.outbox):
@@ -186,6 +193,13 @@ class SendingMany:
             if message.expires_at is not None and message.expires_at <= now.persistent:
                 continue  # it is erased with what else has expired
             yield from self._send(link, message, peers, now)
+
+    def _give_up(self, now: Moment) -> None:
+        """Wait no longer for answers that do not come: nothing else would go to these users while this lasts."""
+        for request, flight in list(self._requests.items()):
+            if now.monotonic - flight.at >= UNANSWERED_MS:
+                del self._requests[request]
+                self._stores.many.given_up(flight.message_id, flight.peers)
 
     # --- one message --------------------------------------------------------------
 
@@ -335,7 +349,7 @@ class SendingMany:
         frame = frames.MessageMany(payload=_payload(message, common, recipients, now), signature="", timestamp=0)
         request = link.send_many(frame, now.monotonic)
         self._stores.many.took_off(message, peers, now.monotonic)
-        self._requests[request] = Flight(message.id, peers, message.is_unordered)
+        self._requests[request] = Flight(message.id, peers, now.monotonic, message.is_unordered)
 
     def _send_singly(self, link: Link, message: ManyMessage, parts: list[_Part], now: Moment) -> None:
         """One MESSAGE for each: what a relay makes of a MESSAGE_MANY."""
@@ -354,7 +368,7 @@ class SendingMany:
             )
             request = link.send_signed(frames.Message(payload=payload, signature="", timestamp=0), now.monotonic)
             self._stores.many.took_off(message, [peer], now.monotonic)
-            self._requests[request] = Flight(message.id, [peer], is_ordered=False)
+            self._requests[request] = Flight(message.id, [peer], now.monotonic)
 
     # --- answers ------------------------------------------------------------------
 

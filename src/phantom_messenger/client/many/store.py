@@ -165,6 +165,12 @@ class ManyStore:
         for peer in peers:
             self._in_flight.pop(peer, None)
 
+    def given_up(self, message_id: str, peers: Iterable[str]) -> None:
+        """Copies of a message are in flight no more, whether they were answered or not."""
+        self.landed(
+            [peer for peer in peers if peer in self._in_flight and self._in_flight[peer].message_id == message_id]
+        )
+
     def disconnected(self) -> None:
         """What was in flight will not be answered."""
         self._in_flight.clear()
@@ -252,6 +258,7 @@ class ManyStore:
         """The recipient of a copy has said how far it has come; the message if that is news."""
         message = self.get(message_id)
         tx.on_commit(lambda: self._unanswered.answered(peer, message_id))
+        tx.on_commit(lambda: self.given_up(message_id, [peer]))
         copy = None if message is None else message.copies.get(peer)
         if message is None or copy is None or _RANK[state] <= _RANK[DeliveryState(copy.state)]:
             return None

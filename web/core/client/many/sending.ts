@@ -45,12 +45,16 @@ import type { ManyMessage, ManyStore } from "./store.ts";
  */
 export const WAITS_MS = 5_000;
 
+/** How long an answer is waited for: then a frame is sent again, which the relay takes for what it is. */
+export const UNANSWERED_MS = 120_000;
+
 const NO_ORDER = "the relay cannot keep the order of changes; it must be updated first";
 
-/** Copies of a message that were sent in one frame. */
+/** Copies of a message that were sent in one frame; `at`: when, in monotonic milliseconds. */
 interface Flight {
   readonly messageId: string;
   readonly peers: readonly string[];
+  readonly at: number;
   readonly isOrdered: boolean;
 }
 
@@ -94,7 +98,9 @@ export class SendingMany {
 
   /** Milliseconds until each thing that waits for a time. */
   waits(now: number): number[] {
-    return [...this.#waitsSince.values()].map((since) => since + WAITS_MS - now).filter((wait) => wait > 0);
+    const times = [...this.#waitsSince.values()].map((since) => since + WAITS_MS);
+    const answers = [...this.#requests.values()].map(({ at }) => at + UNANSWERED_MS);
+    return [...times, ...answers].map((at) => at - now).filter((wait) => wait > 0);
   }
 
   /** Store a message, and encrypt it for those to whom `send` would send it at once. */
@@ -120,6 +126,7 @@ export class SendingMany {
 
   /** Send whatever may be sent now. */
   send(link: Link, now: Moment): Event[] {
+    this.#giveUp(now);
     if (this.#store.count() === 0) {
       return [];
     }
@@ -135,6 +142,16 @@ export class SendingMany {
       }
     }
     return events;
+  }
+
+  /** Wait no longer for answers that do not come: nothing else would go to these users while this lasts. */
+  #giveUp(now: Moment): void {
+    for (const [request, { at, messageId, peers }] of [...this.#requests]) {
+      if (now.monotonic - at >= UNANSWERED_MS) {
+        this.#requests.delete(request);
+        this.#store.givenUp(messageId, peers);
+      }
+    }
   }
 
   // --- one message --------------------------------------------------------------
@@ -339,7 +356,8 @@ export class SendingMany {
     });
     const request = link.sendSigned({ type: "MESSAGE_MANY", payload: { ...whole, recipients } }, now.monotonic);
     this.#store.tookOff(message, peers, now.monotonic);
-    this.#requests.set(request, { messageId: message.record.messageId, peers, isOrdered: isUnordered(message) });
+    const { messageId } = message.record;
+    this.#requests.set(request, { messageId, peers, at: now.monotonic, isOrdered: isUnordered(message) });
   }
 
   /** One MESSAGE for each: what a relay makes of a MESSAGE_MANY. */
@@ -358,7 +376,7 @@ export class SendingMany {
       const payload = { conversationId, encrypted, messageId, recipientId: peer, ...named };
       const request = link.sendSigned({ type: "MESSAGE", payload }, now.monotonic);
       this.#store.tookOff(message, [peer], now.monotonic);
-      this.#requests.set(request, { messageId, peers: [peer], isOrdered: false });
+      this.#requests.set(request, { messageId, peers: [peer], at: now.monotonic, isOrdered: false });
     }
   }
 

@@ -146,6 +146,11 @@ export class ManyStore {
     }
   }
 
+  /** Copies of a message are in flight no more, whether they were answered or not. */
+  givenUp(messageId: string, peers: readonly string[]): void {
+    this.landed(peers.filter((peer) => this.#flying.get(peer)?.messageId === messageId));
+  }
+
   /** What was in flight will not be answered. */
   disconnected(): void {
     this.#flying.clear();
@@ -227,7 +232,10 @@ export class ManyStore {
   advance(tx: Transaction, messageId: string, peer: string, state: DeliveryState): ManyMessage | null {
     const message = this.get(messageId);
     const copy = message?.copies.get(peer);
-    tx.onCommit(() => this.#unanswered.answered(peer, messageId));
+    tx.onCommit(() => {
+      this.#unanswered.answered(peer, messageId);
+      this.givenUp(messageId, [peer]);
+    });
     if (message === null || copy === undefined || (RANK[state] ?? 0) <= (RANK[copy.state] ?? 0)) {
       return null;
     }
