@@ -1,11 +1,13 @@
 """Somebody who is blocked or removed has several devices: none of them sees or reaches anybody."""
 
+import base64
 from collections.abc import Sequence
 
 import pytest
 from client_samples import Device, Town, pass_time
 from device_samples import two_and_two
 
+from phantom_messenger.client.blocking import MAX_FORGOTTEN
 from phantom_messenger.wire.frames import PresenceStatus
 
 
@@ -66,3 +68,19 @@ def test_device_that_was_removed_sees_nobody(town: Town, removed: bool) -> None:
         bob.messenger.desk.remove(tablet.id)
     assert seen_by(tablet, alice, everybody) == ([] if removed else ["idle"])
     assert seen_by(tablet, bob, everybody) == ([] if removed else ["idle"])
+
+
+def test_somebody_who_links_and_removes_without_end_keeps_no_block_of_the_user_waiting(town: Town) -> None:
+    alice, bob, eve = town.friends("alice", "bob", "eve")
+    alice.cut()
+    blocking = alice.messenger._blocking
+    for number in range(MAX_FORGOTTEN + 50):
+        device = base64.b64encode(number.to_bytes(32)).decode()
+        with alice.vault.transaction() as tx:
+            blocking.forget_device(tx, device)
+    assert len(blocking) == MAX_FORGOTTEN
+    alice.messenger.block(eve.id)
+    alice.sent.clear()
+    alice.login()
+    pass_time(2_000, alice, bob, eve)
+    assert alice.frames_sent("BLOCK")[0]["payload"] == {"userId": eve.id, "blocked": True}

@@ -22,6 +22,9 @@ from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
 from phantom_messenger.wire.limits import RateClass
 
+MAX_FORGOTTEN: Final = 100
+"""Devices of which the relay is still to forget that we wrote to them: somebody may link and remove without end."""
+
 _AGAIN_MS: Final = 60_000
 """When a BLOCK that was refused is sent again, if the relay does not say."""
 
@@ -101,7 +104,8 @@ class Blocking:
 
     def forget_device(self, tx: Transaction, device: str) -> None:
         """A device is nobody's any more: the relay forgets that we ever wrote to it, or it could go on watching us."""
-        self._want(tx, device, [True, False])
+        if sum(len(steps) > 1 for steps in self._open.values()) < MAX_FORGOTTEN:
+            self._want(tx, device, [True, False])
 
     def _drop(self, tx: Transaction, peer: str) -> None:
         self._stores.outbox.drop(tx, peer)
@@ -142,7 +146,7 @@ class Blocking:
 
     def tick(self, link: Link, now: int) -> None:
         """Send what the relay has not confirmed and was not sent on this connection, one step after the other."""
-        for peer, steps in self._open.items():
+        for peer, steps in sorted(self._open.items(), key=lambda one: len(one[1])):  # whom the user blocks goes first
             if peer in self._asked.values() or now < self._later.get(peer, now):
                 continue
             if not self._sending.may_send(link, RateClass.BLOCK, now):

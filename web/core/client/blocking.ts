@@ -17,6 +17,9 @@ import type { WarningEvent } from "./status.ts";
 import type { Stores } from "./stores.ts";
 import type { Transaction } from "./vault.ts";
 
+/** Devices of which the relay is still to forget that we wrote to them: somebody may link and remove without end. */
+export const MAX_FORGOTTEN = 100;
+
 /** When a BLOCK that was refused is sent again, if the relay does not say. */
 const AGAIN_MS = 60_000;
 
@@ -104,7 +107,9 @@ export class Blocking {
 
   /** A device is nobody's any more: the relay forgets that we ever wrote to it, or it could go on watching us. */
   forgetDevice(tx: Transaction, device: string): void {
-    this.#want(tx, device, [true, false]);
+    if ([...this.#open.values()].filter(({ length }) => length > 1).length < MAX_FORGOTTEN) {
+      this.#want(tx, device, [true, false]);
+    }
   }
 
   #drop(tx: Transaction, peer: string): void {
@@ -159,7 +164,8 @@ export class Blocking {
   /** Send what the relay has not confirmed and was not sent on this connection, one step after the other. */
   tick(link: Link, now: number): void {
     const underWay = new Set(this.#asked.values());
-    for (const [peer, steps] of this.#open) {
+    // Whom the user blocks goes first.
+    for (const [peer, steps] of [...this.#open].sort(([, one], [, other]) => one.length - other.length)) {
       if (underWay.has(peer) || now < (this.#later.get(peer) ?? now)) {
         continue;
       }

@@ -109,3 +109,25 @@ test("a text that comes again while it is to be told as read is told as read", (
   town.pass(10_000);
   assert.equal(ada.groups.progress(first).get(ben.id), DeliveryState.READ);
 });
+
+for (const isHidden of [false, true]) {
+  test(`a text that the relay does not answer ${isHidden ? "is sent again after two minutes" : "and its reader confirms is not waited for"}`, () => {
+    const [town, members, group] = groupOf(2);
+    const [ada, ben] = members as [Member, Member];
+    if (isHidden) ben.person.messenger.changeSettings({ presence: false }); // it says nothing of what it has got
+    town.pass(1_000);
+    let left = 1;
+    ada.person.tamper = (frame) => {
+      if (frame.type !== "MANY_RESULT" || left === 0) return [frame];
+      left -= 1;
+      return [];
+    };
+    ada.groups.sendText(group, "one");
+    town.pass(MINUTE);
+    ada.groups.sendText(group, "two");
+    town.pass(10_000);
+    assert.deepEqual(ben.texts(group), isHidden ? ["one"] : ["one", "two"]);
+    town.pass(MINUTE);
+    assert.deepEqual(ben.texts(group), ["one", "two"]);
+  });
+}
