@@ -6,8 +6,9 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
-from e2e_people import NOWHERE, meet
+from e2e_people import NOWHERE, meet, meet_offline
 
 from phantom_messenger import written_id
 from phantom_messenger.cli import group_commands
@@ -163,6 +164,27 @@ def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> No
     none = phantom(home, "groups", "picture", "-p", "alice", "Tea", "none")
     assert none.stdout == "the group has none now\n"
     assert phantom(home, "groups", "picture", "-p", "alice", "Tea", "--save", str(tmp_path / "no")).returncode == 2
+
+
+def test_change_that_is_refused_is_not_said_to_be_made(tea: Path) -> None:
+    own = phantom(tea, "id", "-p", "alice").stdout.strip()
+    done = phantom(tea, "groups", "role", "-p", "alice", "Tea", own, "member")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("phantom: 'Tea' could not be changed: "), done.stderr
+
+
+def test_change_without_a_relay_waits_and_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(group_commands, "PATIENCE", 0.1)
+    meet_offline(tmp_path)
+    with closing(opened(tmp_path, "alice", NOWHERE)) as alice, click.Context(group_commands.create) as context:
+        context.params["profile"] = "alice"
+        group_commands.changed(alice, lambda: alice.groups.create("Tea", ["bob"]), "made the group Tea")
+    assert capsys.readouterr().out == (
+        "made the group Tea; the relay will be told the next time you connect,"
+        " for example with: phantom listen -p alice\n"
+    )
 
 
 def test_leaving_asks_only_what_can_be_done_and_says_what_was_done(tea: Path) -> None:

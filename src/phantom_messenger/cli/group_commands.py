@@ -19,13 +19,14 @@ from phantom_messenger.cli.common import (
     profile_option,
     reports_errors,
     run,
+    sentence,
     shell_word,
 )
 from phantom_messenger.cli.group_lines import called, check_free, group_summary
 from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import RelayError, RelayUnreachable, UsageError
+from phantom_messenger.client.errors import PhantomError, RelayError, RelayUnreachable, UsageError
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 from phantom_messenger.client.groups.views import GroupInfo
 from phantom_messenger.client.ids import written_id
@@ -451,20 +452,37 @@ async def _changed(
     client: Client, change: Callable[[], T], done: str | Callable[[T], str], *, awaits: str = ""
 ) -> None:
     """``awaits``: a group that may not be known yet, because its invitation waits at the relay."""
-    waits = False
+    waits, refused = False, list[str]()
     async with client:
-        if awaits and not client.groups.has(awaits):
-            with contextlib.suppress(RelayError):
-                await client.wait_online(PATIENCE)
-                await client.groups.wait_known(awaits, PATIENCE)
-        made = change()
+        watching = asyncio.create_task(_refusals(client, refused))
+        await asyncio.sleep(0)  # so that it sees every event
         try:
-            await client.wait_online(PATIENCE)
-            waits = not await client.groups.settled(PATIENCE) or bool(await client.flush(PATIENCE))
-        except RelayError:
-            waits = True
+            if awaits and not client.groups.has(awaits):
+                with contextlib.suppress(RelayError):
+                    await client.wait_online(PATIENCE)
+                    await client.groups.wait_known(awaits, PATIENCE)
+            made = change()
+            try:
+                await client.wait_online(PATIENCE)
+                waits = not await client.groups.settled(PATIENCE) or bool(await client.flush(PATIENCE))
+            except RelayError:
+                waits = True
+        finally:
+            watching.cancel()
+        if refused:
+            raise PhantomError(refused[0])
         later = "; the relay will be told the next time you connect, for example with: phantom listen" if waits else ""
-        click.echo((done if isinstance(done, str) else done(made)) + later)
+        click.echo((done if isinstance(done, str) else done(made)) + sentence(later))
+
+
+async def _refusals(client: Client, found: list[str]) -> None:
+    """Keep what is said of changes that could not be made: only what others have done meanwhile shows that."""
+    async for event in client.events():
+        match event:
+            case GroupEvent(news=GroupNews.REFUSED):
+                found.append(event.message)
+            case _:
+                pass
 
 
 def group_row(info: GroupInfo) -> dict[str, Any]:
