@@ -150,6 +150,15 @@ def test_code_that_is_none_is_refused_before_anything_is_asked(home: Path) -> No
     assert refused.stderr == "phantom: the code of a new device names no relay; copy it again\n"
 
 
+def test_code_of_another_relay_is_spoken_of_before_the_question(home: Path, relay: RelayProcess) -> None:
+    secret, device = "s=" + "A" * 22, "id=" + "A" * 43
+    for url, is_other in (("wss://elsewhere.test/ws", True), (relay.url, False)):
+        code = f"phantom:link?v=1&relay={url}&{device}&{secret}"
+        asked = phantom(home, "devices", "link", "-p", "alice", code, stdin="n\n")
+        assert asked.returncode == 1
+        assert (f"only if wss://elsewhere.test/ws is the same relay as yours, {relay.url}" in asked.stderr) is is_other
+
+
 def test_only_device_is_listed_and_says_what_to_do(home: Path) -> None:
     (row,) = [json.loads(line) for line in out(home, "devices", "list", "-p", "alice", "--json").splitlines()]
     assert (row["name"], row["added"], row["isFirst"], row["isThis"]) == ("", None, True, True)

@@ -27,6 +27,7 @@ from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.devices.front import OwnDevice, label
+from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.errors import PhantomError, UsageError
 from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
@@ -179,8 +180,14 @@ async def _link(client: Client, code: str, *, history: bool) -> None:
     sees = "all your contacts, and what was said so far, but not in groups" if history else "all your contacts"
     click.echo(f"The new device will send and receive as you, and see {sees}.", err=True)
     click.echo("Only go on if you are holding it, and its code was shown by 'phantom devices link' just now.", err=True)
+    relay = LinkCode.parse(code).relay
+    if relay != client.server:
+        click.echo(
+            f"It is found only if {one_line(relay)} is the same relay as {client.server}, which you use.", err=True
+        )
     if not await is_so("Link it?"):
         raise click.Abort
+    click.echo("waiting for the new device", err=True)
     async with client, _steps(client) as steps, _or_tell(client):
         await client.wait_online(ONLINE_SECONDS)
         answered = await _next(steps)
