@@ -166,6 +166,14 @@ def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> No
     assert phantom(home, "groups", "picture", "-p", "alice", "Tea", "--save", str(tmp_path / "no")).returncode == 2
 
 
+def test_invitation_is_told_with_what_accepts_it(home: Path) -> None:
+    bob = Running(home, "listen", "-p", "bob")
+    assert phantom(home, "groups", "create", "-p", "alice", "Bob's tea", "bob").returncode == 0
+    said = "phantom: alice invites you to 'Bob's tea'; to accept, run: phantom groups accept -p bob \"Bob's tea\""
+    assert eventually(lambda: said in bob.errors)
+    assert bob.stop() == 0
+
+
 def test_change_that_is_refused_is_not_said_to_be_made(tea: Path) -> None:
     own = phantom(tea, "id", "-p", "alice").stdout.strip()
     done = phantom(tea, "groups", "role", "-p", "alice", "Tea", own, "member")

@@ -26,6 +26,7 @@ from phantom_messenger.cli.common import (
     run,
     sentence,
 )
+from phantom_messenger.cli.group_lines import news_line
 from phantom_messenger.cli.keys import chat_keys
 from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import Talk, talk_with
@@ -34,7 +35,7 @@ from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError, VaultError
 from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.sanitize import is_blank, plain_lines
-from phantom_messenger.client.status import ConnectionEvent, ConnectionState
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, GroupEvent
 
 HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctrl-Z suspends; Ctrl-D leaves)
 (/burn TEXT sends a message that is deleted on their side after it has been read)
@@ -74,7 +75,7 @@ async def _chat(client: Client, who: str, flag: str) -> None:
             session = PromptSession(key_bindings=chat_keys(), multiline=True, enable_suspend=True, erase_when_done=True)
         tasks = [
             asyncio.create_task(_print_messages(talk)),
-            asyncio.create_task(_print_events(client, status, session)),
+            asyncio.create_task(_print_events(client, status, session, flag)),
             asyncio.create_task(_ask_presence(client, talk)),
         ]
         try:
@@ -230,9 +231,9 @@ async def _print_messages(talk: Talk) -> None:
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _print_events(client: Client, status: StatusLine, session: "PromptSession[str] | None") -> None:
+async def _print_events(client: Client, status: StatusLine, session: "PromptSession[str] | None", flag: str) -> None:
     async for event in client.events():
-        line = status.update(event)
+        line = news_line(client, event, flag) if isinstance(event, GroupEvent) else status.update(event)
         if line:
             click.echo(f"({line})", err=session is None)
         if session is not None:

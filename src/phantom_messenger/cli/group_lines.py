@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from phantom_messenger.cli.common import count, one_line, printable, shell_word
+from phantom_messenger.cli.common import count, one_line, printable, sentence, shell_word
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import ContactExists, UnknownContact, UsageError
@@ -11,7 +11,7 @@ from phantom_messenger.client.groups.store import LEAST_OF_ID
 from phantom_messenger.client.groups.views import GroupEntry, GroupInfo
 from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.names import normal_name, skeleton
-from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.status import DeliveryState, GroupEvent, GroupNews
 
 MARKS: Final = {
     DeliveryState.QUEUED: "waiting",
@@ -118,6 +118,14 @@ def group_summary(client: Client, info: GroupInfo, flag: str = "") -> str:
         parts.append("a newer version has changed it")
     begin = f" ({name})" if info.name and name != info.name else ""
     return f"{one_line(info.label)}{begin}: {', '.join(parts)}"
+
+
+def news_line(client: Client, event: GroupEvent, flag: str) -> str:
+    """What has become of a group, as a line; of an invitation, also what accepts it. ``flag``: see ``profile_flag``."""
+    if event.news is not GroupNews.INVITED:
+        return sentence(event.message)
+    name = shell_word(called(client, client.groups.find(event.group)))
+    return f"{one_line(event.message)}; to accept, run: phantom groups accept{flag} {name}"
 
 
 def group_line(entry: GroupEntry) -> str:

@@ -21,7 +21,7 @@ from phantom_messenger.cli.common import (
     run,
     sentence,
 )
-from phantom_messenger.cli.group_lines import group_message_line, group_message_row
+from phantom_messenger.cli.group_lines import group_message_line, group_message_row, news_line
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.delivery import Message
@@ -134,8 +134,10 @@ async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool)
                 click.echo(f"phantom: {request_line(event, flag)}", err=True)
         elif isinstance(event, WarningEvent) and event.code == "device-removed":
             pass  # it is what this command ends with
-        elif isinstance(event, WarningEvent | GroupEvent):
+        elif isinstance(event, WarningEvent):
             click.echo(f"phantom: {sentence(event.message)}", err=True)
+        elif isinstance(event, GroupEvent):
+            click.echo(f"phantom: {news_line(client, event, flag)}", err=True)
         elif isinstance(event, ConnectionEvent):
             # One line for an outage, however often the client retries.
             if event.state is ConnectionState.ONLINE and outage:

@@ -92,9 +92,7 @@ class StatusLine:
                 return self._warning(event)
             case RequestEvent():
                 return request_line(event, self._flag)
-            case GroupEvent():
-                return one_line(event.message)
-            case GroupMessageEvent() | LinkingEvent():
+            case GroupEvent() | GroupMessageEvent() | LinkingEvent():
                 return ""
 
     def show(self) -> str:

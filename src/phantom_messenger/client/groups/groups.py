@@ -569,7 +569,7 @@ class Groups:
         if group.record.relation == INVITED:
             raise UsageError(f"accept the invitation to {title} first: 'phantom groups accept'")
         if group.record.relation != MEMBER:
-            raise UsageError(f"you are no longer a member of {title}")
+            raise UsageError(words.over(title, group.record.relation))
         if group.record.doubt == "forked":
             raise UsageError(f"{title} has two histories; compare 'phantom groups members' with the others first")
         if group.record.doubt:

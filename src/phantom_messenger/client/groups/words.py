@@ -76,6 +76,11 @@ def listed(said: list[str]) -> str:
     return f"{', '.join(said[:-1])} and {said[-1]}" if said[1:] else "".join(said)
 
 
+def over(group: str, relation: str) -> str:
+    """Why nothing can be done any more in a group of which one was a member."""
+    return f"{group} is closed" if relation == "closed" else f"you are no longer a member of {group}"
+
+
 def forked(who: str, group: str) -> str:
     """Somebody has another group under the same name."""
     return (
