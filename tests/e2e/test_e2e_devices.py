@@ -2,16 +2,18 @@
 
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from e2e_people import meet
 
 from phantom_messenger.cli import devices
+from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError
 from support.command_line import PATIENCE, Running, phantom
 from support.relay_process import RelayProcess
-from support.sdk_clients import opened, run
+from support.sdk_clients import PASSPHRASE, opened, run
 from support.waiting import eventually
 
 
@@ -87,6 +89,25 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert out(home, "devices", "renew", "-p", "alice") == "confirmed"
     alone = phantom(home, "devices", "renew", "-p", "bob")
     assert (alone.returncode, alone.stderr) == (2, "phantom: this is your only device\n")
+
+
+def test_first_device_that_was_restored_asks_to_look_at_the_devices(home: Path, tmp_path: Path) -> None:
+    linked(home)
+    with closing(opened(home, "alice")) as alice:
+        alice.export_to(tmp_path / "file", "words for the file")
+    Client.import_from(tmp_path / "file", "words for the file", profile="again", home=home, passphrase=PASSPHRASE)
+    listed = phantom(home, "devices", "-p", "again")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["(first)", "laptop"]
+    assert listed.stderr == (
+        "restored from a backup: remove what is not yours any more, then run: phantom devices renew -p again\n"
+    )
+    assert out(home, "devices", "renew", "-p", "again") == "confirmed"
+    assert phantom(home, "devices", "-p", "again").stderr == ""
+    elsewhere = phantom(home, "devices", "renew", "-p", "laptop")
+    assert (elsewhere.returncode, elsewhere.stderr) == (
+        2,
+        "phantom: only the first device can add and remove devices\n",
+    )
 
 
 @pytest.mark.parametrize("has_history", [True, False])
