@@ -72,7 +72,7 @@ def test_groups_of_one_name_show_what_tells_them_apart(alice: Client) -> None:
         alone = alice.groups.create("Choir", [])
         names = [called(alice, info) for info in (one, other, alone)]
         assert names == [one.group[:8], other.group[:8], "Choir"]
-        assert group_summary(alice, one) == f"Tea ({one.group[:8]}): 1 member, you are an admin"
+        assert group_summary(one, names[0]) == f"Tea ({one.group[:8]}): 1 member, you are an admin"
         assert [alice.groups.find(name).group for name in names] == [one.group, other.group, alone.group]
 
 

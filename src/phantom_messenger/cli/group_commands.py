@@ -65,7 +65,7 @@ def list_groups(profile: str, as_json: bool) -> None:
     client, flag = open_client(profile), profile_flag(profile)
     found = client.groups.all()
     for info in found:
-        click.echo(json.dumps(group_row(info)) if as_json else group_summary(client, info, flag))
+        click.echo(json.dumps(group_row(info)) if as_json else group_summary(info, called(client, info), flag))
     if as_json:
         return
     waiting = sum(len(client.groups.invitations_of(one.contact.user_id)) for one in client.requests())

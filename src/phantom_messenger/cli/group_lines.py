@@ -89,15 +89,14 @@ def check_free(client: Client, name: str, *, of_group: str | None = None) -> Non
             )
 
 
-def group_summary(client: Client, info: GroupInfo, flag: str = "") -> str:
+def group_summary(info: GroupInfo, name: str, flag: str = "") -> str:
     """A group as one line.
 
     Args:
-        client: open.
         info: the group.
+        name: see ``called``.
         flag: see ``profile_flag``.
     """
-    name = called(client, info)
     is_in = info.relation == "member"
     parts = [count(len(info.members), "member")] if is_in or info.relation == "invited" else []
     if info.relation == "invited" and info.inviter is not None:

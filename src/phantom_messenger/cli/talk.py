@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from phantom_messenger.cli.common import one_line
-from phantom_messenger.cli.group_lines import group_line, group_message_line, group_summary, is_group
+from phantom_messenger.cli.group_lines import called, group_line, group_message_line, group_summary, is_group
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.listen import message_line
 from phantom_messenger.client.client import Client
@@ -116,6 +116,7 @@ class GroupTalk:
         self._group = client.groups.find(group).group
         self.contact = client.groups.contact(group)
         info = client.groups.find(group)
+        self._name = called(client, info)
         timer = f"; texts expire after {lasting(info.timer)}" if info.timer else ""
         self.label = f"{one_line(info.label)} (group{timer})"
 
@@ -147,7 +148,7 @@ class GroupTalk:
 
     def about(self) -> str:
         """See ``Talk``."""
-        return group_summary(self._client, self._client.groups.find(self._group), self._flag)
+        return group_summary(self._client.groups.find(self._group), self._name, self._flag)
 
     def expires(self) -> bool:
         """See ``Talk``."""
