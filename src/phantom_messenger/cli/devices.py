@@ -182,9 +182,7 @@ async def _link(client: Client, code: str, *, history: bool) -> None:
     click.echo("Only go on if you are holding it, and its code was shown by 'phantom devices link' just now.", err=True)
     relay = LinkCode.parse(code).relay
     if relay != client.server:
-        click.echo(
-            f"It is found only if {one_line(relay)} is the same relay as {client.server}, which you use.", err=True
-        )
+        click.echo(f"It is found only if {one_line(relay)} is the same relay as yours, {client.server}.", err=True)
     if not await is_so("Link it?"):
         raise click.Abort
     click.echo("waiting for the new device", err=True)
