@@ -184,16 +184,51 @@ def test_what_waits_behind_is_counted_for_memory(
     world: World, people: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob = sender(world), world.login("bob")
+    gauge = world.relay._core.pipeline._gauge
     alice.put(alice.person.message_many(people))
-    waiting = world.relay._core.pipeline._gauge.unverified_bytes
-    assert waiting > MEMBERS * 300
+    waiting = gauge.unverified_bytes
+    assert waiting > MEMBERS * 100
     alice.put(alice.person.message(people[0], encrypted="A" * 4_000))
-    assert world.relay._core.pipeline._gauge.unverified_bytes > waiting + 4_000
+    assert gauge.unverified_bytes > waiting + 4_000
     monkeypatch.setattr(load, "MAX_UNVERIFIED_BYTES", waiting + 4_000)
     bob.put(bob.person.message(people[0]))
     world.run()
     assert bob.take()[-1]["payload"]["details"]["reason"] == "overload"
     assert bob.ask(bob.person.message(people[0]))["payload"]["status"] == "accepted"
+    assert gauge.unverified_bytes == 0
+
+
+def most_unverified(world: World, people: list[Person]) -> float:
+    """Bytes that wait at most to be verified, as a part of what one frame of several comes to."""
+    clients = [sender(world, name) for name in ("alice", "anna", "albert")]
+    gauge = world.relay._core.pipeline._gauge
+    for client in clients:
+        client.put(client.person.message_many(people, common="A" * 8_000))
+    most = gauge.unverified_bytes
+    while world.turns.step():
+        most = max(most, gauge.unverified_bytes)
+    assert (gauge.unverified_bytes, gauge.sliced_bytes) == (0, 0)
+    return most / (MEMBERS * 8_000)
+
+
+def test_only_the_frame_whose_turn_it_is_is_expanded(world: World, people: list[Person]) -> None:
+    assert most_unverified(world, people) < 1.5
+
+
+def test_control_frames_that_are_expanded_at_once_are_seen(
+    world: World, people: list[Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Pipeline._begin_slices
+
+    def expand_at_once(relay: Pipeline, admitted: AdmittedFrame) -> None:
+        begin(relay, admitted)
+        batch = relay._sliced[-1]
+        batch.checks.append(admitted.check or (b"", b"", b""))
+        relay._count_sliced(batch.add_inner(admitted))
+        monkeypatch.setattr(batch, "slices", [True])  # its own is taken as verified
+
+    monkeypatch.setattr(Pipeline, "_begin_slices", expand_at_once)
+    assert most_unverified(world, people) > 2.5
 
 
 def refusals(client: Client) -> list[str]:
@@ -365,7 +400,9 @@ class Played:
         frame: Any = number
         session: Any = Name(name)
         self.sent[name].append((number, all(rights) or not is_signed))
-        self._pipeline.submit(AdmittedFrame(session, frame, b"", check if is_signed else None, inner=rest))
+        own = check if is_signed else None
+        admitted = AdmittedFrame(session, frame, b"signed", own, parts=len(rest), expand=lambda: rest)
+        self._pipeline.submit(admitted)
 
     def _handle(self, admitted: AdmittedFrame, verdict: bool | Exception) -> Steps:
         session: Any = admitted.session

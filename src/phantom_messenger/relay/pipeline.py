@@ -86,16 +86,14 @@ class AdmittedFrame(Struct, eq=False):
     """What it was made from, of a client that knows the reference alone."""
     loose: LooseFrame | None = None
     """``as_sent``, if the strict rules would refuse anything about it."""
+    parts: int = 0
+    """How many messages it comes to, if it is to many."""
+    expand: Callable[[], Sequence[SignatureCheck]] | None = None
+    """Makes ``inner``, which can hold thirty times as much as the frame: only when it is to be verified."""
     inner: Sequence[SignatureCheck] = ()
-    """What must verify too: the signatures of the messages that it comes to."""
+    """What must verify too: the signatures of those messages."""
     spent: Spent | None = None
     """What it counts for its address; given back if it is answered with an error."""
-
-    @property
-    def signed_bytes(self) -> int:
-        """Length of all that must verify."""
-        own = 0 if self.check is None else len(self.check[2])
-        return own + sum([len(message) for _, _, message in self.inner])
 
 
 class VerifyBatch(Struct, eq=False):
@@ -111,6 +109,16 @@ class VerifyBatch(Struct, eq=False):
     """What was found of the signatures; None while it is not known."""
     slices: list[bool] | None = None
     """What is known so far of a frame that is verified in slices."""
+
+    def add_inner(self, admitted: AdmittedFrame) -> int:
+        """Add what must verify of a frame beside its own check, the last one; by how much it has grown."""
+        assert admitted.expand is not None  # noqa: S101 - it is to many
+        inner = admitted.inner = admitted.expand()
+        self.inner[len(self.checks) - 1] = len(inner)
+        self.checks += inner
+        grown = sum([len(message) for _, _, message in inner])
+        self.size += grown
+        return grown
 
     def of_frames(self, verdicts: list[bool]) -> list[bool]:
         """The verdict on each frame that has a check, where some have ``inner`` ones: whether all of them hold.
@@ -185,10 +193,10 @@ class Pipeline:
         self._gauge.enter()
         if self._behind and admitted.session in self._behind:
             self._behind[admitted.session].append(admitted)
-            self._count_sliced(admitted.signed_bytes)
+            self._count_sliced(len(admitted.signed_text))
             return
-        if admitted.inner:
-            self._submit_many(admitted)
+        if admitted.parts >= SLICE:
+            self._begin_slices(admitted)
             return
         batch = self._arriving
         if not batch.frames:
@@ -197,18 +205,8 @@ class Pipeline:
         if admitted.check is not None:
             batch.checks.append(admitted.check)
             batch.size += len(admitted.check[2])
-
-    def _submit_many(self, admitted: AdmittedFrame) -> None:
-        assert admitted.check is not None  # noqa: S101 - what has inner signatures has one of its own
-        batch = self._arriving
-        if len(admitted.inner) >= SLICE:
-            batch = self._begin_slices(admitted)
-        elif not batch.frames:
-            self._schedule(self._verify_arrived)
-        batch.frames.append(admitted)
-        batch.inner[len(batch.checks)] = len(admitted.inner)
-        batch.checks += [admitted.check, *admitted.inner]
-        batch.size += admitted.signed_bytes
+            if admitted.parts:
+                batch.add_inner(admitted)
 
     def _verify_arrived(self) -> None:
         batch, self._arriving = self._arriving, VerifyBatch()
@@ -254,22 +252,24 @@ class Pipeline:
 
     # --- verify in slices -----------------------------------------------------------
 
-    def _begin_slices(self, admitted: AdmittedFrame) -> VerifyBatch:
-        """A batch for this frame alone. What its session has sent before is verified, or asked for, before its end."""
-        batch = VerifyBatch(slices=[])
-        self._sliced.append(batch)
+    def _begin_slices(self, admitted: AdmittedFrame) -> None:
+        """What its session has sent before is verified, or asked for, before the last slice is."""
+        batch = VerifyBatch(frames=[admitted], size=len(admitted.signed_text), slices=[])
         self._behind[admitted.session] = []
         admitted.session.is_behind = True
-        self._count_sliced(admitted.signed_bytes)
+        self._count_sliced(batch.size)
+        self._sliced.append(batch)
         if len(self._sliced) == 1:
             self._schedule(self._verify_slice)
-        return batch
 
     def _verify_slice(self) -> None:
         """Verify the next signatures of one frame; the next frame's come when that is done."""
-        batch = self._sliced[0]
-        begin = len(batch.slices or ())
-        found = self._check(batch.checks[begin : begin + SLICE], self._slice_known)
+        batch, known = self._sliced[0], self._sliced[0].slices or []
+        [admitted] = batch.frames
+        if admitted.check is not None and not known:
+            batch.checks.append(admitted.check)
+            self._count_sliced(batch.add_inner(admitted))
+        found = self._check(batch.checks[len(known) : len(known) + SLICE], self._slice_known)
         if found is not None:
             self._slice_known(found)
 
@@ -295,7 +295,7 @@ class Pipeline:
         behind = self._behind.pop(session)
         session.is_behind = False
         for admitted in behind:
-            self._count_sliced(-admitted.signed_bytes)
+            self._count_sliced(-len(admitted.signed_text))
             self.submit(admitted)
         self._gauge.leave(len(behind))
 

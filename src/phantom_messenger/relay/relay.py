@@ -2,6 +2,7 @@
 
 import binascii
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from msgspec import UNSET
 
@@ -159,7 +160,7 @@ class Relay:
         check = _signature_check(session, decoded, as_sent) if RULES[type(frame)].signed else None
         admitted = AdmittedFrame(session, frame, decoded.signed_text, check, as_sent)
         if kind == "MESSAGE_MANY":
-            admitted.inner = _inner_checks(session, frame)
+            _note_parts(admitted)
         core.pipeline.submit(admitted)
 
     def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002 - nothing is made of it
@@ -247,10 +248,15 @@ class Relay:
             core.writable(session)
 
 
-def _inner_checks(session: Session, frame: frames.ClientFrame) -> list[SignatureCheck]:
-    """Of the messages that one to many comes to."""
+def _note_parts(admitted: AdmittedFrame) -> None:
+    frame = admitted.frame
     assert isinstance(frame, frames.MessageMany)  # noqa: S101 - it was read as one
-    key = session.public_key
+    admitted.parts = len(frame.payload.recipients)
+    admitted.expand = partial(_inner_checks, admitted.session.public_key, frame)
+
+
+def _inner_checks(key: bytes, frame: frames.MessageMany) -> list[SignatureCheck]:
+    """Of the messages that one to many comes to."""
     return [
         (key, binascii.a2b_base64(part.signature), labels.ENVELOPE + text)
         for part, text in zip(frame.payload.recipients, codec.expanded(frame), strict=True)
