@@ -29,7 +29,7 @@ OLD_KEYS_MS: Final = 3_600_000
 PEERS_AT_ONCE: Final = 50
 """With how many peers that is done in one step, at most: so that it takes no longer with many contacts."""
 
-OLD_KEYS_STEP_MS: Final = 30
+OLD_KEYS_STEP_MS: Final = 10
 """How long one step takes, if there is much to look through."""
 
 
