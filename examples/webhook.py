@@ -73,7 +73,9 @@ class Incoming:
                     head = f"HTTP/1.1 {code} {http.client.responses[code]}\r\nContent-Type: application/json\r\n"
                     head += f"Content-Length: {len(data)}\r\nConnection: close\r\n\r\n"
                     writer.write(head.encode() + data)
-                    await writer.drain()
+                    writer.write_eof()
+                    while await reader.read(MAX_BODY):  # or the answer would be lost with what was not read
+                        pass
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # who does not finish a request gets no answer
         finally:
