@@ -41,7 +41,8 @@ class ReceivedMessage(Protocol):
 class PastMessage(Protocol):
     """A past message: what ``HistoryEntry`` and ``GroupEntry`` have in common.
 
-    ``sender``: who has written it; of an own one, yourself. ``text``: None if there is nothing to show any more.
+    ``message_id``: as in ``DeliveryEvent``. ``sender``: who has written it; of an own one, yourself. ``is_own``: whether
+    that is so. ``text``: None if there is nothing to show any more.
     ``sent_at``: when it was written, as its sender says; ``kept_at``: when this device got it; ``expires_at``: when it
     is erased, or None; all in milliseconds since 1970. ``state``: of an own one, how far it has come; else None.
     ``is_waiting``: it was not handled yet.
@@ -91,6 +92,7 @@ class Conversation(ABC):
     equal are the same conversation, so they can be keys of a dict.
     """
 
+    id: str
     is_group: bool
 
     def __init__(self, name: str, find: Find[ReceivedMessage]) -> None:
