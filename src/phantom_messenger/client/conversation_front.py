@@ -41,11 +41,10 @@ class ReceivedMessage(Protocol):
 class PastMessage(Protocol):
     """A past message: what ``HistoryEntry`` and ``GroupEntry`` have in common.
 
-    ``message_id``: as in ``DeliveryEvent``. ``sender``: who has written it; of an own one, yourself. ``is_own``: whether
-    that is so. ``text``: None if there is nothing to show any more.
-    ``sent_at``: when it was written, as its sender says; ``kept_at``: when this device got it; ``expires_at``: when it
-    is erased, or None; all in milliseconds since 1970. ``state``: of an own one, how far it has come; else None.
-    ``is_waiting``: it was not handled yet.
+    ``message_id``: as in ``DeliveryEvent``. ``sender``: who has written it; of an own one, yourself. ``is_own``:
+    whether that is so. ``text``: None if there is nothing to show any more. ``sent_at``: when it was written, as its
+    sender says; ``kept_at``: when this device got it; ``expires_at``: when it is erased, or None; all in milliseconds
+    since 1970. ``state``: of an own one, how far it has come; else None. ``is_waiting``: it was not handled yet.
     """
 
     @property
