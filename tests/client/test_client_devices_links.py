@@ -1,13 +1,15 @@
 """Who ends a link: whoever else has seen the code, and a user who begins another; nobody without the code."""
 
-from typing import Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
 
 import pytest
 from client_samples import Device, Town, pass_time
 from device_samples import RELAY, last, link
 
 from phantom_messenger.client.devices.link_code import LinkCode
-from phantom_messenger.client.devices.linking import NewDevice
+from phantom_messenger.client.devices.linking import FirstDevice, NewDevice
 from phantom_messenger.client.devices.linking_desk import LinkingDesk
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
@@ -130,3 +132,34 @@ def test_showing_another_code_ends_the_link_at_the_other_end_too(three: tuple[De
     assert last(alice).step is LinkingStep.ENDED
     assert len([one for one in alice.heard(LinkingEvent) if one.step is LinkingStep.ENDED]) == 1
     link(alice, laptop)
+
+
+def begun_again(three: tuple[Device, Device, Device], meanwhile: Callable[[], None] = lambda: None) -> Device:
+    """A link is given up on both sides while the first device is away; it comes back with another code."""
+    alice, _, laptop = three
+    alice.messenger.linking.begin(laptop.messenger.linking.show(RELAY, "laptop"))
+    pass_time(2_000, *three)
+    alice.kill()
+    code = laptop.messenger.linking.show(RELAY, "laptop")  # the relay has its link-end for Alice
+    pass_time(2_000, laptop)
+    meanwhile()
+    alice.messenger.linking.begin(code)
+    alice.login()
+    pass_time(3_000, *three)
+    return alice
+
+
+def test_end_of_an_earlier_link_does_not_end_the_next_one(three: tuple[Device, Device, Device]) -> None:
+    assert last(begun_again(three)).step is LinkingStep.ANSWERED
+
+
+def test_control_if_any_end_counted_it_would(
+    three: tuple[Device, Device, Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = FirstDevice.begin
+
+    def answered_at_once(*args: Any, **given: Any) -> FirstDevice:
+        return replace(begin(*args, **given), digits="")
+
+    alice = begun_again(three, lambda: monkeypatch.setattr(FirstDevice, "begin", answered_at_once))
+    assert last(alice).reason.startswith("the new device has ended it")

@@ -32,6 +32,15 @@ test("what was compressed comes out as it was, with any program", () => {
   }
 });
 
+test("bytes of any number and kind come out as they were", () => {
+  for (let size = 0; size < 700; size += 1) {
+    for (const alphabet of [1, 2, 3, 17, 250]) {
+      const sample = mixed(size, alphabet);
+      assert.ok(inflateSync(deflate(sample)).equals(sample), `${size} bytes of ${alphabet} kinds`);
+    }
+  }
+});
+
 test("symbols that are used ever more rarely get no words that are too long", () => {
   // Fibonacci's numbers: without a bound the rarest would have a word of 19 bits.
   const counts = [1, 1];

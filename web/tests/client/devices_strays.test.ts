@@ -130,6 +130,22 @@ test("beginning another link ends the one that is open", () => {
   assert.equal(step(tablet).step, "digits");
 });
 
+test("the end of an earlier link does not end the next one", () => {
+  const town = new Town();
+  const [phone, fresh] = [town.person(), town.person()];
+  begin(town, phone, fresh);
+  phone.disconnect();
+  devicesOf(phone).linking.cancel();
+  const line = devicesOf(fresh).showCode(RELAY, "Laptop"); // the relay has its link-end for the phone
+  fresh.messenger.devicesChanged();
+  town.pass(2_000);
+  devicesOf(phone).linking.begin(line);
+  phone.connect();
+  phone.messenger.devicesChanged();
+  town.pass(3_000);
+  assert.equal(step(phone).step, "answered");
+});
+
 for (const [which, revision] of [
   ["an older list", 1],
   ["a newer list", 99],

@@ -287,7 +287,8 @@ class LinkingDesk:
                 self._first = first.consented(key, said.consent, now)
                 if self._take_in():
                     yield LinkingEvent(step=LinkingStep.LINKED, name=self._name)
-            case kinds.LinkEnd() if key == first.pair.device.public:
+            # One that comes before the answer is of an earlier link.
+            case kinds.LinkEnd() if key == first.pair.device.public and first.digits is not None:
                 self._end_first(tells=False)
                 yield LinkingEvent(step=LinkingStep.ENDED, reason=_ENDED_BY_NEW)
             case _:

@@ -258,7 +258,8 @@ export class LinkingDesk {
         first.consented(key, said.consent, this.#now);
         return this.#takeIn() ? [linked(device, this.#name)] : [];
       case "link-end":
-        if (!isEqual(key, first.device.public)) return [];
+        // One that comes before the answer is of an earlier link.
+        if (!isEqual(key, first.device.public) || first.digits === null) return [];
         this.#endFirst(false);
         return [ended("the new device has ended it")];
       default:
