@@ -163,3 +163,28 @@ def test_control_if_any_end_counted_it_would(
 
     alice = begun_again(three, lambda: monkeypatch.setattr(FirstDevice, "begin", answered_at_once))
     assert last(alice).reason.startswith("the new device has ended it")
+
+
+def agreed_to_an_earlier_one(three: tuple[Device, Device, Device]) -> bool:
+    """The new device's user has agreed to a link that was given up, and is asked again; whether they are one."""
+    alice, _, laptop = three
+    alice.messenger.linking.begin(laptop.messenger.linking.show(RELAY, "laptop"))
+    pass_time(2_000, *three)
+    alice.kill()
+    laptop.messenger.linking.agree()
+    pass_time(2_000, laptop)
+    alice.messenger.linking.begin(laptop.messenger.linking.show(RELAY, "laptop"))
+    alice.login()
+    pass_time(3_000, *three)
+    assert alice.messenger.linking.type(last(laptop).digits)
+    pass_time(3_000, *three)
+    return bool(alice.messenger._stores.devices.own_others())
+
+
+def test_consent_to_an_earlier_link_does_not_count_in_the_next_one(three: tuple[Device, Device, Device]) -> None:
+    assert not agreed_to_an_earlier_one(three)
+    alice, _, laptop = three
+    laptop.messenger.linking.agree()
+    pass_time(3_000, *three)
+    assert alice.messenger._stores.devices.own_others() == [laptop.id]
+    assert laptop.messenger._stores.devices.person == alice.id

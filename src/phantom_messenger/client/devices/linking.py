@@ -260,10 +260,12 @@ class FirstDevice:
         """The new device's user has agreed.
 
         Raises:
-            InvalidSignature: it is not from the new device, or no consent; to be ignored.
+            InvalidSignature: it is not from the new device, or no consent, or of an earlier link; to be ignored.
             LinkEnded: it is too late.
         """
         self._check(sender_key, now)
+        if self.digits is None:  # its user agrees after it has answered
+            raise InvalidSignature("the new device has consented before it has answered")
         device_list.check_consent(self.pair.device.public, self.pair.person.user_id, consent)
         return replace(self, consent=consent)
 

@@ -288,11 +288,13 @@ export class FirstDevice {
   /**
    * The new device's user has agreed.
    *
-   * @throws InvalidSignature It is not from the new device, or no consent; to be ignored.
+   * @throws InvalidSignature It is not from the new device, or no consent, or of an earlier link; to be ignored.
    * @throws LinkEnded It is too late.
    */
   consented(senderKey: Uint8Array, given: Uint8Array, now: number): void {
     this.#check(senderKey, now);
+    // Its user agrees after it has answered.
+    if (this.#digits === null) throw new InvalidSignature("the new device has consented before it has answered");
     checkConsent(this.device.public, this.#pair.person.userId, given);
     this.#consent = given;
   }
