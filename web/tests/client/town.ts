@@ -221,6 +221,9 @@ export class Town {
       case "MESSAGE_ACK":
         acknowledge(from, payload);
         break;
+      case "BLOCK":
+        from.hear("BLOCK", payload, { id }); // that it is so is enough here: nobody's presence is told
+        break;
     }
   }
 
