@@ -31,6 +31,8 @@ export interface GroupPerson {
   readonly writtenId: string;
   /** What the user calls them; '' for a stranger. */
   readonly name: string;
+  /** What they call themselves in the group, if the user has no name for them: anybody can say any name. */
+  readonly says: string;
   readonly trust: Trust;
   readonly isMe: boolean;
 }
@@ -87,6 +89,8 @@ export interface Group {
   /** The last admin of a group with others must name another one first, or close it. */
   readonly mayLeave: boolean;
   readonly isMuted: boolean;
+  /** What the user calls themselves there; '' if nothing. */
+  readonly ownName: string;
   readonly unread: number;
   readonly draft: string;
   readonly last: Item | null;
@@ -153,7 +157,10 @@ export interface GroupCalls {
   invitationsOf(given: { peer: string }): Promise<readonly GroupInvitation[]>;
   /** `people`: user ids, who are added and invited. */
   createGroup(given: { name: string; people: readonly string[] }): Promise<GroupKey>;
-  acceptGroup(given: { group: GroupKey }): Promise<void>;
+  /** `ownName`: as of `callMe`. */
+  acceptGroup(given: { group: GroupKey; ownName?: string }): Promise<void>;
+  /** What members are to call the user who have not added them; '' for nothing any more. */
+  callMe(given: { group: GroupKey; name: string }): Promise<void>;
   /** Leaves it, or declines the invitation. */
   leaveGroup(given: { group: GroupKey }): Promise<void>;
   /** Erases a group that one is not in any more, with all that was said. */

@@ -13,9 +13,21 @@ export function shortId(writtenId: string): string {
   return writtenId.length > 18 ? `${writtenId.slice(0, 9)}…${writtenId.slice(-5)}` : writtenId;
 }
 
-/** How a conversation is called; a group by more than its name, if that is not its alone (`twin`). */
-export function labelOf({ name, twin = "", writtenId }: { readonly name: string; readonly twin?: string; readonly writtenId?: string }): string {
-  const called = name !== "" ? plainName(name) : writtenId === undefined ? "Group without a name" : shortId(writtenId);
+/** Whoever is shown: a conversation, or a member of a group, who may have no name but the one that they say. */
+interface Named {
+  readonly name: string;
+  readonly twin?: string;
+  readonly says?: string;
+  readonly writtenId?: string;
+}
+
+/**
+ * How a conversation is called, or a member; a group by more than its name, if that is not its alone (`twin`), and what
+ * somebody says of themselves never without their id.
+ */
+export function labelOf({ name, twin = "", says = "", writtenId }: Named): string {
+  const id = writtenId === undefined ? "Group without a name" : shortId(writtenId);
+  const called = name !== "" ? plainName(name) : says !== "" ? `~${plainName(says)} (${id})` : id;
   return twin === "" ? called : `${called} (${twin})`;
 }
 

@@ -40,11 +40,17 @@ export interface Contact {
   readonly classical: boolean;
   /** What they send is dropped unread. */
   readonly blocked: boolean;
+  /** What a member of a group calls themselves, if they have no name here; anybody can say any name. */
+  readonly says?: string;
 }
 
-/** The name of a contact, or the start of the user id, as a part of a sentence. */
-export function labelOf(contact: Contact): string {
-  return isolated(contact.name || shortId(contact.userId));
+/**
+ * The name of a contact, or the start of the user id, as a part of a sentence; with what they call themselves before it:
+ * '~Bob (ph1abc…)'.
+ */
+export function labelOf({ name, says = "", userId }: Contact): string {
+  const start = shortId(userId);
+  return isolated(name || (says === "" ? start : `~${says} (${start})`));
 }
 
 /** A message has arrived. */

@@ -8,7 +8,7 @@ const DAY = 24 * 60 * MINUTE;
 
 /** Somebody in a group; a contact if there is a name. */
 export function inGroup(id: string, name: string, changed: Partial<GroupMember> = {}): GroupMember {
-  return { peer: `${id}+/=`, writtenId: writtenId(id), name, trust: "unverified", isMe: false, role: "member", hasJoined: true, ...changed };
+  return { peer: `${id}+/=`, writtenId: writtenId(id), name, says: "", trust: "unverified", isMe: false, role: "member", hasJoined: true, ...changed };
 }
 
 const ME = inGroup("Alice", "Alice", { isMe: true, role: "admin" });
@@ -16,7 +16,7 @@ const BOB = inGroup("Bob", "Bob", { trust: "verified" });
 const AMELIE = inGroup("Amélie", "Amélie");
 const LAYLA = inGroup("ليلى حداد", "ليلى حداد", { role: "admin" });
 const SOPHIA = inGroup("Σοφία", "Σοφία", { hasJoined: false });
-const STRANGER = inGroup("Mia", "");
+const STRANGER = inGroup("Mia", "", { says: "Mia M." });
 
 /** A group with what differs from a usual one, of which one is an admin. */
 export function group(name: string, changed: Partial<Group> = {}): Group {
@@ -44,6 +44,7 @@ export function group(name: string, changed: Partial<Group> = {}): Group {
     mayChange: isAdmin,
     mayLeave: relation === "member",
     isMuted: false,
+    ownName: "",
     unread: 0,
     draft: "",
     last: null,
@@ -186,8 +187,11 @@ export function groupCallsOn(ports: Ports): GroupCalls {
       change(made.key, "You created the group", {});
       return made.key;
     },
-    async acceptGroup({ group: key }) {
-      change(key, "You accepted the invitation", { relation: "member", role: "member", isRequest: false, mayWrite: true, mayLeave: true });
+    async callMe({ group: key, name }) {
+      changeGroup(ports, key, { ownName: name });
+    },
+    async acceptGroup({ group: key, ownName = "" }) {
+      change(key, "You accepted the invitation", { ownName, relation: "member", role: "member", isRequest: false, mayWrite: true, mayLeave: true });
     },
     async leaveGroup({ group: key }) {
       if (find(key).relation === "invited") {

@@ -10,7 +10,7 @@ import { Check, Choice, Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { count } from "../times.ts";
 import { Digits } from "./digits.tsx";
-import { inOrder, PersonLine, wordsOf } from "./people.tsx";
+import { inOrder, OWN_NAME, OWN_NAME_HINT, PersonLine, wordsOf } from "./people.tsx";
 import { ChoosePicture } from "./picture.tsx";
 
 interface AboutProps {
@@ -30,6 +30,7 @@ export function About({ group }: { readonly group: GroupKey }) {
       </Part>
       {who.mayChange ? <Rules who={who} /> : <RulesAsTheyAre who={who} />}
       <Part title="For you">
+        {who.relation === "member" && <OwnName who={who} />}
         <Check
           label="Mute"
           isOn={who.isMuted}
@@ -39,6 +40,24 @@ export function About({ group }: { readonly group: GroupKey }) {
       </Part>
       <Ending who={who} />
     </Dialog>
+  );
+}
+
+/** What one is called by members who have not added one. */
+function OwnName({ who: { key: group, ownName } }: AboutProps) {
+  const [name, setName] = useState(ownName);
+  const naming = useAction();
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        void naming.run(() => api().callMe({ group, name: name.trim() }));
+      }}
+    >
+      <Field label={OWN_NAME} value={name} onValue={setName} maxLength={64} hint={OWN_NAME_HINT} />
+      <Refusal text={naming.fault} />
+      {name.trim() !== ownName && <button type="submit" disabled={naming.isBusy}>Save</button>}
+    </form>
   );
 }
 

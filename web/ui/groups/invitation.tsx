@@ -1,16 +1,18 @@
+import { useState } from "preact/hooks";
 import { api, type GroupTalk } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { useAction } from "../parts/action.ts";
 import { Avatar } from "../parts/avatar.tsx";
-import { Refusal } from "../parts/field.tsx";
+import { Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { count } from "../times.ts";
-import { inOrder, PersonLine, wordsOf } from "./people.tsx";
+import { inOrder, OWN_NAME, OWN_NAME_HINT, PersonLine, wordsOf } from "./people.tsx";
 
 /** Somebody has added one to a group: nobody learns anything until one has decided. */
 export function Invitation({ who }: { readonly who: GroupTalk }) {
   const { key: group, inviter, isRequest } = who;
   const action = useAction();
+  const [ownName, setOwnName] = useState("");
   const label = labelOf(who);
   const name = inviter === null ? "Somebody" : labelOf(inviter);
   async function decline(): Promise<void> {
@@ -49,9 +51,10 @@ export function Invitation({ who }: { readonly who: GroupTalk }) {
           If you accept, everybody in the group can see your ID, what you write in it, and that texts have reached you. They do
           not become your contacts. Until then they learn nothing.
         </p>
+        <Field label={OWN_NAME} value={ownName} onValue={setOwnName} maxLength={64} hint={OWN_NAME_HINT} />
         <Refusal text={action.fault} />
         <div class="buttons">
-          <button type="button" class="primary" disabled={action.isBusy} onClick={() => void action.run(() => api().acceptGroup({ group }))}>Accept</button>
+          <button type="button" class="primary" disabled={action.isBusy} onClick={() => void action.run(() => api().acceptGroup({ group, ownName }))}>Accept</button>
           <button type="button" class={isRequest ? undefined : "danger"} disabled={action.isBusy} onClick={() => void action.run(decline)}>Decline</button>
           {isRequest && inviter !== null && (
             <button type="button" class="danger" disabled={action.isBusy} onClick={() => void action.run(block)}>Block them</button>

@@ -5,6 +5,10 @@ import { Avatar } from "../parts/avatar.tsx";
 import { me } from "../model.ts";
 import { labelOf, plainName } from "../names.ts";
 
+/** What is said of the name that one says to members. */
+export const OWN_NAME = "What members can call you (optional)";
+export const OWN_NAME_HINT = "Shown to those who have not added you, beside your ID. The relay cannot read it.";
+
 interface PersonLineProps {
   readonly person: GroupPerson;
   /** What stands below the name. */

@@ -64,6 +64,8 @@ export interface SyncedGroup {
   readonly digest: Uint8Array;
   /** Null if there is none, or it is not known. */
   readonly picture: Uint8Array | null;
+  /** What the person calls themselves in it; absent if nothing. */
+  readonly name?: string;
 }
 
 /** What keeps own devices in step. */
@@ -123,13 +125,14 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
     ...(typing === undefined ? {} : { typing: asBool(typing) }),
     ...(presence === undefined ? {} : { presence: asBool(presence) }),
   }),
-  "sync-group": ({ digest, group, picture, relation, state }) => ({
+  "sync-group": ({ digest, group, name, picture, relation, state }) => ({
     kind: "sync-group",
     group: asBytes(group, 32),
     relation: asRelation(relation),
     state: asBytes(state, 1, MAX_GROUP_BYTES),
     digest: asBytes(digest, 32),
     picture: picture === undefined ? null : asBytes(picture, 0, MAX_GROUP_BYTES),
+    ...(name === undefined ? {} : { name: asName(name, 0) }),
   }),
   "history-ask": ({ chunks, from }) => ({
     kind: "history-ask",

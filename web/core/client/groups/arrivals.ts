@@ -20,11 +20,12 @@ import { addsPerson, packOps } from "./change.ts";
 import type { Op } from "./change.ts";
 import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt } from "./contents.ts";
 import type { Duties } from "./duties.ts";
+import { memberOf, noted, shownName } from "./naming.ts";
 import { chainOf, joined, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord } from "./records.ts";
-import { CHANGE } from "./speaking.ts";
+import { CHANGE, MAX_TOLD } from "./speaking.ts";
 import { conversationOf, mayInvite, mayWrite } from "./state.ts";
 import { idOf, isLive, lacksPicture, peopleOf, stateOf, withRecord, withWishes } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
@@ -175,7 +176,7 @@ export class Arrivals {
         break;
       case "group-leave":
         if (this.#wish(tx, group, { op: "remove", person: sender })) {
-          this.#happened(tx, group, "left", sender, `${this.#label(sender)} has left`, now);
+          this.#happened(tx, group, "left", sender, `${this.#label(group, sender)} has left`, now);
         }
         break;
       case "group-propose":
@@ -191,7 +192,7 @@ export class Arrivals {
   /** On a linked device: the first one says what a group is to this user now. */
   synced(tx: Transaction, said: SyncedGroup, now: Moment): Event[] {
     return this.#gathered(() => {
-      const { picture, relation } = said;
+      const { relation } = said;
       const chain = chainOf(said);
       const group = this.#store.get(encodeBase64(said.group));
       if (chain === null || this.#persons.isFirst) {
@@ -199,7 +200,7 @@ export class Arrivals {
       }
       if (relation === "member") {
         if (chain.state.members.has(this.#persons.own)) {
-          this.#takeSynced(tx, group, chain, picture ?? NO_BYTES, now);
+          this.#takeSynced(tx, group, chain, said, now);
         }
       } else if (group !== null && isLive(group)) {
         this.#store.put(tx, withRecord(group, { relation }));
@@ -207,8 +208,12 @@ export class Arrivals {
     });
   }
 
-  #takeSynced(tx: Transaction, before: Group | null, chain: Chain, picture: Uint8Array, now: Moment): void {
+  #takeSynced(tx: Transaction, before: Group | null, chain: Chain, { name = "", picture }: SyncedGroup, now: Moment): void {
     const { group: id, revision } = chain.state;
+    const own = { ownName: shownName(name) };
+    const put = (group: Group, given = {}): Group => {
+      return this.#store.put(tx, withRecord(withPicture(group, picture ?? NO_BYTES), own), given);
+    };
     const waiting = this.#store.held(encodeBase64(id));
     const isMember = before?.record.relation === "member";
     if (!isMember) {
@@ -216,15 +221,15 @@ export class Arrivals {
       const nothing = { state: NO_BYTES, digest: NO_BYTES };
       const record = GroupRecord.make({ group: id, number, relation: "member", ...nothing, ordered: revision });
       const early = waiting.filter((one) => one.revision >= revision);
-      const first = this.#store.put(tx, withPicture({ record, chain }, picture), { afresh: true });
+      const first = put({ record, chain }, { afresh: true });
       this.#happened(tx, first, "joined", "", `you are in ${words.title(chain.state.name)} now`, now);
       this.#store.put(tx, this.#takeHeld(tx, first, now, early));
     } else if (revision < stateOf(before).revision || isEqual(chain.head, before.chain.head)) {
-      this.#store.put(tx, withPicture(before, picture));
+      put(before);
     } else {
       const { ordered } = before.record;
       const known = { doubt: "", rival: "", rivalHead: NO_BYTES, ordered: Math.max(ordered, revision) };
-      const after = withPicture({ chain, record: { ...before.record, ...known } }, picture);
+      const after = put({ chain, record: { ...before.record, ...known } });
       this.#duties.caughtUp(idOf(after), revision);
       this.#withdraw(tx, before, after);
       this.#store.put(tx, this.#takeHeld(tx, after, now, waiting));
@@ -264,9 +269,9 @@ export class Arrivals {
     let group = this.#store.put(tx, { record, chain }, { afresh: true });
     if (isWanted) {
       tx.onCommit(() => this.#duties.greet(idOf(group)));
-      this.#happened(tx, group, "joined", sender, `${this.#label(sender)} added you`, now);
+      this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} added you`, now);
     } else {
-      this.#happened(tx, group, "invited", sender, `${this.#label(sender)} invited you`, now);
+      this.#happened(tx, group, "invited", sender, `${this.#label(group, sender)} invited you`, now);
     }
     const first = group;
     for (const early of held.filter(({ revision }) => revision >= chain.state.revision)) {
@@ -410,7 +415,7 @@ export class Arrivals {
     this.#duties.caughtUp(idOf(after), state.revision);
     const news = relation === "removed" || relation === "closed" ? relation : isInvited ? "invited" : "changed";
     if (change !== undefined) {
-      this.#happened(tx, after, news, author, words.done(change, (person) => this.#label(person)), now);
+      this.#happened(tx, after, news, author, words.done(change, (person) => this.#label(after, person)), now);
     }
     return after;
   }
@@ -426,7 +431,7 @@ export class Arrivals {
     const title = words.title(stateOf(group).name);
     const message =
       doubt === "forked"
-        ? words.forked(rival === "" ? "the relay" : this.#label(rival), title)
+        ? words.forked(rival === "" ? "the relay" : this.#label(group, rival), title)
         : `a newer version has changed ${title}; reload this page later to write to it again`;
     this.#happened(tx, group, doubt, rival, message, now);
     return withRecord(group, { doubt, rival, rivalHead: head });
@@ -481,7 +486,8 @@ export class Arrivals {
       return;
     }
     const isFork = standing === "fork";
-    const after = isFork ? this.#doubt(tx, group, { doubt: "forked", rival: sender, head }, now) : group;
+    const known = noted(group, sender, held.name);
+    const after = isFork ? this.#doubt(tx, known, { doubt: "forked", rival: sender, head }, now) : known;
     if (after !== group) {
       this.#store.put(tx, after);
     }
@@ -500,7 +506,8 @@ export class Arrivals {
     }
     const isMember = stateOf(group).members.has(rival);
     const isFork = standing === "fork" && isMember;
-    const after = isFork ? this.#doubt(tx, group, { doubt: "forked", rival, head }, now) : group;
+    const known = isMember ? noted(group, rival, held.name) : group;
+    const after = isFork ? this.#doubt(tx, known, { doubt: "forked", rival, head }, now) : known;
     if (mayWrite(stateOf(after), rival)) {
       this.#events.push(...this.#texts.keep(tx, after, held, now));
     } else if (!isMember && mayBeOfMember(standing)) {
@@ -517,7 +524,7 @@ export class Arrivals {
   // --- what else members say ----------------------------------------------------------
 
   #hello(tx: Transaction, before: Group, sender: string, said: GroupHello, now: Moment): void {
-    let group = before;
+    let group = noted(before, sender, said.name ?? null);
     const standing = group.chain.compare(said.revision, said.head);
     if (standing === "fork") {
       group = this.#doubt(tx, group, { doubt: "forked", rival: sender, head: said.head }, now);
@@ -526,7 +533,10 @@ export class Arrivals {
     }
     if (group.record.absent.includes(sender)) {
       group = withRecord(group, { absent: group.record.absent.filter((one) => one !== sender) });
-      this.#happened(tx, group, "joined", sender, `${this.#label(sender)} has joined`, now);
+      if (group.record.ownName !== "" && stateOf(group).members.size <= MAX_TOLD) {
+        tx.onCommit(() => this.#duties.welcome(idOf(before), sender));
+      }
+      this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} has joined`, now);
     }
     this.#store.put(tx, group);
   }
@@ -560,8 +570,8 @@ export class Arrivals {
 
   // --- words ------------------------------------------------------------------------
 
-  #label(person: string): string {
-    return person === this.#persons.own ? "you" : labelOf(this.#ports.stores.book.contact(person));
+  #label(group: Group, person: string): string {
+    return person === this.#persons.own ? "you" : labelOf(memberOf(group, this.#ports.stores.book.contact(person)));
   }
 
   /** Remember it, and tell it. */

@@ -9,6 +9,7 @@ import { asBody, asIds, asTime, wrong } from "../content_fields.ts";
 import { decodeMap } from "../strict_map.ts";
 import { ID_BYTES, MAX_CHANGE_BYTES, MAX_REVISION } from "./change.ts";
 import { TOKEN_BYTES } from "./link.ts";
+import { MAX_NAME } from "../names.ts";
 import { MAX_PICTURE_BYTES } from "./picture.ts";
 
 /** Changes in one answer. */
@@ -42,6 +43,8 @@ export interface GroupText {
   readonly head: Uint8Array;
   readonly n: number;
   readonly body: string;
+  /** As in `GroupHello`. */
+  readonly name?: string;
 }
 
 /** Its sender has accepted the invitation. */
@@ -50,6 +53,8 @@ export interface GroupHello {
   readonly group: Uint8Array;
   readonly revision: number;
   readonly head: Uint8Array;
+  /** What its sender calls themselves, '' if nothing any more; without it nothing is said of that. */
+  readonly name?: string;
 }
 
 /** What became of texts, by their ids; each recipient takes from it what it has sent. */
@@ -125,6 +130,9 @@ const OPTIONAL: ReadonlySet<string> = new Set([
 ]);
 
 function isLeftOut(kind: string, name: string, value: unknown): boolean {
+  if (value === undefined) {
+    return true;
+  }
   const isNothing = value === false || (value as { readonly length?: number }).length === 0;
   return isNothing && OPTIONAL.has(`${kind} ${name}`);
 }
@@ -158,10 +166,10 @@ function saidOf(kind: Packed | undefined, members: PackedMap): GroupSaid | null 
     }
     case "group-text": {
       const [n, body] = [integer(members["n"], 1), asBody(members["body"])];
-      return { kind, group: group(), revision: revision(), head: head(), n, body };
+      return { kind, group: group(), revision: revision(), head: head(), n, body, ...named(members["name"]) };
     }
     case "group-hello":
-      return { kind, group: group(), revision: revision(), head: head() };
+      return { kind, group: group(), revision: revision(), head: head(), ...named(members["name"]) };
     case "group-receipt": {
       const [delivered, read, undecryptable] = [ids("delivered"), ids("read"), ids("undecryptable")];
       return { kind, group: group(), delivered, read, undecryptable };
@@ -180,6 +188,15 @@ function saidOf(kind: Packed | undefined, members: PackedMap): GroupSaid | null 
     default:
       return null;
   }
+}
+
+/** What somebody calls themselves, if they say so. */
+function named(name: Packed | undefined): { readonly name?: string } {
+  if (name === undefined) {
+    return {};
+  }
+  if (typeof name !== "string" || [...name].length > MAX_NAME) throw wrong();
+  return { name };
 }
 
 function bytes(value: Packed | undefined, least: number, most: number): Uint8Array {

@@ -81,6 +81,8 @@ export class Duties {
   /** Members who have claimed to know changes and did not show them: by group, until there is a change. */
   readonly #void = new Map<string, Set<string>>();
   readonly #toGreet = new Set<string>();
+  /** Who has just said that they are there: they do not know yet what this user is called. */
+  readonly #newcomers = new Map<string, { readonly group: string; readonly newcomer: string }>();
   #receiptsDue = new Map<string, number>();
   #isFlushing = false;
   /** Groups whose members may see, in the next step, that a user is there who appears offline. */
@@ -208,6 +210,11 @@ export class Duties {
     this.#toGreet.add(group);
   }
 
+  /** Tell somebody what one is called, who has just joined. */
+  welcome(group: string, newcomer: string): void {
+    this.#newcomers.set(`${group} ${newcomer}`, { group, newcomer });
+  }
+
   /** Gather receipts no longer: the program is about to leave. */
   flush(): void {
     this.#isFlushing = true;
@@ -229,8 +236,9 @@ export class Duties {
   step(now: Moment): void {
     for (const group of [...this.#toGreet]) {
       this.#toGreet.delete(group);
-      this.#greet(group, now);
+      this.#greet(group, null, now);
     }
+    this.#welcomeAll(now);
     this.#answerAll(now);
     for (const [name, lack] of [...this.#lacks]) {
       if (now.monotonic >= lack.due && this.#mayAsk(name)) {
@@ -253,15 +261,23 @@ export class Duties {
     return [...others.filter((one) => !isAbsent(one)), ...others.filter(isAbsent)];
   }
 
-  #greet(name: string, now: Moment): void {
+  /** Say to all members that one is there, or to one of them alone. */
+  #greet(name: string, whom: string | null, now: Moment): void {
     const group = this.#store.get(name);
-    if (group === null || group.record.relation !== "member" || this.#others(group).length === 0) {
-      return;
+    const others = group === null ? [] : this.#others(group).filter((person) => whom === null || person === whom);
+    if (group?.record.relation === "member" && others.length > 0) {
+      const { ownName } = group.record;
+      this.#speaking.greet(group, others, now, ownName === "" ? {} : { name: ownName });
     }
-    const { group: id } = group.record;
-    const { revision } = stateOf(group);
-    const hello = { kind: "group-hello", group: id, revision, head: group.chain.head } as const;
-    this.#speaking.say(id, this.#others(group), hello, now);
+  }
+
+  #welcomeAll(now: Moment): void {
+    for (const [name, { group, newcomer }] of [...this.#newcomers]) {
+      if (!this.isSilent(group)) {
+        this.#newcomers.delete(name);
+        this.#greet(group, newcomer, now);
+      }
+    }
   }
 
   #answerAll(now: Moment): void {

@@ -23,6 +23,7 @@ import type { Op, Role } from "./change.ts";
 import { Duties } from "./duties.ts";
 import { linkText, MAX_LIFE_MS, MAX_USES, TOKEN_BYTES } from "./link.ts";
 import type { JoinLink } from "./link.ts";
+import { checkedOwnName } from "./naming.ts";
 import { Orders } from "./orders.ts";
 import { Persons } from "./persons.ts";
 import { MAX_PICTURE_BYTES, typeOf } from "./picture.ts";
@@ -146,14 +147,15 @@ export class Groups implements Listener {
     return encodeBase64(group);
   }
 
-  /** Accept an invitation. */
-  accept(id: string): void {
+  /** Accept an invitation; `ownName`: as of `callMe`. */
+  accept(id: string, ownName = ""): void {
     this.#checkDevice();
     const group = this.found(id);
     if (group.record.relation !== "invited") {
       throw new UsageError(`you are not invited to ${titleOf(group)}`);
     }
-    this.#transaction((tx) => this.store.put(tx, withRecord(group, { relation: "member", fresh: false })));
+    const after = withRecord(group, { relation: "member", fresh: false, ownName: checkedOwnName(ownName) });
+    this.#transaction((tx) => this.store.put(tx, after));
     this.#duties.greet(id);
     this.step();
     this.#ports.sendPending();
@@ -285,6 +287,20 @@ export class Groups implements Listener {
     this.#transaction((tx) => this.store.put(tx, withRecord(group, { muted })));
   }
 
+  /** Say to a group's members what one is called there; '' for nothing any more. */
+  callMe(id: string, name: string): void {
+    this.#checkDevice();
+    const after = withRecord(this.#changeable(id), { ownName: checkedOwnName(name) });
+    const others = peopleOf(after).filter((person) => person !== this.#persons.own);
+    const also = (tx: Transaction): void => void this.store.put(tx, after);
+    if (others.length > 0) {
+      this.#speaking.greet(after, others, this.#ports.now(), { also, name: after.record.ownName });
+      this.#duties.show(id);
+    } else {
+      this.#transaction(also);
+    }
+  }
+
   /** Write to a group again whose history is in doubt, with the members that are known here. */
   goOn(id: string): void {
     const group = this.found(id);
@@ -360,7 +376,9 @@ export class Groups implements Listener {
     const n = counts.own + 1;
     const { group: raw } = group.record;
     const named = { revision: state.revision, head: group.chain.head };
-    const said = { kind: "group-text", group: raw, ...named, n, body: text } as const;
+    const { ownName } = group.record;
+    const called = ownName === "" ? {} : { name: ownName };
+    const said = { kind: "group-text", group: raw, ...named, n, body: text, ...called } as const;
     const at = timeOf(now.wall);
     const record = GroupTextRecord.make({ messageId, sender: "", text, sentAt: at, keptAt: at, expiresIn });
     const also = (tx: Transaction): void => {

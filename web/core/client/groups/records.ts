@@ -21,7 +21,8 @@ const never = withDefault(orNull(int), null);
  * known to have. `wishes`: ops that this user wants, in turn, as MessagePack. `flying`: a change that was sent to be put in order, and
  * `carrier` the message that it is in. `absent`: members who were added and have not said that they are there.
  * `picture`: the one that the state names, if it is here. `fresh`: this user was invited and has not accepted, nor ever
- * been a member before. `asked`: those of `wishes` that others have asked for.
+ * been a member before. `asked`: those of `wishes` that others have asked for. `ownName`: what this user calls themselves
+ * there, '' if nothing; `names`: the same of others, by user id.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -43,6 +44,8 @@ export const GroupRecord = recordType({
   rivalHead: none,
   fresh: no,
   asked: withDefault(list(bytes), []),
+  ownName: empty,
+  names: withDefault(mapOf(text), new Map()),
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 
@@ -100,6 +103,7 @@ export const GroupHeldRecord = recordType({
   head: none,
   n: zero,
   expiresIn: never,
+  name: withDefault(orNull(text), null),
 });
 export type GroupHeldRecord = RecordOf<typeof GroupHeldRecord>;
 

@@ -9,6 +9,7 @@ import { encodeSaid } from "./contents.ts";
 import type { GroupSaid } from "./contents.ts";
 import { Persons } from "./persons.ts";
 import { conversationOf } from "./state.ts";
+import type { Group } from "./store.ts";
 
 /** Purposes of messages to many: of the first two something is heard, of the last nothing. */
 export const TEXT = "group-text";
@@ -59,6 +60,18 @@ export class Speaking {
     const answered = given.purpose === TEXT && people.length < MAX_TOLD ? true : null;
     const sent = { purpose: QUIET, ...given, recipients, said: whole, conversationId, group: true, answered };
     return this.#outgoing.sendMany(sent);
+  }
+
+  /** Say to members that one is there, and what one is called. */
+  greet(
+    { chain, record }: Group,
+    people: readonly string[],
+    now: Moment,
+    { also, name }: Pick<Saying, "also"> & { readonly name?: string },
+  ): void {
+    const hello = { kind: "group-hello", group: record.group, revision: chain.state.revision, head: chain.head } as const;
+    const said = name === undefined ? hello : { ...hello, name };
+    this.say(record.group, people, said, now, also === undefined ? {} : { also });
   }
 
   /** Whether something of a message is still to be sent. */

@@ -179,12 +179,13 @@ export class GroupStore {
     if (found === null) {
       return null;
     }
-    const { digest, group, relation, state } = found;
+    const { digest, group, ownName, relation, state } = found;
     if (relation !== "member" && relation !== "left" && relation !== "removed" && relation !== "closed") {
       return null;
     }
     const picture = found.picture.length > 0 ? found.picture : null;
-    return { kind: "sync-group", group, relation, state, digest, picture };
+    const named = ownName === "" ? {} : { name: ownName };
+    return { kind: "sync-group", group, relation, state, digest, picture, ...named };
   }
 
   get size(): number {

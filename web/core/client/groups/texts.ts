@@ -10,6 +10,7 @@ import { DeliveryState, labelOf } from "../status.ts";
 import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import type { GroupText } from "./contents.ts";
+import { memberOf } from "./naming.ts";
 import { Persons } from "./persons.ts";
 import { GroupHeldRecord, GroupTextRecord } from "./records.ts";
 import { MAX_TOLD } from "./speaking.ts";
@@ -52,7 +53,7 @@ export class Texts {
       return [];
     }
     const events: Event[] = [];
-    const peer = this.#ports.stores.book.contact(sender);
+    const peer = memberOf(group, this.#ports.stores.book.contact(sender));
     if (gone > 0) {
       const message = words.missing(gone, labelOf(peer), words.title(stateOf(group).name));
       events.push({ kind: "warning", peer: null, code: "missing", message });
@@ -122,8 +123,8 @@ function kept({ at, content, expiresIn, messageId, sentAt }: GroupHeldRecord, no
 /** A text as it is kept if it comes too early. */
 export function heldOf(frame: RoutedMessage, said: GroupText & { readonly sentAt: number }, now: Moment): GroupHeldRecord {
   const { messageId, senderId: sender } = frame.payload;
-  const { body, head, n, revision, sentAt } = said;
-  const named = { group: encodeBase64(said.group), revision, head, n };
+  const { body, head, n, name = null, revision, sentAt } = said;
+  const named = { group: encodeBase64(said.group), revision, head, n, name };
   const { expiresIn } = optionsOf(frame);
   return GroupHeldRecord.make({ ...named, at: now.persistent, sender, messageId, content: utf8(body), sentAt, expiresIn });
 }

@@ -21,6 +21,7 @@ import type { Stores } from "../stores.ts";
 import { MARKS } from "../view.ts";
 import type { Groups } from "./groups.ts";
 import { invitationsOf } from "./invitations.ts";
+import { memberOf } from "./naming.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { eventsOf, textsOf } from "./records.ts";
@@ -82,13 +83,13 @@ export class GroupView {
       twin: this.#alike.has(id) ? id.slice(0, BEGINNING) : "",
       relation: record.relation as ShownGroup["relation"],
       role: isIn ? role : null,
-      inviter: record.inviter === "" ? null : this.#person(record.inviter),
+      inviter: record.inviter === "" ? null : this.#person(record.inviter, group),
       isRequest: record.relation === "invited" && !book.isKnown(record.inviter),
       doubt: record.doubt as ShownGroup["doubt"],
-      rival: record.rival === "" || record.doubt === "" ? null : this.#person(record.rival),
+      rival: record.rival === "" || record.doubt === "" ? null : this.#person(record.rival, group),
       isBehind: this.#groups.isBehind(group),
       members: [...state.members].map(([person, one]): GroupMember => {
-        return { ...this.#person(person), role: one, hasJoined: !record.absent.includes(person) };
+        return { ...this.#person(person, group), role: one, hasJoined: !record.absent.includes(person) };
       }),
       picture: pictureOf(record.picture),
       expiresIn: state.timer > 0 ? state.timer : null,
@@ -99,6 +100,7 @@ export class GroupView {
       mayChange: isClear && this.#persons.isFirst && role === "admin",
       mayLeave: this.#persons.isFirst && this.#groups.mayLeave(group),
       isMuted: record.muted,
+      ownName: record.ownName,
       unread: record.relation === "invited" ? 0 : this.#groups.store.unread(id),
       draft: vault.find(coreRecords.DRAFT, keyOf(id))?.text ?? "",
       last: record.relation === "invited" ? null : (this.page(group, now, { before: null, limit: 1 }).items[0] ?? null),
@@ -122,11 +124,12 @@ export class GroupView {
     });
   }
 
-  #person(person: string): GroupPerson {
+  #person(person: string, group: Group | null = null): GroupPerson {
     const contact = this.#stores.book.contact(person);
     const isMe = person === this.#persons.own;
     const name = isMe || contact.name === "" ? "" : oneLine(contact.name);
-    return { peer: person, writtenId: writtenId(person), name, trust: contact.trust, isMe };
+    const says = isMe || group === null ? "" : (memberOf(group, contact).says ?? "");
+    return { peer: person, writtenId: writtenId(person), name, says, trust: contact.trust, isMe };
   }
 
   // --- items ------------------------------------------------------------------------
@@ -196,12 +199,12 @@ export class GroupView {
       expiresAt: expiresAt === null ? null : wallAt(now, expiresAt),
       isUnread: !isGone && !isMine && this.#groups.store.isUnread(id, sender, messageId),
       fault: isMine && isFailed && !isGone ? "The relay refused it, or it was cancelled here." : "",
-      group: { author: isMine ? null : this.#person(sender), copies: isMine ? this.#copies(messageId) : null },
+      group: { author: isMine ? null : this.#person(sender, group), copies: isMine ? this.#copies(messageId) : null },
     };
   }
 
   #eventItem(group: Group, { at, by, text }: GroupEventRecord, position: number): Item {
-    const inGroup: InGroup = { author: by === "" ? null : this.#person(by), copies: null };
+    const inGroup: InGroup = { author: by === "" ? null : this.#person(by, group), copies: null };
     const id = `event ${position}`;
     return { ...blank(group, position, at), id, isMine: by === "", kind: "event", text, group: inGroup };
   }

@@ -1,0 +1,68 @@
+/**
+ * What members are called whom one has not added: by the names that they say of themselves.
+ *
+ * A name of this kind proves nothing: anybody can say any. So it is never shown where a contact's name could stand
+ * without what tells them apart, see `labelOf` in `status.ts`.
+ */
+import { UsageError } from "../errors.ts";
+import { checkedName, normalName } from "../names.ts";
+import type { Contact } from "../status.ts";
+import { peopleOf, withRecord } from "./store.ts";
+import type { Group } from "./store.ts";
+
+/** Names of a group's members that are kept: of all who are in it, and of some who were. */
+export const MAX_NAMES = 200;
+
+/** What stands around the id that is shown behind a name. */
+const BRACKETS = /[()\uff08\uff09\ufe59\ufe5a]/gu;
+
+/** A name as its owner says it, in the form in which it is shown; '' if it cannot be. */
+export function shownName(name: string): string {
+  try {
+    return checkedName(normalName(name).replace(BRACKETS, "").replace(/^[~ ]+/u, ""));
+  } catch (error) {
+    if (error instanceof UsageError) {
+      return "";
+    }
+    throw error;
+  }
+}
+
+/**
+ * A name to call oneself by; '' for none.
+ *
+ * @throws UsageError others could not be shown it
+ */
+export function checkedOwnName(given: string): string {
+  const name = normalName(given);
+  if (name !== "" && shownName(name) !== name) {
+    throw new UsageError("a name needs 1 to 64 printable characters, no brackets, and no '~' before it; choose another");
+  }
+  return name;
+}
+
+/** The group once a member has said a name; the same if they have said none, or the one that is known. */
+export function noted(group: Group, person: string, name: string | null): Group {
+  const { names: before } = group.record;
+  const said = name === null ? (before.get(person) ?? "") : shownName(name);
+  if (said === (before.get(person) ?? "")) {
+    return group;
+  }
+  const names = new Map(before);
+  names.delete(person);
+  if (said !== "") {
+    names.set(person, said);
+  }
+  const people = new Set(peopleOf(group));
+  const others = [...names.keys()].filter((one) => !people.has(one));
+  for (const one of others.slice(0, Math.max(0, names.size - MAX_NAMES))) {
+    names.delete(one);
+  }
+  return withRecord(group, { names });
+}
+
+/** Somebody in a group, who may have no name but the one that they say. */
+export function memberOf(group: Group, contact: Contact): Contact {
+  const says = contact.name === "" ? (group.record.names.get(contact.userId) ?? "") : "";
+  return says === "" ? contact : { ...contact, says };
+}
