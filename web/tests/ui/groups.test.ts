@@ -169,8 +169,14 @@ describe("groups", { skip: SKIP }, () => {
     await load("saved=1&groups");
     await about("Book club");
     await dialog().getByText("Admins decide this.").waitFor();
-    assert.equal(await dialog().getByRole("textbox").count(), 0);
+    assert.equal(await dialog().getByRole("textbox").count(), 1, "the own name, and nothing of the group's");
     assert.equal(await dialog().getByRole("radio").count(), 0);
+    await dialog().getByText(/^~Mia M\. \(ph1/).waitFor();
+    const own = dialog().getByRole("textbox", { name: "What members can call you (optional)" });
+    await own.fill("Ali");
+    await button("Save").click();
+    await button("Save").waitFor({ state: "detached" });
+    assert.equal(await own.inputValue(), "Ali");
     for (const name of ["Add people", "Invite by a link", "Close for everybody …"]) assert.equal(await button(name).count(), 0, name);
     await dialog().getByRole("button", { name: /^Bob/ }).click();
     await button("Write to them").waitFor();
