@@ -213,7 +213,7 @@ def group_facts(vault: Vault) -> Facts:
             "timer": state.timer,
             "members": {written(person): ROLES[role] for person, role in state.members.items()},
             "absent": record.absent,
-        }
+        } | ({"names": record.names} if record.names else {})
         for text in store.texts(group):
             value: Json = {"from": text.sender, "text": text.text}
             own = {"state": str(DeliveryState(text.state))}
@@ -287,6 +287,8 @@ def obey_in_group(groups: Groups, what: str, step: Json) -> None:
             groups.rename(step["group"], step["title"])
         case "group-timer":
             groups.set_timer(step["group"], step["expires_in"])
+        case "group-call-me":
+            groups.call_me(step["group"], step["name"])
         case "group-leave":
             groups.leave(step["group"])
         case "group-close":

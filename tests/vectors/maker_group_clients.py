@@ -67,6 +67,10 @@ class Member(Witness):
         """Have texts expire."""
         self._does("timer", self.messenger.groups.set_timer, expires_in=milliseconds)
 
+    def call_me(self, name: str) -> None:
+        """Say what members are to call one."""
+        self._does("call-me", self.messenger.groups.call_me, name=name)
+
     def leave(self) -> None:
         """Leave the group."""
         self._does("leave", self.messenger.groups.leave)
@@ -210,6 +214,23 @@ def ending(scene: Scene) -> None:
     pass_time(RECEIPTS, alice, bob, carol)
 
 
+def names(scene: Scene) -> None:
+    alice, bob, carol = friends(scene, "bob", "carol")
+    bob.call_me("Bobby")
+    settle(alice, bob, carol)
+    carol.say("I have no name")
+    settle(alice, bob, carol)
+    bob.say("I am Bobby")
+    settle(alice, bob, carol)
+    carol.call_me("Carol C.")
+    settle(alice, bob, carol)
+    bob.call_me("")
+    settle(alice, bob, carol)
+    bob.say("I am nobody")
+    settle(alice, bob, carol)
+    pass_time(RECEIPTS, alice, bob, carol)
+
+
 SCENES: Final[dict[str, tuple[str, Play]]] = {
     "group-greetings": ("Alice makes a group with two who do not know each other; others go on after it", greetings),
     "group-two-admins": ("two admins name it at once: the relay takes one change, the other is made anew", two_admins),
@@ -218,6 +239,7 @@ SCENES: Final[dict[str, tuple[str, Play]]] = {
     "group-forked": ("the relay lets both changes of one revision pass: all notice, and Alice goes on", forked),
     "group-lost-text": ("the relay loses a text, and the next one shows it", lost_text),
     "group-ending": ("texts expire, Carol leaves, and Alice ends the group", ending),
+    "group-names": ("Bob and Carol say what they are called, and Bob withdraws it", names),
 }
 
 

@@ -99,6 +99,7 @@ class Known:
     absent: set[str] = field(default_factory=set)
     held: list[tuple[str, str, Json]] = field(default_factory=list)
     numbers: dict[str, Json] = field(default_factory=dict)
+    names: Json = field(default_factory=dict)
     own_n: int = 0
 
     def facts(self) -> Json:
@@ -113,7 +114,14 @@ class Known:
             "timer": state.timer,
             "members": {text(one): NAMES[state.members[one]] for one in sorted(state.members)},
             "absent": sorted(one for one in self.absent if raw(one) in state.members),
-        }
+        } | ({"names": self.names} if self.names else {})
+
+    def call(self, person: str, said: Json) -> None:
+        """A member says what they are called, nothing any more, or nothing of that."""
+        if "name" in said:
+            self.names.pop(person, None)
+        if said.get("name"):
+            self.names[person] = said["name"]
 
     def may_write(self, person: bytes) -> bool:
         state = self.chain.state
@@ -352,6 +360,7 @@ class SecondClient:
             self._text(known, sender, number, said)
         elif kind == "group-hello" and raw(sender) in known.chain.state.members:
             known.absent.discard(sender)
+            known.call(sender, said)
             if known.chain.compare(said["revision"], said["head"]) == "fork":
                 known.doubt = "forked"
 
@@ -387,6 +396,7 @@ class SecondClient:
             if standing == "ahead":
                 known.held.append((sender, number, said))
             return
+        known.call(sender, said)
         if standing == "fork":
             known.doubt = "forked"
         if not known.may_write(raw(sender)):

@@ -42,6 +42,7 @@ interface Step {
   readonly title: string;
   readonly people: readonly string[];
   readonly role: "member" | "admin";
+  readonly name: string;
 }
 
 export interface Scene {
@@ -207,6 +208,8 @@ function obeyInGroup(groups: Groups, step: Step): void {
       return groups.setTimer(group, step.expires_in ?? 0);
     case "group-leave":
       return groups.leave(group);
+    case "group-call-me":
+      return groups.callMe(group, step.name);
     case "group-close":
       return groups.close(group);
     case "group-go-on":
@@ -286,6 +289,7 @@ function groupFacts(vault: Vault): Facts {
       timer: state.timer,
       members: Object.fromEntries(state.members),
       absent: record.absent,
+      ...(record.names.size > 0 ? { names: Object.fromEntries(record.names) } : {}),
     });
     for (const [, { messageId, read, sender, state: reached, text }] of vault.all(textsOf(record.number))) {
       const more = sender === "" ? { state: wordOf(reached) } : { read };
