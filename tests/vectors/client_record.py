@@ -289,12 +289,9 @@ def obey_in_group(groups: Groups, what: str, step: Json) -> None:
             groups.set_timer(step["group"], step["expires_in"])
         case "group-call-me":
             groups.call_me(step["group"], step["name"])
-        case "group-leave":
-            groups.leave(step["group"])
-        case "group-close":
-            groups.close(step["group"])
-        case "group-go-on":
-            groups.go_on(step["group"])
+        case "group-leave" | "group-close" | "group-go-on":
+            act = {"group-leave": groups.leave, "group-close": groups.close, "group-go-on": groups.go_on}[what]
+            act(step["group"])
         case unknown:
             raise ValueError(unknown)
 
