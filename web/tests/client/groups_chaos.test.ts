@@ -24,8 +24,9 @@ function chanceOf(seed: number): () => number {
 }
 
 /** Of what comes for members the relay loses a tenth, but for changes, and repeats a twentieth. */
-function beUnreliable(members: readonly Member[], group: string, chance: () => number): void {
-  for (const { person } of members) {
+function beUnreliable(members: readonly Member[], group: string, seed: number): void {
+  for (const [index, { person }] of members.entries()) {
+    const chance = chanceOf(10 * seed + 1 + index);
     person.tamper = (frame) => {
       const isUnderWay = ({ groups }: Member): boolean => groups.found(group).record.carrier === frame.payload["messageId"];
       const dice = frame.type !== "MESSAGE" || members.some(isUnderWay) ? 1 : chance();
@@ -76,13 +77,13 @@ function settle(town: Town, members: readonly Member[], group: string): string[]
 
 /** Plays it: the members, their group, and all texts. */
 function play(seed: number): readonly [Member[], string, string[]] {
-  const chance = chanceOf(seed);
+  const chance = chanceOf(10 * seed);
   const [town, members, group] = groupOf(3);
   const [ada, ben] = members as [Member, Member, Member];
   ada.groups.setRole(group, ben.id, "admin");
   town.pass(3_000);
   const texts: string[] = [];
-  beUnreliable(members, group, chance);
+  beUnreliable(members, group, seed);
   for (let turn = 0; turn < TURNS; turn += 1) {
     const who = members[Math.floor(chance() * members.length)] ?? ada;
     texts.push(...act(who, chance() < 0.5 ? ada : ben, group, turn, chance()));
