@@ -8,7 +8,7 @@ import { UsageError } from "../../core/client/errors.ts";
 import { ManyStore } from "../../core/client/many/store.ts";
 import { amount } from "../amounts.ts";
 import { assertInStep, groupOf, type Member } from "./members.ts";
-import type { Town } from "./town.ts";
+import type { Frame, Town } from "./town.ts";
 
 const MINUTE = 60_000;
 const TURNS = 30;
@@ -23,13 +23,19 @@ function chanceOf(seed: number): () => number {
   };
 }
 
+/** Whether one of them has had this put in order: it is a change. */
+function isChange(members: readonly Member[], messageId: unknown): boolean {
+  const isIts = ({ payload, type }: Frame): boolean =>
+    type === "MESSAGE_MANY" && payload["order"] !== undefined && payload["messageId"] === messageId;
+  return members.some(({ person }) => person.sent.some(isIts));
+}
+
 /** Of what comes for members the relay loses a tenth, but for changes, and repeats a twentieth. */
-function beUnreliable(members: readonly Member[], group: string, seed: number): void {
+function beUnreliable(members: readonly Member[], seed: number): void {
   for (const [index, { person }] of members.entries()) {
     const chance = chanceOf(10 * seed + 1 + index);
     person.tamper = (frame) => {
-      const isUnderWay = ({ groups }: Member): boolean => groups.found(group).record.carrier === frame.payload["messageId"];
-      const dice = frame.type !== "MESSAGE" || members.some(isUnderWay) ? 1 : chance();
+      const dice = frame.type !== "MESSAGE" || isChange(members, frame.payload["messageId"]) ? 1 : chance();
       if (dice < 0.1) person.mailbox.splice(person.mailbox.indexOf(frame), 1);
       return dice < 0.1 ? [] : dice < 0.15 ? [frame, frame] : [frame];
     };
@@ -83,7 +89,7 @@ function play(seed: number): readonly [Member[], string, string[]] {
   ada.groups.setRole(group, ben.id, "admin");
   town.pass(3_000);
   const texts: string[] = [];
-  beUnreliable(members, group, seed);
+  beUnreliable(members, seed);
   for (let turn = 0; turn < TURNS; turn += 1) {
     const who = members[Math.floor(chance() * members.length)] ?? ada;
     texts.push(...act(who, chance() < 0.5 ? ada : ben, group, turn, chance()));
