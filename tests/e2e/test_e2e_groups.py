@@ -195,6 +195,16 @@ def test_change_without_a_relay_waits_and_says_how_it_goes_on(
     )
 
 
+def test_texts_expire_and_stay_again(home: Path) -> None:
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
+    for time, said, shown in (("1h", "expire", ", texts expire after 1 hour"), ("0", "stay", "")):
+        done = phantom(home, "groups", "timer", "-p", "alice", "Tea", time)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"texts that are written from now on {said}\n", "")
+        assert phantom(home, "groups", "-p", "alice").stdout == f"Tea: 1 member, you are an admin{shown}\n"
+    wrong = phantom(home, "groups", "timer", "-p", "alice", "Tea", "soon")
+    assert (wrong.returncode, "is not a time" in wrong.stderr) == (2, True)
+
+
 def test_leaving_asks_only_what_can_be_done_and_says_what_was_done(tea: Path) -> None:
     for arguments, said in (
         (

@@ -371,13 +371,14 @@ def read_picture(file: Path) -> bytes:
 
 @groups.command(short_help="Let texts expire.")
 @click.argument("group")
-@click.argument("time", type=Duration())
+@click.argument("time", type=Duration(or_none=True))
 @profile_option
 @reports_errors
 def timer(group: str, time: float, profile: str) -> None:
-    """Have texts that are written to GROUP from now on expire after TIME: 30s, 10m, 1h, 7d."""
+    """Have texts that are written to GROUP from now on expire after TIME: 30s, 10m, 1h, 7d; 0: they stay."""
     client = open_client(profile)
-    changed(client, lambda: client.groups.set_timer(group, time), "texts that are written from now on expire")
+    done = f"texts that are written from now on {'expire' if time else 'stay'}"
+    changed(client, lambda: client.groups.set_timer(group, time), done)
 
 
 @groups.command(short_help="Say who may write and invite.")

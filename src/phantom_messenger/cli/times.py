@@ -48,16 +48,23 @@ def _date(text: str) -> float | None:
 
 
 class Duration(click.ParamType[float]):
-    """A time like 30s, 10m, 1h or 7d, as seconds; a bare number is seconds."""
+    """A time like 30s, 10m, 1h or 7d, as seconds; a bare number is seconds.
+
+    Args:
+        or_none: whether 0 is one, too.
+    """
 
     name = "time"
+
+    def __init__(self, *, or_none: bool = False) -> None:
+        self._or_none = or_none
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See ``click.ParamType``."""
         if isinstance(value, float | int):
             return float(value)
         seconds = _seconds(value)
-        if not seconds:
+        if seconds is None or (not seconds and not self._or_none):
             self.fail(f"'{value}' is not a time; write it like 30s, 10m, 1h or 7d", param, ctx)
         if seconds > _MOST_SECONDS:
             self.fail(f"'{value}' is too long; the maximum is 365d", param, ctx)
