@@ -31,13 +31,13 @@ WORDS = "words for the file"
 
 
 @asynccontextmanager
-async def turns(monkeypatch: pytest.MonkeyPatch, name: str) -> AsyncIterator[Counter[int]]:
-    """How often a method of the messengers is called in each turn of the loop."""
-    now, calls = 0, Counter[int]()
+async def turns(monkeypatch: pytest.MonkeyPatch, name: str) -> AsyncIterator[Counter[tuple[int, int]]]:
+    """How often a method of each messenger is called in each turn of the loop."""
+    now, calls = 0, Counter[tuple[int, int]]()
     genuine = getattr(Messenger, name)
 
     def counted(*arguments: Any) -> Any:
-        calls[now] += 1
+        calls[now, id(arguments[0])] += 1
         return genuine(*arguments)
 
     async def beat() -> None:
@@ -56,7 +56,7 @@ async def turns(monkeypatch: pytest.MonkeyPatch, name: str) -> AsyncIterator[Cou
             await beating
 
 
-async def arrival_of_many(home: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+async def arrival_of_many(home: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, int]]:
     """The frames that a client takes in each turn while many messages arrive that have waited for it."""
     async with friends(home, relay) as (alice, bob):
         await bob.aclose()
