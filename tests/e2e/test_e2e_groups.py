@@ -205,6 +205,26 @@ def test_texts_expire_and_stay_again(home: Path) -> None:
     assert (wrong.returncode, "is not a time" in wrong.stderr) == (2, True)
 
 
+def test_rights_are_shown_and_said(home: Path) -> None:
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
+    assert phantom(home, "groups", "rights", "-p", "alice", "Tea").stdout == "members write, admins invite\n"
+    assert phantom(home, "groups", "rights", "-p", "alice", "Tea", "--write", "admin").stdout == "changed\n"
+    assert phantom(home, "groups", "rights", "-p", "alice", "Tea").stdout == "admins write, admins invite\n"
+
+
+def test_change_that_would_change_nothing_is_refused(tea: Path, tmp_path: Path) -> None:
+    with closing(opened(tmp_path, "carol", NOWHERE)) as carol:
+        stranger = written_id(carol.user_id)
+    for arguments, said in (
+        (("invite", "-p", "alice", "Tea", "bob"), "bob is already a member of Tea"),
+        (("remove", "-p", "alice", "Tea", stranger), f"{stranger} is not a member of Tea"),
+    ):
+        done = phantom(tea, "groups", *arguments)
+        known = "as far as is known here; what is new is fetched by: phantom listen -p alice"
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"phantom: {said}, {known}\n")
+    assert phantom(tea, "groups", "remove", "-p", "alice", "Tea", "bob").stdout == "removed\n"  # as a control
+
+
 def test_leaving_asks_only_what_can_be_done_and_says_what_was_done(tea: Path) -> None:
     for arguments, said in (
         (

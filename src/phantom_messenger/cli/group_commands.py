@@ -119,7 +119,23 @@ def invite(  # noqa: PLR0917 - click passes them by name
         return
     if not who:
         raise click.UsageError("name whom to invite, or make a link with --link")
+    check_members(client, group, who, are_in=False)
     changed(client, lambda: client.groups.invite(group, who, role="admin" if admin else "member"), "invited")
+
+
+def check_members(client: Client, group: str, who: tuple[str, ...], *, are_in: bool) -> None:
+    """Refuse a change that would change nothing.
+
+    Raises:
+        UsageError: somebody is a member already, or is none.
+    """
+    info = client.groups.find(group)
+    members = {one.contact.user_id for one in info.members}
+    for one in who:
+        if (client.contacts.find(one).user_id in members) is not are_in:
+            known = "as far as is known here; what is new is fetched by: phantom listen"
+            relation = "not a member" if are_in else "already a member"
+            raise UsageError(f"{one_line(one)} is {relation} of {one_line(info.label)}, {known}")
 
 
 @groups.command(short_help="Join a group by a link.")
@@ -307,6 +323,7 @@ def me(group: str, name: str | None, profile: str, withholds: bool) -> None:
 def remove(group: str, who: tuple[str, ...], profile: str) -> None:
     """Remove WHO from GROUP: they can read nothing that is written from then on."""
     client = open_client(profile)
+    check_members(client, group, who, are_in=True)
     changed(client, lambda: client.groups.remove(group, who), "removed")
 
 
@@ -388,8 +405,12 @@ def timer(group: str, time: float, profile: str) -> None:
 @click.option("--invite", "inviting", type=click.Choice(["admin", "member"]), help="who may have others invited")
 @reports_errors
 def rights(group: str, profile: str, write: str | None, inviting: str | None) -> None:
-    """Say who may write to GROUP, and who may have others invited."""
+    """Say who may write to GROUP, and who may have others invited; without options, show it."""
     client = open_client(profile)
+    if write is None and inviting is None:
+        info, who = client.groups.find(group), {"member": "members", "admin": "admins"}
+        click.echo(f"{who[info.write]} write, {who[info.invite]} invite")
+        return
     changed(client, lambda: client.groups.set_rights(group, write=write, invite=inviting), "changed")
 
 
