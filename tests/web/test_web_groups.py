@@ -313,6 +313,12 @@ def test_sdk_makes_a_group_and_links_serve_both_ways(made: Path, relay: RelayPro
     run(main())
 
 
+def said_names(person: SdkPerson, group: str) -> dict[str, str]:
+    """What others have said that they are called."""
+    found = person.client._messenger._stores.groups.get(group)
+    return {} if found is None else found.record.names
+
+
 def test_group_goes_from_the_page_to_the_sdk_and_back(made: Path, relay: RelayProcess, tmp_path: Path) -> None:
     """In exported files: what was said, who is in it, and that one goes on."""
 
@@ -323,6 +329,9 @@ def test_group_goes_from_the_page_to_the_sdk_and_back(made: Path, relay: RelayPr
             await page.send(key, "before")
             await ada.client.groups.send(group, "unread")
             await all_have(page, group, ["before", "unread"], ada, ben)
+            await page.call("callMe", group=key, name="Paige")
+            ada.client.groups.call_me(group, "Ada A.")
+            await once(lambda: said_names(ben, group) == {page.id: "Paige", ada.id: "Ada A."}, "both have said a name")
             await settled(page.web, ada, ben)
             await page.web.export_to(tmp_path / "file")
             await page.web.kill()
@@ -335,6 +344,7 @@ def test_group_goes_from_the_page_to_the_sdk_and_back(made: Path, relay: RelayPr
                 found = info(sdk, group)
                 assert found is not None
                 assert (found.name, found.is_admin, found.unread) == ("Tea", True, 1)
+                assert (found.own_name, said_names(sdk, group)) == ("Paige", {ada.id: "Ada A."})
                 await sdk.client.groups.send(group, "from the SDK")
                 sdk.client.groups.rename(group, "Moved")
                 await once(lambda: bool((at_ben := info(ben, group)) and at_ben.name == "Moved"), "it goes on")
