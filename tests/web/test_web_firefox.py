@@ -12,6 +12,7 @@ from support.amounts import LONG
 from support.bidi import Firefox, Tab, firefox
 from support.relay_process import RelayProcess
 from support.waiting import eventually
+from support.web_server import QUICK_PAGE
 
 PASSPHRASE: Final = "seven green bottles"
 Journey = Callable[[Firefox, str], Awaitable[None]]
@@ -264,6 +265,14 @@ LESS_OFTEN: Final = (first_run, two_people_write, safety_number)
 
 
 @pytest.fixture(scope="module")
+def quick_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """A relay without limits whose page costs little."""
+    process = RelayProcess(tmp_path_factory.mktemp("relay"), "--limits", "off", command=QUICK_PAGE)
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.Runner]:
     """The event loop in which the browser is spoken to, from one journey to the next."""
     with asyncio.Runner() as made:
@@ -280,10 +289,10 @@ def browser(loop: asyncio.Runner) -> Iterator[Firefox]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [name for name, one in JOURNEYS.items() if LONG or one not in LESS_OFTEN])
-def test_journey_in_firefox(name: str, loop: asyncio.Runner, browser: Firefox, relay: RelayProcess) -> None:
+def test_journey_in_firefox(name: str, loop: asyncio.Runner, browser: Firefox, quick_relay: RelayProcess) -> None:
     async def walk() -> None:
         try:
-            await JOURNEYS[name](browser, f"http://127.0.0.1:{relay.port}/")
+            await JOURNEYS[name](browser, f"http://127.0.0.1:{quick_relay.port}/")
         finally:
             await browser.forget()
 

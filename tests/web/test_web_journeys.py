@@ -15,8 +15,8 @@ from phantom_messenger.web.headers import security_headers
 from support.amounts import LONG
 from support.command_line import PASSPHRASE, QUICK
 from support.node import NODE_TIMEOUT, WEB, chromium, run_web_tests
-from support.relay_process import StartRelay
-from support.web_server import Table, serving, table_of
+from support.relay_process import SERVE, StartRelay
+from support.web_server import QUICK_PAGE, Table, serving, table_of
 
 BACKUP_PASSPHRASE: Final = "seven green bottles"
 
@@ -47,7 +47,8 @@ PLAYED: Final = [[name] for name in JOURNEYS] if LONG else [OFTEN[::3], OFTEN[1:
 @pytest.mark.parametrize("names", PLAYED, ids=[names[0] for names in PLAYED])
 def test_people_with_browsers_at_a_real_relay(names: list[str], start_relay: StartRelay, tmp_path: Path) -> None:
     browser = chromium()
-    relay = start_relay("--limits", "off", "--public-names", "any")
+    command = SERVE if JOURNEYS[0] in names else QUICK_PAGE
+    relay = start_relay("--limits", "off", "--public-names", "any", command=command)
     printed = run_web_tests(
         "tests/journeys/journeys.test.ts",
         PHANTOM_CHROMIUM=browser,
