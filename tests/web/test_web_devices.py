@@ -2,32 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from web_peers import TIMEOUT, Line, Person, SdkPerson, WebPerson, meet, program, run, settled, until
+from web_peers import TIMEOUT, Line, Person, SdkPerson, WebPerson, meet, run, settled, until
+from web_peers import made_once as _made  # noqa: F401 - a fixture
+from web_peers import relay_of_all as _relay  # noqa: F401 - a fixture
 
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 from support.relay_process import RelayProcess
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The browser's client as a program."""
-    return program(tmp_path_factory.mktemp("web"))
-
-
-@pytest.fixture(scope="module")
-def relay(made: Path) -> Iterator[RelayProcess]:
-    """A relay without limits, for all of these tests."""
-    process = RelayProcess(made.parent, "--limits", "off")
-    yield process
-    process.kill()
 
 
 class SdkDevice(SdkPerson):

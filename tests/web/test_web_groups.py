@@ -1,12 +1,14 @@
 """Groups of people with the browser's client and with the SDK at one relay: made, changed, written to and restored."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from web_peers import TIMEOUT, SdkPerson, WebPerson, program, run, settled, until
+from web_peers import TIMEOUT, SdkPerson, WebPerson, run, settled, until
+from web_peers import made_once as _made  # noqa: F401 - a fixture
+from web_peers import relay_of_all as _relay  # noqa: F401 - a fixture
 
 from phantom_messenger.client.groups.contents import GroupHello
 from phantom_messenger.client.groups.state import digits_of
@@ -18,20 +20,6 @@ pytestmark = pytest.mark.timeout(TIMEOUT)
 
 DAY_MS: Final = 86_400_000
 PICTURE: Final = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The browser's client as a program."""
-    return program(tmp_path_factory.mktemp("web"))
-
-
-@pytest.fixture(scope="module")
-def relay(made: Path) -> Iterator[RelayProcess]:
-    """A relay without limits, for all of these tests."""
-    process = RelayProcess(made.parent, "--limits", "off")
-    yield process
-    process.kill()
 
 
 async def once(what: Callable[[], bool | Awaitable[bool]], why: object) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
 import pytest
-from web_peers import TIMEOUT, Person, SdkPerson, WebPerson, agree, meet, older, program, run, settled, until
+from web_peers import TIMEOUT, Person, SdkPerson, WebPerson, agree, meet, older, run, settled, until
+from web_peers import made_once as _made  # noqa: F401 - a fixture
+from web_peers import relay_of_all as _relay  # noqa: F401 - a fixture
 from web_stories import Story
 
 from phantom_messenger.client import content2
@@ -31,20 +33,6 @@ KINDS_OF_TEXT: Final = {
     "json": '{"a": "\\u0041", "b": [1, 2]} \\ " / \ufeff \uffff \U0010ffff',
     "longest": "ä" * 20_000,
 }
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The browser's client as a program."""
-    return program(tmp_path_factory.mktemp("web"))
-
-
-@pytest.fixture(scope="module")
-def relay(made: Path) -> Iterator[RelayProcess]:
-    """A relay without limits, for all of these tests."""
-    process = RelayProcess(made.parent, "--limits", "off")
-    yield process
-    process.kill()
 
 
 Pair = Callable[..., contextlib.AbstractAsyncContextManager[tuple[WebPerson, SdkPerson]]]

@@ -17,6 +17,7 @@ from phantom_messenger import Client
 from phantom_messenger.client import link
 from phantom_messenger.client.status import WarningEvent
 from support.node import node
+from support.relay_process import RelayProcess
 from support.sdk_clients import PASSPHRASE
 
 FILE_PASSPHRASE = "battery staple"
@@ -44,6 +45,20 @@ def program(folder: Path) -> Path:
     done = node("test.mjs", "--bundle", "tests/interop/peer.ts", str(made))
     assert done.returncode == 0, done.stderr
     return made
+
+
+@pytest.fixture(name="made", scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The browser's client as a program."""
+    return program(tmp_path_factory.mktemp("web"))
+
+
+@pytest.fixture(name="relay", scope="module")
+def relay_of_all(made: Path) -> Iterator[RelayProcess]:
+    """A relay without limits, for all of these tests."""
+    process = RelayProcess(made.parent, "--limits", "off")
+    yield process
+    process.kill()
 
 
 async def until(what: Callable[[], Awaitable[bool]], why: Callable[[], object], patience: float = PATIENCE) -> None:
