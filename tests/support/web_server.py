@@ -10,8 +10,7 @@ from typing import Final
 
 from phantom_messenger.web.files import PageFile
 from phantom_messenger.web.headers import security_headers
-from support.amounts import LONG
-from support.relay_process import SERVE, patched
+from support.relay_process import patched
 
 _CHEAP: Final = """
 from dataclasses import replace
@@ -28,8 +27,8 @@ def load():
 files.load = load
 """
 
-QUICK_PAGE: Final = SERVE if LONG else patched(_CHEAP)
-"""The command of a relay whose page stretches a passphrase in no time; in ``make test-long`` it takes its seconds."""
+QUICK_PAGE: Final = patched(_CHEAP)
+"""The command of a relay whose page stretches a passphrase in no time, where it takes seconds."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 
 from support.amounts import LONG
 from support.bidi import Firefox, Tab, firefox
-from support.relay_process import RelayProcess
+from support.relay_process import SERVE, RelayProcess
 from support.waiting import eventually
 from support.web_server import QUICK_PAGE
 
@@ -266,8 +266,8 @@ LESS_OFTEN: Final = (first_run, two_people_write, safety_number)
 
 @pytest.fixture(scope="module")
 def quick_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
-    """A relay without limits whose page costs little."""
-    process = RelayProcess(tmp_path_factory.mktemp("relay"), "--limits", "off", command=QUICK_PAGE)
+    """A relay without limits; its page costs little in the short form."""
+    process = RelayProcess(tmp_path_factory.mktemp("relay"), "--limits", "off", command=SERVE if LONG else QUICK_PAGE)
     yield process
     process.stop()
 

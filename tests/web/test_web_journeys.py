@@ -47,7 +47,7 @@ PLAYED: Final = [[name] for name in JOURNEYS] if LONG else [OFTEN[::3], OFTEN[1:
 @pytest.mark.parametrize("names", PLAYED, ids=[names[0] for names in PLAYED])
 def test_people_with_browsers_at_a_real_relay(names: list[str], start_relay: StartRelay, tmp_path: Path) -> None:
     browser = chromium()
-    command = SERVE if JOURNEYS[0] in names else QUICK_PAGE
+    command = SERVE if LONG or JOURNEYS[0] in names else QUICK_PAGE
     relay = start_relay("--limits", "off", "--public-names", "any", command=command)
     printed = run_web_tests(
         "tests/journeys/journeys.test.ts",
