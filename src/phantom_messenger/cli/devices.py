@@ -39,7 +39,7 @@ SHOW_SECONDS = 3.0
 BEGIN = 11
 """Characters of an id that tell devices of one name apart."""
 
-TELL_SECONDS = 3.0
+TELL_SECONDS = 10.0
 """For which it is tried to tell the other device that a link has ended here."""
 
 T = TypeVar("T")
