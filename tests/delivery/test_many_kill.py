@@ -19,6 +19,9 @@ SEED = 6
 EXTRA_KILLS = amount(2, 50)
 """From outside, at a moment that nobody has chosen."""
 
+FRAMES_A_MEMBER = 15
+"""Then others get them: a stranger may take up only so much of a mailbox."""
+
 AFTER_COPIES = """
 import os, signal
 from phantom_messenger.engines.sqlite import messages
@@ -59,14 +62,18 @@ class Scene:
     def __init__(self, relay: RelayProcess) -> None:
         self.relay = relay
         self.alice = Person("alice")
-        self.people = [Person(f"member {number}") for number in range(RECIPIENTS)]
-        for person in self.people:
-            with ReferenceClient(relay.url, person) as client:
-                client.login(["ack"])
+        self.people: list[Person] = []
+        self.everybody: list[Person] = []
         self.revision = 0
 
     def frame(self) -> Frame:
         """The next one."""
+        if self.revision % FRAMES_A_MEMBER == 0:
+            self.people = [Person(f"member {self.revision}.{number}") for number in range(RECIPIENTS)]
+            self.everybody += self.people
+            for person in self.people:
+                with ReferenceClient(self.relay.url, person) as client:
+                    client.login(["ack"])
         self.revision += 1
         order = self.alice.order(self.revision)
         return self.alice.message_many(self.people, group=self.revision % 2 == 0, order=order)
@@ -91,7 +98,7 @@ class Scene:
     def stored(self) -> Counter[str]:
         """How many mailboxes hold each message; none holds one twice. The relay is dead."""
         self.relay.kill()
-        return copies(self.relay.data, self.people)
+        return copies(self.relay.data, self.everybody)
 
 
 def copies(folder: Path, people: list[Person]) -> Counter[str]:

@@ -357,7 +357,7 @@ export const SCREENS: readonly Screen[] = [
     query: "saved=1&groups",
     async act(page) {
       await aboutGroup(page, "Book club");
-      await page.getByRole("dialog").getByRole("button", { name: /^ph1/ }).click();
+      await page.getByRole("dialog").getByRole("button", { name: /^~?.*ph1/ }).click();
     },
   },
   {
