@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 _LISTENS: Final = "WebDriver BiDi listening on "
 _PATIENCE: Final = 240.0
@@ -102,15 +103,17 @@ class Firefox:
 
     async def listen(self) -> None:
         """Take what the browser sends, until it ends."""
-        async for text in self._socket:
-            found = json.loads(text)
-            if found["type"] == "event":
-                if found["params"].get("level") == "error":
-                    self.errors.append(str(found["params"].get("text")))
-            else:
-                self._open.pop(found["id"]).set_result(found)
+        with contextlib.suppress(ConnectionClosed):
+            async for text in self._socket:
+                found = json.loads(text)
+                if found["type"] == "event":
+                    if found["params"].get("level") == "error":
+                        self.errors.append(str(found["params"].get("text")))
+                else:
+                    self._open.pop(found["id"]).set_result(found)
         for answer in self._open.values():
-            answer.set_exception(ConnectionError("Firefox has ended"))
+            if not answer.done():
+                answer.set_exception(ConnectionError("Firefox has ended"))
 
     async def call(self, method: str, **params: Any) -> Any:
         """Carry out a command."""
