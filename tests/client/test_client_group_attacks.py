@@ -17,8 +17,9 @@ from phantom_messenger.client.groups.contents import (
     GroupText,
 )
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.groups.state import conversation_of
+from phantom_messenger.client.groups.state import MAX_AHEAD, conversation_of, order_of
 from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, MAX_INVITATIONS_OF_ONE, raw_of, written
+from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupNews
 from support.simulated import MINUTE, SECOND
 
@@ -256,3 +257,41 @@ def test_links_of_a_group_that_is_forgotten_let_nothing_past_the_door(town: Town
     ada.messenger.groups.forget("Tea")
     assert not ada.messenger._stores.groups.is_of_token(conversation)
     assert not ada.vault.has_kind(records.GROUP_LINK)
+
+
+def asked_in_vain(town: Town, ada: Device, ben: Device, cleo: Device) -> Device:
+    """Ada asks the others because of what the relay has counted: the first is away, the second knows no more."""
+    town.world.peek(lambda tx: tx.connection.execute("DELETE FROM orders"))
+    group, head = known(ben).record.group, known(ben).chain.head
+    order = OrderRecord(name=order_of(group), revision=info(ben).revision + 2 * MAX_AHEAD, writers=[ada.id, ben.id])
+    tell(ben, [ada], GroupHello(group=group, revision=info(ben).revision, head=head), order)
+    settle(ada, ben, cleo)
+    first, second = sorted((ben, cleo), key=lambda one: raw_of(one.id))
+    first.cut()
+    second.cut()
+    ada.messenger.groups.rename("Tea", "Coffee")
+    pass_time(3 * MINUTE, ada)
+    second.login()
+    pass_time(2 * MINUTE, ada, second)
+    first.login()
+    settle(ada, ben, cleo)
+    assert not info(ada).is_behind
+    return first
+
+
+def test_who_was_asked_because_of_the_relay_has_claimed_nothing_and_is_believed_later(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    claim_ahead(asked_in_vain(town, ada, ben, cleo), ada)
+    settle(ada, ben, cleo)
+    assert info(ada).is_behind
+
+
+def test_control_one_who_counts_as_void_is_not_believed(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    first = asked_in_vain(town, ada, ben, cleo)
+    ada.messenger.groups._duties._void[info(ada).group] = {first.id}
+    claim_ahead(first, ada)
+    settle(ada, ben, cleo)
+    assert not info(ada).is_behind

@@ -270,7 +270,8 @@ class Duties:
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:
         group = self._store.get(name)
-        self._void.setdefault(name, set()).update(lack.whom[: lack.asks])
+        if name not in self._doubted:  # of what the relay has put in order nobody has claimed anything
+            self._void.setdefault(name, set()).update(lack.whom[: lack.asks])
         if group is None or not group.is_live or lack.asks >= MAX_ASKS:
             del self._lacks[name]
             return
