@@ -2,14 +2,17 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
+# What plays the page in Node and browsers: "make test-web" runs it, and "make test" everything else.
+PAGE := tests/web
 LONG := tests/web tests/relay/test_relay_many_model.py tests/relay/test_relay_many_order.py tests/relay/test_relay_many_slices.py tests/relay/test_relay_web_transfer.py tests/relay/test_relay_several.py tests/relay/test_relay_several_outside.py tests/bench/test_bench_cluster.py tests/conformance tests/delivery tests/simulation tests/engines tests/crypto tests/wire tests/client/test_client_content2.py tests/client/test_client_devices.py tests/client/test_client_several_devices.py tests/client/test_client_devices_groups.py tests/client/test_client_devices_history.py tests/client/test_client_devices_malice.py tests/client/test_client_devices_points.py tests/client/test_client_devices_in_step.py tests/client/test_client_erasure_at_rest.py tests/client/test_client_group_chaos.py tests/client/test_client_group_large.py tests/client/test_client_group_rules.py tests/client/test_client_losses.py tests/client/test_client_recovery.py tests/client/test_client_upgrades.py
 # These judge times and costs: they have the machine for themselves.
 LONG_ALONE := tests/hostile tests/client/test_client_costs.py tests/client/test_client_turns.py
+SHARED := -n 3 --dist worksteal --durations 10 --durations-min 5
 LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-peers bench-several bench-many bench-crypto bench-page cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web web-test clean
+.PHONY: help run test test-web test-long replay bench bench-peers bench-several bench-many bench-crypto bench-page cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web clean web-test
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +21,15 @@ run: $(VENV)/.run ## Set up, then start a relay with its page: http://127.0.0.1:
 	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
 
 # The tests start hundreds of processes: each would compile all sources where the environment forbids to keep bytecode.
-test test-long replay: export PYTHONDONTWRITEBYTECODE :=
+test test-web test-long replay: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(VENV)/.dev ## Set up, then run the tests (some minutes)
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --durations 10 --durations-min 5
+test: $(VENV)/.dev ## Set up, then run the tests of all but the page (some minutes): ARGS="-k groups"
+	@$(BIN)/python -m pytest $(SHARED) --ignore $(PAGE) $(ARGS)
+
+test-web: $(VENV)/.dev ## Set up, then run the tests of the page in Node and browsers (some minutes; skips what is not there)
+	@$(BIN)/python -m pytest $(SHARED) $(PAGE) $(ARGS)
+
+web-test: test-web
 
 test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (an hour); with more chance: make test-long TIMES=10
 	@PHANTOM_TEST_LONG=$(or $(TIMES),1) $(BIN)/python -m pytest -n 2 -o timeout=14400 $(LONG)
@@ -80,9 +88,6 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 
 web: web/node_modules/.made ## Build the page in the browser anew (needs Node 20; what is built is committed)
 	@cd web && npm run --silent check && npm run --silent build
-
-web-test: web/node_modules/.made ## Run the tests of the page's core in Node (needs Node 20)
-	@cd web && npm run --silent check && npm run --silent test -- $(ARGS)
 
 sbom: $(VENV)/.dev ## Write what the relay and its page are made of, with hashes, to sbom.cdx.json
 	@$(BIN)/python scripts/make-sbom requirements/run.txt web/package-lock.json sbom.cdx.json

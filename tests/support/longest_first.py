@@ -29,7 +29,9 @@ def dealt(items: Sequence[T], file_of: Callable[[T], str], processes: int) -> li
             begin with, the first to the first. A file stays in one part.
     """
     parts: list[list[T]] = [[] for _ in range(processes)]
-    for place, file in zip(_there_and_back(processes), LONGEST, strict=False):
+    files = {file_of(item) for item in items}
+    there = [file for file in LONGEST if file in files]
+    for place, file in zip(_there_and_back(processes), there, strict=False):
         parts[place] += [item for item in items if file_of(item) == file]
     rest = [item for item in items if file_of(item) not in LONGEST]
     found: list[T] = []

@@ -45,6 +45,18 @@ def test_page_is_what_its_sources_give(tmp_path: Path) -> None:
     assert found == [], "run 'make web' and commit src/phantom_messenger/web/dist"
 
 
+def test_types_hold() -> None:
+    """What is built is not looked at for types."""
+    checked = node("node_modules/typescript/bin/tsc", "--noEmit")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_control_type_that_does_not_hold_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "wrong.ts").write_text('export const one: number = "1";\n')
+    checked = node("node_modules/typescript/bin/tsc", "--noEmit", "--ignoreConfig", str(tmp_path / "wrong.ts"))
+    assert "TS2322" in checked.stdout
+
+
 def test_byte_that_differs_is_seen() -> None:
     """The control."""
     one = PageFile("/", "index.html", b"a")

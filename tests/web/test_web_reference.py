@@ -19,7 +19,7 @@ import pytest
 from support.relay_process import RelayProcess, StartRelay
 
 HERE: Final = Path(__file__).parent
-EXAMPLE: Final = HERE / "example.mjs"
+EXAMPLE: Final = HERE / "reference.mjs"
 SECONDS: Final = 40
 """Until Node or the browser is given up; the example itself gives up after 15."""
 
@@ -139,7 +139,7 @@ class Pages:
             "--remote-debugging-port=0",  # without it some versions end at once
             f"--user-data-dir={profile}",
             "--no-sandbox",  # root has none, nor have many containers; the page is our own
-            f"{self.origin}/page.html?relay={relay.url}",
+            f"{self.origin}/reference.html?relay={relay.url}",
         ]
         browser = subprocess.Popen(
             command,
