@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 from client_samples import DAY, Device, Town, pass_time
-from device_samples import Family, kept_back, two_of_alice
+from device_samples import Family, kept_back, said, two_of_alice
 
 from phantom_messenger.client import records
 from phantom_messenger.client.content import Claim
@@ -196,6 +196,30 @@ def test_nobody_has_a_session_with_a_removed_device_once_it_was_told(family: Fam
     assert not has_session(alice, laptop)
     assert not has_session(bob, laptop)
     assert has_session(alice, bob)
+
+
+@pytest.mark.parametrize("is_fetched", [True, False], ids=["fetched", "control: not fetched"])
+def test_what_a_device_has_sent_is_in_the_history_if_it_is_fetched_before_the_removal(
+    family: Family, is_fetched: bool
+) -> None:
+    alice, laptop, bob = family
+    own = alice.messenger.devices(lambda: None)
+    alice.cut()
+    laptop.send(bob, "on the train")
+    pass_time(2_000, laptop, bob)
+    assert not own.has_fetched()
+    if is_fetched:
+        alice.login()
+        for _ in range(100):
+            if own.has_fetched():
+                break
+            pass_time(200, alice, step=100)
+    own.remove(laptop.id)
+    if not is_fetched:
+        alice.login()
+    pass_time(3_000, *family)
+    assert (False, "on the train") in said(bob, alice)
+    assert ((True, "on the train") in said(alice, bob)) is is_fetched
 
 
 # --- devices that are somebody else's too -------------------------------------------------

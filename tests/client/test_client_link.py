@@ -10,6 +10,8 @@ from phantom_messenger.client.link import (
     LIMITED_MS,
     LOGIN_MS,
     LONGEST_PONG_MS,
+    LOOK_MS,
+    LOOKS,
     MOST_UNREAD,
     PING_MS,
     PONG_MS,
@@ -468,3 +470,51 @@ def test_frame_for_the_messenger_is_handed_on() -> None:
     (event,) = feed(link, {"type": "PRESENCE", "payload": payload, "timestamp": WALL})
     assert isinstance(event, frames.PresenceNotice)
     assert event.payload.status == "online"
+
+
+def mail() -> Frame:
+    """Something of a mailbox."""
+    frame = OWNER.message(OWNER)
+    return {**frame, "payload": {**frame["payload"], "senderId": OWNER.id}, "seq": 1}
+
+
+def look(link: Link, now: int) -> None:
+    """Time passes; the PING that is sent is answered."""
+    link.tick(now)
+    (ping,) = [frame for frame in drained(link) if frame["type"] == "PING"]
+    feed(link, pong(ping["id"]), now)
+
+
+def test_mailbox_is_empty_once_several_pings_were_answered_with_nothing_in_between() -> None:
+    link, now = open_link(), NOW
+    feed(link, mail())
+    link.tick(now)
+    assert drained(link) == []  # nobody wants to know
+    assert not link.has_fetched()
+    assert link.next_tick(now) == 0
+    for looks in (1, 2):
+        look(link, now)
+        assert not link.has_fetched()
+        assert link.next_tick(now) == LOOK_MS
+        now += LOOK_MS
+        assert looks < LOOKS
+    feed(link, mail(), now)  # the page behind
+    for _ in range(LOOKS):
+        assert not link.has_fetched()
+        look(link, now)
+        now += LOOK_MS
+    assert link.has_fetched()
+    assert link.next_tick(now) > LOOK_MS
+    feed(link, mail(), now)
+    assert not link.has_fetched()
+
+
+def test_who_looks_again_begins_anew() -> None:
+    link, now = open_link(), NOW
+    link.look()
+    for _ in range(LOOKS):
+        look(link, now)
+        now += LOOK_MS
+    assert link.has_fetched()
+    link.look()
+    assert not link.has_fetched()

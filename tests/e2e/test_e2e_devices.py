@@ -91,6 +91,20 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert (alone.returncode, alone.stderr) == (2, "phantom: this is your only device\n")
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["relay is there", "control: it is not"])
+def test_what_a_device_has_sent_comes_in_before_it_is_removed(home: Path, relay: RelayProcess, is_there: bool) -> None:
+    linked(home)
+    assert out(home, "send", "-p", "laptop", "bob", "on the train")
+    if not is_there:
+        relay.stop()
+    removed = phantom(home, "devices", "remove", "-p", "alice", "laptop", "--yes")
+    assert (removed.returncode, removed.stdout) == (0, "removed 'laptop'\n")
+    assert len(out(home, "devices", "-p", "alice").splitlines()) == 1
+    assert ("on the train" in out(home, "history", "-p", "alice", "bob")) is is_there
+    lost = "phantom: what 'laptop' has sent and has not come here yet will be missing here"
+    assert (lost in removed.stderr.splitlines()) is not is_there
+
+
 def test_first_device_that_was_restored_asks_to_look_at_the_devices(home: Path, tmp_path: Path) -> None:
     linked(home)
     with closing(opened(home, "alice")) as alice:

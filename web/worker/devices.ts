@@ -9,6 +9,10 @@ import { LINK_MS } from "../core/client/devices/linking.ts";
 import type { Devices } from "../core/client/devices/devices.ts";
 import type { Core, Loop } from "./loop.ts";
 
+/** For how long a removal waits for what the device has sent, and how often it looks whether that has come. */
+const FETCH_MS = 10_000;
+const LOOK_AGAIN_MS = 200;
+
 /** What surrounds them. */
 export interface DevicePorts {
   readonly loop: Loop;
@@ -63,13 +67,28 @@ export class DeviceFront {
           devices.linking.cancel();
           this.#become(null);
         }),
-      removeDevice: ({ device }) =>
-        doing((_, devices) => {
+      removeDevice: async ({ device }) => {
+        await this.#fetch();
+        return doing((_, devices) => {
           devices.desk.remove(device);
-        }),
+        });
+      },
       keepDevices: () =>
         doing((_, devices) => devices.desk.renew()),
     };
+  }
+
+  /** Takes in what waits at the relay, as far as that can be had: what a removed device had sent can be read no more. */
+  async #fetch(): Promise<void> {
+    const { loop } = this.#ports;
+    await loop.call((core) => {
+      devicesOf(core).look();
+      core.messenger.devicesChanged();
+    });
+    for (let tries = FETCH_MS / LOOK_AGAIN_MS; tries > 0 && loop.connection.state !== "offline"; tries -= 1) {
+      if (await loop.call((core) => devicesOf(core).hasFetched)) return;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    }
   }
 
   #type(core: Core, digits: string): boolean {

@@ -33,6 +33,9 @@ from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 
 ONLINE_SECONDS = 20.0
+FETCH_SECONDS = 10.0
+"""For which a removal waits for what the device has sent."""
+
 LINK_SECONDS = 300.0
 QUIET_SECONDS = 150.0
 SHOW_SECONDS = 3.0
@@ -290,8 +293,7 @@ def remove(device: str, profile: str, yes: bool) -> None:
     name = one_line(label(found))
     if not yes and not confirmed(f"Remove '{name}'? It erases its profile, with all messages there."):
         raise click.Abort
-    client.devices.remove(device)
-    run(_tell(client, f"removed '{name}'"))
+    run(_remove(client, device, name))
 
 
 @devices.command(short_help="Confirm your devices after a restore.")
@@ -304,9 +306,21 @@ def renew(profile: str) -> None:
     run(_tell(client, "confirmed"))
 
 
-async def _tell(client: Client, done: str) -> None:
-    """Let everybody know what was done, or say that it is still to come."""
+async def _remove(client: Client, device: str, name: str) -> None:
+    """Take in what it has sent so far, for that can be read no more afterwards, and remove it in any case."""
+    async with client:
+        has_all = False
+        with contextlib.suppress(PhantomError):
+            has_all = await client.fetch(FETCH_SECONDS)
+        client.devices.remove(device)
+        await _tell(client, f"removed '{name}'", lost="" if has_all else name)
+
+
+async def _tell(client: Client, done: str, *, lost: str = "") -> None:
+    """Let everybody know what was done, or say that it is still to come; ``lost``: whose messages may be missing."""
     click.echo(done)
+    if lost:
+        click.echo(f"phantom: what '{lost}' has sent and has not come here yet will be missing here", err=True)
     async with client:
         if await client.flush(ONLINE_SECONDS):
             click.echo("phantom: not everybody was told yet; that goes on the next time you connect", err=True)

@@ -348,6 +348,27 @@ class Client(ProfileFront):
         await self._hub.wait_until(lambda: not self._messenger.waiting_for(peer), timeout)
         return self._messenger.waiting_for(peer)
 
+    async def fetch(self, timeout: float | None = None) -> bool:
+        """Wait until everything is here that waited at the relay.
+
+        Before ``devices.remove``: what a device has sent can be read no more once it is removed.
+
+        Args:
+            timeout: seconds; None waits forever.
+
+        Returns:
+            Whether it is; False if the time is over, or the relay could not be reached twice.
+
+        Raises:
+            LoginRefused, Replaced, VaultError: as ``wait_online``.
+        """
+        with contextlib.suppress(TimeoutError, RelayUnreachable):
+            async with asyncio.timeout(timeout):
+                await self.wait_online(attempts=2)
+                self._devices.look()
+                return await self._hub.wait_until(self._devices.has_fetched)
+        return False
+
     async def flush_receipts(self, timeout: float = 3.0) -> None:
         """Before closing: send receipts at once, and wait until the relay has them if it can be reached.
 

@@ -31,6 +31,13 @@ PONG_MS: Final = 10_000
 LONGEST_PONG_MS: Final = 120_000
 """How long it may leave a PING unanswered while it says other things: a slow line takes a minute for what is before."""
 
+LOOK_MS: Final = 400
+"""How often a PING asks whether the mailbox is empty, while somebody wants to know."""
+
+LOOKS: Final = 3
+"""How many in a row must be answered without anything of the mailbox in between: the relay sends a mailbox page by
+page, each once the one before has left it, and an answer may stand between two of them."""
+
 MOST_UNREAD: Final = 100_000
 """Frames that wait for a relay that reads nothing: it is left when it says something more."""
 
@@ -126,6 +133,8 @@ class Link:
         self._spoke_at = now
         self._pinged_at: int | None = None
         self._last_ping_at = now - PING_MS
+        self._looks: int | None = None
+        """How many have found nothing, in a row; None if nobody wants to know."""
         self.offset = 0
         """How far the relay's clock is ahead of this machine's, in milliseconds: for the timestamps of frames alone."""
         self._signed_requests: dict[str, None] = {}
@@ -172,10 +181,14 @@ class Link:
                 return []  # of a login that is through
             case frames.Pong():
                 self._pinged_at = None
+                self._looks = None if self._looks is None else self._looks + 1
                 answered = "" if frame.id is UNSET else frame.id
                 return [PongSeen(int(answered))] if answered.isdecimal() else []
             case frames.Error():
                 self._take_clock(frame, now)
+                return [frame]
+            case frames.RoutedMessage() | frames.Receipt():
+                self.look(again=False)
                 return [frame]
             case _:
                 return [frame]
@@ -223,7 +236,7 @@ class Link:
             if self._pinged_at is not None and now >= self._pong_until(self._pinged_at):
                 return self._lose("the relay has stopped answering")
             quiet = now - self._heard_at >= PING_MS or now - self._spoke_at >= SPEAK_MS
-            if self._pinged_at is None and quiet:
+            if self._pinged_at is None and (quiet or (self._is_looking and self.may_ping(now, LOOK_MS))):
                 self.ping(now)
         return []
 
@@ -236,7 +249,22 @@ class Link:
             return max(0, self._started_at + LOGIN_MS - now)
         if self._pinged_at is not None:
             return max(0, self._pong_until(self._pinged_at) - now)
-        return max(0, min(self._heard_at + PING_MS, self._spoke_at + SPEAK_MS) - now)
+        look = [self._last_ping_at + LOOK_MS] * self._is_looking
+        return max(0, min(self._heard_at + PING_MS, self._spoke_at + SPEAK_MS, *look) - now)
+
+    @property
+    def _is_looking(self) -> bool:
+        return self._looks is not None and self._looks < LOOKS
+
+    def look(self, *, again: bool = True) -> None:
+        """Find out whether the mailbox is empty; not ``again``: only if somebody wants to know."""
+        self._looks = 0 if again or self._looks is not None else None
+
+    def has_fetched(self) -> bool:
+        """Whether everything has come that was in the mailbox; asked for the first time, that is to be found out."""
+        if self._looks is None:
+            self.look()
+        return not self._is_looking
 
     def may_ping(self, now: int, interval: int) -> bool:
         """Whether no PING is unanswered and the last one is ``interval`` milliseconds ago."""

@@ -27,6 +27,15 @@ export const PONG_MS = 10_000;
 /** How long it may leave a PING unanswered while it says other things: a slow line takes a minute for what is before. */
 export const LONGEST_PONG_MS = 120_000;
 
+/** How often a PING asks whether the mailbox is empty, while somebody wants to know. */
+export const LOOK_MS = 400;
+
+/**
+ * How many in a row must be answered without anything of the mailbox in between: the relay sends a mailbox page by page,
+ * each once the one before has left it, and an answer may stand between two of them.
+ */
+export const LOOKS = 3;
+
 export const LOGIN_MS = 15_000;
 
 /** How long to stay away after a login was refused for a limit that does not say how long. */
@@ -122,6 +131,8 @@ export class Link {
   private spokeAt: number;
   private pingedAt: number | null = null;
   private lastPingAt: number;
+  /** How many have found nothing, in a row; null if nobody wants to know. */
+  private looks: number | null = null;
   private readonly signedRequests = new Set<string>();
   private requests = 0;
   private outgoing: string[] = [];
@@ -188,11 +199,16 @@ export class Link {
         return []; // of a login that is through
       case "PONG":
         this.pingedAt = null;
+        this.looks = this.looks === null ? null : this.looks + 1;
         return frame.id !== undefined && /^[0-9]+$/.test(frame.id)
           ? [{ kind: "pong", request: Number(frame.id) }]
           : [];
       case "ERROR":
         this.takeClock(frame, now);
+        return [{ kind: "frame", frame }];
+      case "MESSAGE":
+      case "MESSAGE_ACK":
+        this.looks = this.looks === null ? null : 0;
         return [{ kind: "frame", frame }];
       default:
         return [{ kind: "frame", frame }];
@@ -247,7 +263,7 @@ export class Link {
         return this.lose("the relay has stopped answering");
       }
       const isQuiet = now - this.heardAt >= PING_MS || now - this.spokeAt >= SPEAK_MS;
-      if (this.pingedAt === null && isQuiet) {
+      if (this.pingedAt === null && (isQuiet || (this.isLooking && this.mayPing(now, LOOK_MS)))) {
         this.ping(now);
       }
     }
@@ -266,7 +282,23 @@ export class Link {
     if (this.pingedAt !== null) {
       return Math.max(0, this.pongUntil(this.pingedAt) - now);
     }
-    return Math.max(0, Math.min(this.heardAt + PING_MS, this.spokeAt + SPEAK_MS) - now);
+    const look = this.isLooking ? this.lastPingAt + LOOK_MS : Infinity;
+    return Math.max(0, Math.min(this.heardAt + PING_MS, this.spokeAt + SPEAK_MS, look) - now);
+  }
+
+  private get isLooking(): boolean {
+    return this.looks !== null && this.looks < LOOKS;
+  }
+
+  /** Find out whether the mailbox is empty. */
+  look(): void {
+    this.looks = 0;
+  }
+
+  /** Whether everything has come that was in the mailbox; asked for the first time, that is to be found out. */
+  get hasFetched(): boolean {
+    this.looks ??= 0;
+    return !this.isLooking;
   }
 
   /** Whether no PING is unanswered and the last one is `interval` milliseconds ago. */

@@ -111,6 +111,27 @@ test("a removed device erases itself, and gets nothing any more", () => {
   assert.equal(said(bob, phone).some(([, text]) => text === "still here"), false);
 });
 
+for (const isFetched of [true, false]) {
+  const which = isFetched ? "if it is fetched before the removal" : "not if it is not: the control";
+  test(`what a device has sent is in the history ${which}`, () => {
+    const [town, phone, laptop, bob] = family();
+    phone.disconnect();
+    laptop.messenger.sendText(bob.id, "on the train");
+    town.pass(2_000);
+    if (isFetched) {
+      phone.connect();
+      for (let tries = 0; tries < 100 && !devicesOf(phone).hasFetched; tries += 1) town.pass(200);
+      assert.ok(devicesOf(phone).hasFetched);
+    }
+    devicesOf(phone).desk.remove(laptop.id);
+    phone.messenger.devicesChanged();
+    if (!isFetched) phone.connect();
+    town.pass(5_000);
+    assert.ok(said(bob, phone).some(([, text]) => text === "on the train"));
+    assert.equal(said(phone, bob).some(([, text]) => text === "on the train"), isFetched);
+  });
+}
+
 test("a device list is published, and found by who was away", () => {
   const [town, phone, laptop, bob] = family();
   const carol = town.person();

@@ -51,6 +51,7 @@ class Devices:
         changed: Callable[[], None],
     ) -> None:
         self._book = book
+        self._parts = parts
         self._desk = parts.desk
         self._linking = parts.linking
         self._handover = parts.handover
@@ -193,8 +194,19 @@ class Devices:
             raise UsageError(f"there is no device '{device}'; 'phantom devices' lists them")
         return found[0]
 
+    def look(self) -> None:
+        """Find out whether anything waits at the relay: see ``Client.fetch``."""
+        self._parts.look()
+        self._changed()
+
+    def has_fetched(self) -> bool:
+        """Whether what waited at the relay is here: what other devices have sent, too."""
+        return self._parts.has_fetched()
+
     def remove(self, device: str) -> OwnDevice:
         """On the first device: remove another one. Nothing is sent to it any more, and it erases its profile.
+
+        What it has sent before and waits at the relay is lost here; ``Client.fetch`` takes it in.
 
         Args:
             device: as ``find``.

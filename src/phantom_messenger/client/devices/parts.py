@@ -46,6 +46,7 @@ class DeviceParts:
         changed: Callable[[str | None], None],
     ) -> None:
         self._stores = stores
+        self._link: Link | None = None
         self.groups: Arrivals | None = None
         """What takes in what the first device says about groups."""
         self.desk = DeviceDesk(stores, sending, outgoing, identity, moment, forget_device=blocking.forget_device)
@@ -87,10 +88,20 @@ class DeviceParts:
 
     def run(self, link: Link | None, now: Moment) -> Iterator[Event]:
         """Put into the outbox what is to be said to devices, and go on with what was begun."""
+        self._link = link
         self.desk.run(link, now)
         self.in_step.run()
         yield from self.linking.run(link, now)
         yield from self.handover.run(link, now)
+
+    def look(self) -> None:
+        """Find out whether anything waits at the relay."""
+        if self._link is not None:
+            self._link.look()
+
+    def has_fetched(self) -> bool:
+        """Whether what waited at the relay is here: what other devices have sent, too."""
+        return self._link is not None and self._link.has_fetched()
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until there is something to do."""

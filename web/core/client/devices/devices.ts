@@ -56,6 +56,7 @@ export class Devices {
   readonly #historyOut: HistoryOut;
   readonly #inStep: InStep;
   readonly #parts: DeskParts;
+  #link: Link | null = null;
 
   /** @param given what it is told by, and tells */
   constructor(parts: DeskParts, random: Random, given: Attached) {
@@ -110,10 +111,21 @@ export class Devices {
 
   /** Time has passed, or something may be sent now. */
   run(link: Link | null, now: Moment): Event[] {
+    this.#link = link;
     this.desk.run(link, now);
     this.#inStep.run();
     this.#historyOut.run(link, now);
     return [...this.linking.run(link, now), ...this.historyIn.run(link, now)];
+  }
+
+  /** Find out whether anything waits at the relay. */
+  look(): void {
+    this.#link?.look();
+  }
+
+  /** Whether what waited at the relay is here: what other devices have sent, too. */
+  get hasFetched(): boolean {
+    return this.#link?.hasFetched === true;
   }
 
   /** Milliseconds until there is something to do. */
