@@ -12,7 +12,15 @@ from phantom_messenger.client.groups import naming
 from phantom_messenger.client.groups.contents import GroupHello
 from phantom_messenger.client.groups.naming import MAX_NAMES
 from phantom_messenger.client.ids import short_id
-from phantom_messenger.client.status import GroupEvent, GroupMessageEvent, GroupNews
+from phantom_messenger.client.sanitize import cut
+from phantom_messenger.client.status import (
+    SAID_COLUMNS,
+    Contact,
+    GroupEvent,
+    GroupMessageEvent,
+    GroupNews,
+    Trust,
+)
 from support.simulated import SECOND
 
 
@@ -110,7 +118,10 @@ def test_names_outlive_the_program_and_a_backup(town: Town, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("Bob (ph1qqqqqqq…)", "Bob ph1qqqqqqq…"),
+        ("Bob (x)", "Bob x"),
+        ("[Bob] {x} \u2768y\u2769 \uff3bz\uff3d \u239dw\u23a0 <v>", "Bob x y z w v"),
+        ("Bob (ph1qqqqqqq…)", ""),
+        ("Bob P\uff481qqqqqqq", ""),
         ("~Bob", "Bob"),
         ("a\nb", ""),
         ("\u202eevil", ""),
@@ -119,10 +130,14 @@ def test_names_outlive_the_program_and_a_backup(town: Town, tmp_path: Path) -> N
         ("~", ""),
         ("Bob\uff09 \uff08x", "Bob x"),
         ("x" * 64, "x" * 64),
+        ("O\u2019Brien & S\u00f8n", "O\u2019Brien & S\u00f8n"),
         ("ph1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", ""),
         ("Ren\u0065\u0301", "Ren\u00e9"),
     ],
-    ids=["brackets", "tilde", "lines", "direction", "blank", "empty", "only", "wide", "long", "id", "composed"],
+    ids=[
+        *("brackets", "other brackets", "with an id", "with an id in other letters", "tilde", "lines", "direction"),
+        *("blank", "empty", "only", "wide", "long", "quote", "id", "composed"),
+    ],
 )
 def test_what_others_say_is_made_safe(town: Town, name: str, shown: str) -> None:
     alice, bob, carol = strangers(town, "", "Bobby")
@@ -130,7 +145,29 @@ def test_what_others_say_is_made_safe(town: Town, name: str, shown: str) -> None
     hello = GroupHello(group=group.record.group, revision=group.state.revision, head=group.chain.head, name=name)
     tell(bob, [alice, carol], hello)
     settle(alice, bob, carol)
-    assert labels(carol)[bob.id] == (called(shown, bob) if shown else short_id(bob.id))
+    assert known(carol).record.names.get(bob.id, "") == shown
+    assert labels(carol)[bob.id] == (called(cut(shown, SAID_COLUMNS), bob) if shown else short_id(bob.id))
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("x" * 24, "x" * 24),
+        ("x" * 25, "x" * 23 + "…"),
+        ("\u6f22" * 12, "\u6f22" * 12),
+        ("\u6f22" * 13, "\u6f22" * 11 + "…"),
+        ("a" * 20 + " " * 20 + "b", "a" * 20 + "…"),
+    ],
+    ids=["fits", "does not", "wide, fits", "wide, does not", "spaces"],
+)
+def test_long_name_does_not_push_the_id_out_of_sight(said: str, seen: str) -> None:
+    contact = Contact(name="", user_id="A" * 43 + "=", trust=Trust.UNVERIFIED, key=None, says=said)
+    assert contact.label == f"~{seen} ({short_id(contact.user_id)})"
+
+
+def test_control_only_what_somebody_says_of_themselves_is_cut() -> None:
+    contact = Contact(name="x" * 64, user_id="A" * 43 + "=", trust=Trust.UNVERIFIED, key=None)
+    assert contact.label == "x" * 64
 
 
 def test_stranger_says_no_name_in_a_group(town: Town) -> None:

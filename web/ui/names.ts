@@ -3,6 +3,9 @@
 const HIDDEN = /[\p{Cc}\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
 const graphemes = new Intl.Segmenter();
 
+/** Characters that are shown of what somebody says of themselves, so that the id is seen. */
+const MAX_SAID = 24;
+
 /** A name of somebody else in which nothing is hidden: such characters are shown as their code points. */
 export function plainName(name: string): string {
   return name.replace(HIDDEN, (char) => `<U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}>`);
@@ -14,7 +17,7 @@ export function shortId(writtenId: string): string {
 }
 
 /** Whoever is shown: a conversation, or a member of a group, who may have no name but the one that they say. */
-interface Named {
+export interface Named {
   readonly name: string;
   readonly twin?: string;
   readonly says?: string;
@@ -27,8 +30,17 @@ interface Named {
  */
 export function labelOf({ name, twin = "", says = "", writtenId }: Named): string {
   const id = writtenId === undefined ? "Group without a name" : shortId(writtenId);
-  const called = name !== "" ? plainName(name) : says !== "" ? `~${plainName(says)} (${id})` : id;
+  const said = saidOf({ name, says, ...(writtenId === undefined ? {} : { writtenId }) });
+  const called = name !== "" ? plainName(name) : said !== null ? `${said.name} (${said.id})` : id;
   return twin === "" ? called : `${called} (${twin})`;
+}
+
+/** What somebody without a name says of themselves, and the id that tells them apart; null if nothing of that counts. */
+export function saidOf({ name, says = "", writtenId }: Named): { readonly name: string; readonly id: string } | null {
+  if (name !== "" || says === "" || writtenId === undefined) return null;
+  const characters = [...graphemes.segment(says)].map(({ segment }) => segment);
+  const shown = characters.length > MAX_SAID ? `${characters.slice(0, MAX_SAID - 1).join("")}…` : says;
+  return { name: `~${plainName(shown)}`, id: shortId(writtenId) };
 }
 
 /** The letter in a round picture. */

@@ -67,6 +67,16 @@ def quoted(text: str) -> str:
     return f"the relay said '{line}{'…' if len(text) > MAX_QUOTED else ''}'"
 
 
+def cut(text: str, columns: int) -> str:
+    """A text in so many columns of a terminal at most, with '…' for what is left out."""
+    used = 0
+    for end, character in enumerate(text):
+        used += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if used > columns - (end + 1 < len(text)):
+            return text[:end].rstrip() + "…"
+    return text
+
+
 def is_blank(text: str) -> bool:
     """Whether there is nothing to see in a text."""
     return _BLANK.match(text) is not None

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Final
 
 from phantom_messenger.client.ids import short_id
+from phantom_messenger.client.sanitize import cut
+
+SAID_COLUMNS: Final = 24
+"""What is shown of a name that somebody says of themselves."""
 
 
 class DeliveryState(IntEnum):
@@ -81,9 +86,12 @@ class Contact:
 
     @property
     def label(self) -> str:
-        """The name, or the start of the user ID; with what they call themselves before it: '~Bob (ph1abc…)'."""
+        """The name, or the start of the user ID; with what they call themselves before it: '~Bob (ph1abc…)'.
+
+        Of that at most 24 columns are shown, so that the ID is seen.
+        """
         start = short_id(self.user_id)
-        return self.name or (f"~{self.says} ({start})" if self.says else start)
+        return self.name or (f"~{cut(self.says, SAID_COLUMNS)} ({start})" if self.says else start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

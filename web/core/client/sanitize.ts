@@ -46,6 +46,15 @@ export function oneLine(text: string): string {
   return shown + (characters.length > MAX_LINE ? "…" : "");
 }
 
+/** Characters that are shown of what a member says of themselves, so that the id behind it is seen. */
+export const MAX_SAID = 24;
+
+/** A text of so many characters at most, with '…' for what is left out. */
+export function cut(text: string, most: number): string {
+  const characters = [...text];
+  return characters.length <= most ? text : `${characters.slice(0, most - 1).join("").trimEnd()}…`;
+}
+
 /** A name as a part of a sentence, whose direction of writing it does not turn: between FSI and PDI (UAX 9). */
 export function isolated(text: string): string {
   return `\u2068${oneLine(text)}\u2069`;

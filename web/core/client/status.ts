@@ -1,6 +1,6 @@
 /** What an application sees: values that hold no secret. */
 import { shortId } from "./ids.ts";
-import { isolated } from "./sanitize.ts";
+import { cut, isolated, MAX_SAID } from "./sanitize.ts";
 
 /** How far a message has come; a later state implies the earlier ones, except for the last two. */
 export const DeliveryState = {
@@ -50,7 +50,7 @@ export interface Contact {
  */
 export function labelOf({ name, says = "", userId }: Contact): string {
   const start = shortId(userId);
-  return isolated(name || (says === "" ? start : `~${says} (${start})`));
+  return isolated(name || (says === "" ? start : `~${cut(says, MAX_SAID)} (${start})`));
 }
 
 /** A message has arrived. */

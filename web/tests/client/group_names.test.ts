@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { shortId } from "../../core/client/ids.ts";
 import { checkedOwnName, MAX_NAMES, noted, shownName } from "../../core/client/groups/naming.ts";
+import { labelOf } from "../../core/client/status.ts";
 import { GroupView } from "../../core/client/groups/view.ts";
 import { Member } from "./members.ts";
 import { Town } from "./town.ts";
@@ -67,9 +68,20 @@ test("a newcomer is told by those who are there, and by their texts", () => {
   assert.deepEqual(seen(dan, cleo, group), ["", "Cleo"]);
 });
 
+test("a long name does not push the id out of sight", () => {
+  const who = { name: "", userId: `${"A".repeat(43)}=`, trust: "unverified", key: null, classical: false, blocked: false } as const;
+  const seen = (says: string): string => labelOf({ ...who, says }).slice(1, -1);
+  assert.equal(seen("x".repeat(24)), `~${"x".repeat(24)} (${shortId(who.userId)})`);
+  assert.equal(seen("x".repeat(25)), `~${"x".repeat(23)}… (${shortId(who.userId)})`);
+});
+
 test("what others say is made safe, and what nobody could be shown is refused", () => {
   const cases = [
-    ["Bob (ph1qqqqqqq…)", "Bob ph1qqqqqqq…"],
+    ["Bob (x)", "Bob x"],
+    ["[Bob] {x} \u2768y\u2769 \uff3bz\uff3d \u239dw\u23a0 <v>", "Bob x y z w v"],
+    ["Bob (ph1qqqqqqq…)", ""],
+    ["Bob P\uff481qqqqqqq", ""],
+    ["O\u2019Brien & S\u00f8n", "O\u2019Brien & S\u00f8n"],
     ["~Bob", "Bob"],
     ["a\nb", ""],
     ["\u202eevil", ""],

@@ -172,6 +172,7 @@ describe("groups", { skip: SKIP }, () => {
     assert.equal(await dialog().getByRole("textbox").count(), 1, "the own name, and nothing of the group's");
     assert.equal(await dialog().getByRole("radio").count(), 0);
     await dialog().getByText(/^~Mia M\. \(ph1/).waitFor();
+    assert.match(await dialog().locator(".said-id").first().innerText(), /^\(ph1\S+\)$/, "nobody writes an id into a name");
     const own = dialog().getByRole("textbox", { name: "What members can call you (optional)" });
     await own.fill("Ali");
     await button("Save").click();

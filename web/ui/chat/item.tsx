@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import type { Item as Text, Mark } from "../../api.ts";
 import { isGroup } from "../../groups_api.ts";
 import { useAction } from "../parts/action.ts";
+import { Called } from "../parts/called.tsx";
 import { minute, useNow } from "../parts/clock.ts";
 import { Guard, NotShown } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
@@ -53,7 +54,7 @@ function Shown({ item, label, isTight = false, isLatest = false, isFound = false
     >
       <div class="bubble">
         {author !== null && !isTight
-          ? <strong class={`author hue-${hueOf(author.peer)}`}><bdi>{label}</bdi><span class="sr">: </span></strong>
+          ? <strong class={`author hue-${hueOf(author.peer)}`}><Called who={author} /><span class="sr">: </span></strong>
           : <span class="sr">{item.isMine ? "You: " : <><bdi>{label}</bdi>: </>}</span>}
         {shown === undefined ? <Body item={item} label={label} /> : <Burning id={item.id} text={shown.text} until={shown.until} />}
         <span class="meta">

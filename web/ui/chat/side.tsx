@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Conversation, Found, Item } from "../../api.ts";
 import { Avatar } from "../parts/avatar.tsx";
+import { Called } from "../parts/called.tsx";
 import { minute } from "../parts/clock.ts";
 import { Guard } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
@@ -154,7 +155,7 @@ function Last({ last }: { readonly last: Item | null }) {
   return (
     <>
       {last.mark !== null && <MarkOf mark={last.mark} />}
-      {author !== null && <em class="draft"><bdi>{labelOf(author)}</bdi>:</em>}
+      {author !== null && <em class="draft"><Called who={author} />:</em>}
       {last.kind === "text" ? <bdi>{lineOf(last.text)}</bdi> : <em>{insteadOf(last)}</em>}
     </>
   );
@@ -235,7 +236,7 @@ function FoundRow({ found: { peer, item }, sought, onDone }: FoundProps) {
         <time dateTime={new Date(item.at).toISOString()}>{short(item.at, now)}</time>
         <span class="preview">
           {item.isMine && <em class="draft">You:</em>}
-          {item.group?.author && <em class="draft"><bdi>{labelOf(item.group.author)}</bdi>:</em>}
+          {item.group?.author && <em class="draft"><Called who={item.group.author} />:</em>}
           <bdi>{lineOf(item.text, sought)}</bdi>
         </span>
       </button>

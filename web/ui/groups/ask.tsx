@@ -4,6 +4,7 @@ import type { GroupKey } from "../../groups_api.ts";
 import { api, groups, leave, panel } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { useAction } from "../parts/action.ts";
+import { Called } from "../parts/called.tsx";
 import { closePanel, Dialog } from "../parts/dialog.tsx";
 import { Refusal } from "../parts/field.tsx";
 
@@ -106,7 +107,7 @@ export function RemoveMember({ group, person }: GroupProps & { readonly person: 
       }}
     >
       <p>
-        Nothing that is written in <bdi>{labelOf(one)}</bdi> from then on is encrypted for <bdi>{label}</bdi>. They keep what
+        Nothing that is written in <bdi>{labelOf(one)}</bdi> from then on is encrypted for <Called who={member} />. They keep what
         they have. The members see that you removed them.
       </p>
     </Ask>

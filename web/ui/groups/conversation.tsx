@@ -8,6 +8,7 @@ import { Composer } from "../chat/composer.tsx";
 import { Log } from "../chat/log.tsx";
 import { api, attempt, type GroupTalk, isFinding, openLog, panel } from "../model.ts";
 import { labelOf } from "../names.ts";
+import { Called } from "../parts/called.tsx";
 import { sentence } from "../sentences.ts";
 import { count } from "../times.ts";
 import { BothDigits } from "./digits.tsx";
@@ -109,7 +110,7 @@ function Fork({ who }: { readonly who: GroupTalk }) {
       <Icon name="alert" />
       <div>
         <p>
-          <strong>{rival === null ? "Somebody" : <bdi>{labelOf(rival)}</bdi>} has a different history of this group than you.</strong>{" "}
+          <strong>{rival === null ? "Somebody" : <Called who={rival} />} has a different history of this group than you.</strong>{" "}
           Somebody may be showing you different members. Nothing is sent until this is settled. Compare these digits with the
           others by phone or in person: whoever has different digits has the other history.
         </p>

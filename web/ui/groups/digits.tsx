@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { GroupKey } from "../../groups_api.ts";
 import { api, type GroupTalk } from "../model.ts";
-import { labelOf } from "../names.ts";
+import { Called } from "../parts/called.tsx";
 import { useAction } from "../parts/action.ts";
 import { Refusal } from "../parts/field.tsx";
 
@@ -29,7 +29,7 @@ export function BothDigits({ who }: { readonly who: GroupTalk }) {
         </div>
         {others !== null && (
           <div>
-            <dt>{rival === null ? "The other ones" : <bdi>{labelOf(rival)}</bdi>}</dt>
+            <dt>{rival === null ? "The other ones" : <Called who={rival} />}</dt>
             <dd><Four digits={others} label="Digits of the other history" /></dd>
           </div>
         )}

@@ -3,6 +3,7 @@ import { api, type GroupTalk } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { useAction } from "../parts/action.ts";
 import { Avatar } from "../parts/avatar.tsx";
+import { Called } from "../parts/called.tsx";
 import { Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { count } from "../times.ts";
@@ -14,7 +15,6 @@ export function Invitation({ who }: { readonly who: GroupTalk }) {
   const action = useAction();
   const [ownName, setOwnName] = useState("");
   const label = labelOf(who);
-  const name = inviter === null ? "Somebody" : labelOf(inviter);
   async function decline(): Promise<void> {
     await api().leaveGroup({ group });
     history.back();
@@ -37,7 +37,7 @@ export function Invitation({ who }: { readonly who: GroupTalk }) {
       </header>
       <div class="log" tabIndex={0} role="region" aria-label="Who is in it">
         <div class="inner">
-          <p class="invites"><strong><bdi>{name}</bdi></strong> invites you to this group.</p>
+          <p class="invites"><strong>{inviter === null ? "Somebody" : <Called who={inviter} />}</strong> invites you to this group.</p>
           <ul class="members">
             {inOrder(who).filter(({ isMe }) => !isMe).map((member) => (
               <li key={member.peer}><PersonLine person={member}>{wordsOf(member)}</PersonLine></li>

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import type { Group, GroupMember, GroupPerson } from "../../groups_api.ts";
 import { Avatar } from "../parts/avatar.tsx";
+import { Called } from "../parts/called.tsx";
 import { me } from "../model.ts";
 import { labelOf, plainName } from "../names.ts";
 
@@ -22,7 +23,7 @@ export function PersonLine({ person, children }: PersonLineProps) {
     <span class="person">
       <Avatar id={person.peer} label={label} />
       <span>
-        <strong><bdi>{label}</bdi>{person.isMe && " (you)"}</strong>
+        <strong>{person.isMe ? <><bdi>{label}</bdi> (you)</> : <Called who={person} />}</strong>
         {children !== undefined && <small>{children}</small>}
       </span>
     </span>

@@ -4,6 +4,8 @@ A name of this kind proves nothing: anybody can say any. So it is never shown wh
 without what tells them apart, see ``Contact.label``.
 """
 
+import re
+import unicodedata
 from dataclasses import replace
 from typing import Final
 
@@ -18,14 +20,20 @@ from phantom_messenger.client.status import Contact
 MAX_NAMES: Final = 200
 """Names of a group's members that are kept: of all who are in it, and of some who were."""
 
-_BRACKETS: Final = str.maketrans("", "", "()\uff08\uff09\ufe59\ufe5a")
-"""What stands around the id that is shown behind a name."""
+_BRACKETS: Final = frozenset({"Ps", "Pe"})
+_LIKE_BRACKETS: Final = re.compile("[<>\u00ab\u00bb\u2039\u203a\uff1c\uff1e\u239b-\u23ad\u23dc-\u23e1]")
+"""What stands around the id that is shown behind a name, by its category (opening and closing punctuation); and what is
+no punctuation to Unicode, or no bracket, and looks like it."""
+
+_LIKE_ID: Final = re.compile("ph1[a-z0-9]{4}")
 
 
 def shown(name: str) -> str:
     """A name as its owner says it, in the form in which it is shown; '' if it cannot be."""
     try:
-        return checked_name(normal_name(name).translate(_BRACKETS).lstrip("~ "))
+        kept = (one for one in normal_name(name) if unicodedata.category(one) not in _BRACKETS)
+        found = checked_name(_LIKE_BRACKETS.sub("", "".join(kept)).lstrip("~ "))
+        return "" if _LIKE_ID.search(unicodedata.normalize("NFKC", found).casefold()) else found
     except UsageError:
         return ""
 
@@ -38,7 +46,10 @@ def checked(name: str) -> str:
     """
     name = normal_name(name)
     if name and shown(name) != name:
-        raise UsageError("a name needs 1 to 64 printable characters, no brackets, and no '~' before it; choose another")
+        raise UsageError(
+            "a name needs 1 to 64 printable characters, no brackets, nothing like an ID, and no '~' before it; choose"
+            " another"
+        )
     return name
 
 

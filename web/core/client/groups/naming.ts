@@ -13,13 +13,19 @@ import type { Group } from "./store.ts";
 /** Names of a group's members that are kept: of all who are in it, and of some who were. */
 export const MAX_NAMES = 200;
 
-/** What stands around the id that is shown behind a name. */
-const BRACKETS = /[()\uff08\uff09\ufe59\ufe5a]/gu;
+/**
+ * What stands around the id that is shown behind a name: opening and closing punctuation; and what is no punctuation to
+ * Unicode, or no bracket, and looks like it.
+ */
+const BRACKETS = /[\p{Ps}\p{Pe}<>\u00ab\u00bb\u2039\u203a\uff1c\uff1e\u239b-\u23ad\u23dc-\u23e1]/gu;
+
+const LIKE_ID = /ph1[a-z0-9]{4}/u;
 
 /** A name as its owner says it, in the form in which it is shown; '' if it cannot be. */
 export function shownName(name: string): string {
   try {
-    return checkedName(normalName(name).replace(BRACKETS, "").replace(/^[~ ]+/u, ""));
+    const found = checkedName(normalName(name).replace(BRACKETS, "").replace(/^[~ ]+/u, ""));
+    return LIKE_ID.test(found.normalize("NFKC").toLowerCase()) ? "" : found;
   } catch (error) {
     if (error instanceof UsageError) {
       return "";
@@ -36,7 +42,9 @@ export function shownName(name: string): string {
 export function checkedOwnName(given: string): string {
   const name = normalName(given);
   if (name !== "" && shownName(name) !== name) {
-    throw new UsageError("a name needs 1 to 64 printable characters, no brackets, and no '~' before it; choose another");
+    throw new UsageError(
+      "a name needs 1 to 64 printable characters, no brackets, nothing like an ID, and no '~' before it; choose another",
+    );
   }
   return name;
 }
