@@ -178,6 +178,10 @@ class Person:
         users = [target if isinstance(target, str) else target.id for target in targets]
         return self.frame("PREKEY_FETCH", {"targets": users}, **envelope)
 
+    def allowance(self, sender: "Person | str", **envelope: Any) -> Frame:
+        user = sender if isinstance(sender, str) else sender.id
+        return self.frame("ALLOWANCE", {"senderId": user}, **envelope)
+
     def ack(self, message: Frame, status: str = "delivered", **envelope: Any) -> Frame:
         """MESSAGE_ACK for a message that was received."""
         payload = message["payload"]

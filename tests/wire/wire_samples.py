@@ -151,6 +151,7 @@ FULL_CLIENT: Final[dict[str, frames.ClientFrame]] = {
         timestamp=NOW,
     ),
     "BLOCK": frames.Block(id="b-1", payload=frames.BlockPayload(blocked=True, user_id=ALICE), timestamp=NOW),
+    "ALLOWANCE": frames.Allowance(id="a-2", payload=frames.AllowancePayload(sender_id=ALICE), timestamp=NOW),
     "PING": frames.Ping(id="h-1", payload=frames.Empty(), timestamp=NOW),
 }
 
@@ -198,6 +199,7 @@ LEAST_CLIENT: Final[dict[str, frames.ClientFrame]] = {
     "PREKEY_FETCH": frames.PreKeyFetch(payload=frames.PreKeyFetchPayload(targets=[BOB]), timestamp=NOW),
     "PRESENCE": frames.Presence(payload=frames.PresencePayload(), timestamp=NOW),
     "BLOCK": frames.Block(payload=frames.BlockPayload(blocked=False, user_id=ALICE), timestamp=NOW),
+    "ALLOWANCE": frames.Allowance(payload=frames.AllowancePayload(sender_id=BOB), timestamp=NOW),
     "PING": frames.Ping(timestamp=NOW),
 }
 
@@ -339,6 +341,11 @@ FULL_RELAY: Final[dict[str, frames.RelayFrame]] = {
         timestamp=NOW,
     ),
     "BLOCK": frames.BlockDone(id="b-1", payload=frames.BlockPayload(blocked=True, user_id=ALICE), timestamp=NOW),
+    "ALLOWANCE": frames.AllowanceNotice(
+        id="a-2",
+        payload=frames.AllowanceNoticePayload(expires_in=1, messages=2, recipient_id=ALICE, sender_id=BOB),
+        timestamp=NOW,
+    ),
     "ERROR": frames.Error(
         id="m-1",
         payload=frames.ErrorPayload(
@@ -410,6 +417,7 @@ LEAST_RELAY: Final[dict[str, frames.RelayFrame]] = {
         timestamp=NOW,
     ),
     "BLOCK": frames.BlockDone(payload=frames.BlockPayload(blocked=False, user_id=ALICE), timestamp=NOW),
+    "ALLOWANCE": frames.AllowanceNotice(payload=frames.AllowanceNoticePayload(expires_in=0, messages=0), timestamp=NOW),
     "ERROR": frames.Error(payload=frames.ErrorPayload(code=1007, message=""), timestamp=NOW),
     "PONG": frames.Pong(timestamp=NOW),
 }

@@ -53,7 +53,7 @@ _OF_THIS_IDENTITY: Final = frozenset({Reason.IDENTITY, Reason.SIGNATURE, Reason.
 MAX_SIGNED: Final = 1_000
 """Signed frames remembered whose refusal may bring the relay's time."""
 
-FEATURES: Final[list[str]] = [Feature.ACK, Feature.SUITE2, Feature.MANY, Feature.DEVICES]
+FEATURES: Final[list[str]] = [Feature.ACK, Feature.SUITE2, Feature.MANY, Feature.DEVICES, Feature.ALLOWANCE]
 
 F = TypeVar("F", bound=frames.SignedFrame)
 

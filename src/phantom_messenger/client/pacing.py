@@ -69,6 +69,8 @@ class Pacing:
         self._until: dict[RateClass, int] = {}
         self._peers: dict[str, int] = {}
         self._unknown: dict[str, int] = {}
+        self._allowed: dict[str, tuple[int, int]] = {}
+        """By user, how many messages beside the rate the relay lets through to them, and until when."""
 
     def may_send(self, rate: RateClass, now: int) -> bool:
         """Whether no pause holds for this class."""
@@ -122,6 +124,23 @@ class Pacing:
             window.acquire(now)
         return True
 
+    def acquire_message(self, peer: str, limit: int | None, now: int) -> bool:
+        """As ``acquire``, for a message to one user: as the relay counts it, one of those that they allow first."""
+        left = self.allowed(peer, now)
+        if not left or not self.may_send(RateClass.MESSAGE, now):
+            return self.acquire(RateClass.MESSAGE, limit, now)
+        self._allowed[peer] = left - 1, self._allowed[peer][1]
+        return True
+
+    def allow(self, peer: str, messages: int, until: int) -> None:
+        """The relay lets so many messages to this user through beside the rate, on this connection."""
+        self._allowed[peer] = messages, until
+
+    def allowed(self, peer: str, now: int) -> int:
+        """How many messages this user still allows beside the rate."""
+        left, until = self._allowed.get(peer, (0, 0))
+        return left if now < until else 0
+
     def free(self, rate: RateClass, limit: int | None, now: int) -> int:
         """How many frames of a class may still be sent in this minute, of ``limit``."""
         window = self._windows.get(rate)
@@ -140,6 +159,7 @@ class Pacing:
     def disconnected(self) -> None:
         """What a relay has asked for holds on its connection: another may be another relay's, or mean it no more."""
         self._until.clear()
+        self._allowed.clear()
         for peer in [peer for peer in self._peers if peer not in self._unknown]:
             del self._peers[peer]
 

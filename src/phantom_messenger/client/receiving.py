@@ -115,6 +115,9 @@ class Receiving:
                     yield from self._list_came(bundle.device_list, now)
             case frames.PresenceNotice():
                 yield from self._presence(link, frame, now)
+            case frames.AllowanceNotice() if frame.payload.recipient_id is not UNSET:
+                said = frame.payload
+                self._sending.allow(frame.payload.recipient_id, said.messages, said.expires_in, now.monotonic)
             case _:
                 pass
 

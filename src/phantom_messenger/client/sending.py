@@ -29,7 +29,7 @@ from phantom_messenger.client.vault import Transaction
 from phantom_messenger.client.visibility import Visibility
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.limits import RateClass
+from phantom_messenger.wire.limits import ALLOWANCE_MS, ALLOWED_MESSAGES, RateClass
 
 _KEEP_OF_CLASS: Final = 5
 """Frames of a minute that what may be left out leaves to the rest."""
@@ -121,6 +121,16 @@ class Sending:
         """How many frames of a class may be sent now."""
         return self._pacing.free(rate, link.limit(rate), now) if self._pacing.may_send(rate, now) else 0
 
+    def allow(self, peer: str, messages: int, expires_in: int, now: int) -> None:
+        """The relay says how many messages one's own device allows beside the rate; no relay is taken at its word."""
+        if peer in self._stores.devices.own_others():
+            most, longest = min(messages, ALLOWED_MESSAGES), min(expires_in, ALLOWANCE_MS)
+            self._pacing.allow(peer, most, now + longest)
+
+    def has_room_for(self, link: Link, peer: str, now: int, *, keep: int) -> bool:
+        """Whether a message to a user may be sent now that leaves so many of the rate to the rest."""
+        return self._pacing.allowed(peer, now) > 0 or self.free(link, RateClass.MESSAGE, now) > keep
+
     def send_pending(self, link: Link, now: Moment) -> Iterator[Event]:
         """Send whatever may be sent now, and yield the events; the caller must exhaust it."""
         for peer in self._batching.ask(now):
@@ -166,7 +176,7 @@ class Sending:
             with self._stores.vault.transaction() as tx:
                 self._stores.outbox.remove(tx, entry.message_id, entry.peer, is_over=True)
             return []
-        if not self.may_send(link, RateClass.MESSAGE, now.monotonic):
+        if not self._pacing.acquire_message(entry.peer, link.limit(RateClass.MESSAGE), now.monotonic):
             return []
         if state is not None:
             with self._stores.vault.transaction() as tx:

@@ -5,6 +5,7 @@ from hashlib import blake2b
 from typing import Final
 
 from phantom_messenger.events import Event, log
+from phantom_messenger.relay.allowances import Allowances
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.load import LoadGauge
@@ -49,6 +50,7 @@ class Admission:
     def __init__(self, config: Config, clock: Clock, randomness: Randomness, load: LoadGauge) -> None:
         self.limiter = Limiter(config.rates, randomness(KEY_BYTES))
         self.quota = Quota(config.address_bytes)
+        self.allowances = Allowances(randomness(KEY_BYTES))
         self.seen_exchanges = SeenExchanges()
         self._clock = clock
         self._load = load
@@ -74,7 +76,9 @@ class Admission:
         # A login counts once it is known whether it proves itself, and for whom: see ``handlers.login``.
         key = session.user_id or session.address
         if rule.counts_recipients:
-            self._admit_recipients(frame, rule, key, now)
+            self._admit_recipients(session, frame, rule, now)
+        elif isinstance(frame, frames.Message) and self._is_allowed(session, frame.payload.recipient_id, now):
+            pass
         elif not is_login and (wait := self.limiter.acquire(rule.rate, key, now)):
             raise RequestError(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - (wall := self._clock.wall_ms())) > CLOCK_TOLERANCE_MS:
@@ -91,16 +95,24 @@ class Admission:
         if length >= LONG_MANY and self._load.is_full_of_many:
             raise self._overloaded(now)
 
-    def _admit_recipients(self, frame: frames.ClientFrame, rule: Rule, key: str, now: int) -> None:
+    def _is_allowed(self, session: Session, recipient: str, now: int) -> bool:
+        """Whether a message counts as one of those that its recipient allows; it is counted."""
+        return session.takes_allowances and self.allowances.take(session.user_id, recipient, now)
+
+    def _admit_recipients(self, session: Session, frame: frames.ClientFrame, rule: Rule, now: int) -> None:
         """Count a frame, and its recipients; or neither, as if it is to wait for slices and there is no room."""
         assert isinstance(frame, frames.MessageMany)  # noqa: S101 - the table says so
-        count, limiter = len(frame.payload.recipients), self.limiter
+        recipients, limiter, key = frame.payload.recipients, self.limiter, session.user_id
+        count = len(recipients)
         if count >= SLICE and self._load.is_full_of_many:
             raise self._overloaded(now)
-        wait = max(limiter.wait(rule.rate, key, now), limiter.wait(RateClass.RECIPIENTS, key, now, count))
-        if wait:
-            raise RequestError(Reason.RATE, retry_after=wait)
-        limiter.acquire(rule.rate, key, now)
+        wait = limiter.wait(RateClass.RECIPIENTS, key, now, count)
+        is_allowed = not wait and count == 1 and self._is_allowed(session, recipients[0].recipient_id, now)
+        if not is_allowed:
+            wait = max(wait, limiter.wait(rule.rate, key, now))
+            if wait:
+                raise RequestError(Reason.RATE, retry_after=wait)
+            limiter.acquire(rule.rate, key, now)
         limiter.count(RateClass.RECIPIENTS, key, now, count)
 
     def mark(self, address: str) -> int:
@@ -158,6 +170,7 @@ class Admission:
         """Forget what does not count any more."""
         self.limiter.prune(now)
         self.quota.prune(now)
+        self.allowances.prune(now)
         self.seen_exchanges.prune(now)
 
     # --- overload -----------------------------------------------------------------

@@ -6,9 +6,10 @@ They tell each other what they do, and whatever got lost of it is found in the s
 from collections.abc import Sequence
 from typing import Final
 
+from phantom_messenger.relay.allowance_notices import tell_sender
 from phantom_messenger.relay.commands import CheckedSessions, CheckSessions, GoneUser, KeepRelay, OwnSession, ShareClock
 from phantom_messenger.relay.core import Core
-from phantom_messenger.relay.other_relays import Login, NewContacts, Notice, Pass, Wake
+from phantom_messenger.relay.other_relays import Allow, Login, NewContacts, Notice, Pass, Wake
 from phantom_messenger.relay.pipeline import Steps
 from phantom_messenger.relay.presence_notices import MINUTE_MS
 from phantom_messenger.relay.rules import State
@@ -45,6 +46,13 @@ def hear(core: Core, notice: Notice) -> None:
                     core.receipts.show(notice.user)
         case NewContacts():
             core.presence.announce_own(notice.one, notice.other)
+        case Allow():
+            now = core.clock.monotonic_ms()
+            found = core.admission.allowances.heard(
+                notice.recipient, notice.sender, left=notice.left, expires_in=notice.expires_in, now=now
+            )
+            if found is not None:
+                tell_sender(core, notice.recipient, found, now)
 
 
 def check(core: Core) -> None:

@@ -48,7 +48,17 @@ class NewContacts(msgspec.Struct, frozen=True, tag="contacts"):
     other: str
 
 
-Notice = Wake | Pass | Login | NewContacts
+class Allow(msgspec.Struct, frozen=True, tag="allow"):
+    """A user lets another one send them more than the rate: whoever has the sender's session counts it."""
+
+    recipient: str
+    sender: str
+    left: int
+    expires_in: int
+    """Milliseconds."""
+
+
+Notice = Wake | Pass | Login | NewContacts | Allow
 _decoder: Final = msgspec.json.Decoder(list[Notice])
 
 

@@ -27,7 +27,7 @@ from phantom_messenger.relay.ports import (
 )
 from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.reference import LooseFrame, ReferenceMode
-from phantom_messenger.relay.rules import REFUSED, RULES, State
+from phantom_messenger.relay.rules import NEEDED, REFUSED, RULES, State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, limits
 from phantom_messenger.wire.codes import CloseCode, Reason, RequestError
@@ -144,7 +144,7 @@ class Relay:
         try:
             kind = codec.read_kind(text)
             reason = REFUSED[session.state].get(kind)
-            if reason and not (reason is Reason.TYPE and session.takes_many):  # its contents need not be read
+            if reason and not (reason is Reason.TYPE and session.has(NEEDED[kind])):  # its contents need not be read
                 raise RequestError(reason)
             if kind == "MESSAGE_MANY" and session.takes_many:
                 core.admission.admit_many(len(text), now)

@@ -57,6 +57,7 @@ RULES: Final[dict[type[frames.Frame], Rule]] = {
     frames.PreKeyStatusQuery: Rule(rate=RateClass.PREKEY, signed=False, sheds=True),
     frames.Presence: Rule(rate=RateClass.PRESENCE, signed=False, sheds=True),
     frames.Block: Rule(rate=RateClass.BLOCK, signed=False),
+    frames.Allowance: Rule(rate=RateClass.BLOCK, signed=False, sheds=True, feature=frames.Feature.ALLOWANCE),
     frames.AccountDelete: Rule(rate=RateClass.PREKEY, signed=True),
 }
 
@@ -78,3 +79,8 @@ REFUSED: Final[dict[State, dict[str, Reason]]] = {state: _refused(state) for sta
 
 ``TYPE``: to those who have not said the feature.
 """
+
+NEEDED: Final[dict[str, frames.Feature]] = {
+    name: feature for name, kind in frames.CLIENT_FRAMES.items() if (feature := RULES[kind].feature) is not None
+}
+"""By type, the feature that a client has to have said."""

@@ -99,6 +99,7 @@ class Session:
         "shown",
         "state",
         "strikes",
+        "takes_allowances",
         "takes_dates",
         "takes_devices",
         "takes_many",
@@ -135,6 +136,8 @@ class Session:
         """Likewise lists of devices."""
         self.takes_many = False
         """Whether it may send what the feature ``many`` is needed for."""
+        self.takes_allowances = False
+        """Whether it may allow others messages beside the rate, and others it."""
         self.is_behind = False
         """Whether what it sends waits for a message to many of its own, which is verified in slices."""
         self.reference: ReferenceMode | None = None
@@ -159,6 +162,10 @@ class Session:
         if self.strikes is None:
             self.strikes = Strikes()
         return self.strikes.count(refused, now)
+
+    def has(self, feature: frames.Feature) -> bool:
+        """Whether it may send what this feature is needed for."""
+        return self.takes_many if feature is frames.Feature.MANY else self.takes_allowances
 
     @property
     def looks_absent(self) -> bool:

@@ -108,9 +108,11 @@ class Feature(StrEnum):
     """It sends one message to many, and fetches the prekeys of several users at once."""
     DEVICES = "devices"
     """It knows lists of devices, which come with prekeys."""
+    ALLOWANCE = "allowance"
+    """It allows others more messages than the rate, and heeds what others allow it."""
 
 
-ANNOUNCED: Final = (Feature.SUITE2, Feature.MANY, Feature.DEVICES)
+ANNOUNCED: Final = (Feature.SUITE2, Feature.MANY, Feature.DEVICES, Feature.ALLOWANCE)
 """Features that a relay which knows them says so in AUTH_SUCCESS: only to a client that has them, and of which older
 clients know nothing."""
 
@@ -311,6 +313,36 @@ class BlockDone(Unsigned[BlockPayload], frozen=True, kw_only=True):
     type: Literal["BLOCK"] = "BLOCK"
 
 
+# --- more than the rate -----------------------------------------------------------
+
+
+class AllowancePayload(Part, frozen=True, kw_only=True):
+    """See ``Allowance``."""
+
+    sender_id: UserId
+
+
+class Allowance(Unsigned[AllowancePayload], frozen=True, kw_only=True):
+    """Client to relay: for a while, ``senderId`` may send me more than the rate."""
+
+    type: Literal["ALLOWANCE"] = "ALLOWANCE"
+
+
+class AllowanceNoticePayload(Part, frozen=True, kw_only=True):
+    """See ``AllowanceNotice``; one of the two users is there."""
+
+    expires_in: Integer
+    messages: Integer
+    recipient_id: UserId | UnsetType = UNSET
+    sender_id: UserId | UnsetType = UNSET
+
+
+class AllowanceNotice(Unsigned[AllowanceNoticePayload], frozen=True, kw_only=True):
+    """Relay to client: so many messages are left of what you allow ``senderId``, or ``recipientId`` allows you."""
+
+    type: Literal["ALLOWANCE"] = "ALLOWANCE"
+
+
 # --- presence, errors, health -----------------------------------------------------
 
 
@@ -383,6 +415,7 @@ ClientFrame = (
     | PreKeyFetch
     | Presence
     | Block
+    | Allowance
     | Ping
 )
 """What a client may send."""
@@ -400,6 +433,7 @@ RelayFrame = (
     | PreKeyBundles
     | PresenceNotice
     | BlockDone
+    | AllowanceNotice
     | Error
     | Pong
 )
@@ -421,6 +455,7 @@ CLIENT_FRAMES: Final[dict[str, type[ClientFrame]]] = {
     "PREKEY_FETCH": PreKeyFetch,
     "PRESENCE": Presence,
     "BLOCK": Block,
+    "ALLOWANCE": Allowance,
     "PING": Ping,
 }
 RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
@@ -436,6 +471,7 @@ RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "PREKEY_BUNDLES": PreKeyBundles,
     "PRESENCE": PresenceNotice,
     "BLOCK": BlockDone,
+    "ALLOWANCE": AllowanceNotice,
     "ERROR": Error,
     "PONG": Pong,
 }

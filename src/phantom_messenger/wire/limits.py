@@ -90,6 +90,22 @@ MAX_ORDER_STEP: Final = 1_024
 MAX_ORDER_AGAIN: Final = 16
 """How many of the last revisions are accepted again."""
 
+ALLOWED_MESSAGES: Final = 256
+"""Messages beside the rate that one ALLOWANCE lets its sender send: 100,000 texts are 181 chunks of history. Whoever
+is allowed them has four minutes' worth of what everybody may send."""
+
+ALLOWANCE_MS: Final = 600_000
+"""How long it holds."""
+
+ALLOWANCE_EVERY_MS: Final = 86_400_000
+"""From one that a user gives to the next."""
+
+MAX_ALLOWANCES: Final = 64
+"""Open at once at a relay: 16,384 messages in ten minutes, 27 a second."""
+
+MAX_ALLOWANCES_PER_ADDRESS: Final = 4
+"""Of these, given from one address, so that nobody holds all places with many accounts."""
+
 LOW_PREKEYS: Final = 10
 """Below this many one-time prekeys the relay warns with PREKEY_STATUS."""
 

@@ -4,7 +4,7 @@ Both sides know on disk how far they are, so that either may die and go on; see 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -23,6 +23,8 @@ from phantom_messenger.client.status import DeliveryState, Event, LinkingEvent, 
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import CryptoError
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.frames import Feature
 from phantom_messenger.wire.limits import RateClass
 
 PURPOSE: Final = "history"
@@ -39,8 +41,28 @@ LONGEST_QUIET_MS: Final = 3_600_000
 KEEP_FREE: Final = 10
 """Messages of a minute that are left to what the user writes."""
 
+MUCH: Final = 2 * MAX_CHUNKS
+"""Chunks: a new device of which more than so many are to come allows its first device messages beside the rate."""
+
 LOOK_AGAIN_MS: Final = 1_000
 _NOTHING: Final = pack(Texts())
+
+
+class _Came(NamedTuple):
+    """What has come since the program was started, and how many texts the first device says are left."""
+
+    chunks: int = 0
+    texts: int = 0
+    left: int = 0
+
+    def and_one(self, texts: int, left: int) -> "_Came":
+        """With one more chunk."""
+        return _Came(self.chunks + 1, self.texts + texts, left)
+
+    @property
+    def chunks_left(self) -> int:
+        """About how many chunks are to come; 0 if nothing tells."""
+        return self.left * self.chunks // self.texts if self.texts else 0
 
 
 class Handover:
@@ -70,6 +92,7 @@ class Handover:
         self._since: int | None = None
         """Since when nothing has come while one was connected."""
         self._quiet = QUIET_MS
+        self._came = _Came()
         outgoing.listen(PURPOSE, self)
 
     @property
@@ -133,7 +156,7 @@ class Handover:
                 self._give_to(known)
 
     def _may_give(self, link: Link, device: str, now: Moment) -> bool:
-        is_free = self._sending.free(link, RateClass.MESSAGE, now.monotonic) > KEEP_FREE
+        is_free = self._sending.has_room_for(link, device, now.monotonic, keep=KEEP_FREE)
         return is_free and not self._stores.many.count(device)
 
     def _give_to(self, known: HistoryOutRecord) -> None:
@@ -189,6 +212,8 @@ class Handover:
         except CryptoError:
             self._end(tx, known.texts)
             return
+        came = self._came.and_one(len(texts.sent) + len(texts.received), said.left)
+        tx.on_commit(lambda: setattr(self, "_came", came))
         count = known.texts + self._stores.past.put(tx, texts)
         if said.next is UNSET or count > MAX_TEXTS or now.persistent > known.until:
             self._end(tx, count)
@@ -218,7 +243,18 @@ class Handover:
         tx.on_commit(lambda: self._events.append(event))
         tx.on_commit(lambda: self._desk.later(lambda: self._desk.say([person], end)))
 
-    def _ask(self, known: HistoryInRecord, now: Moment) -> None:
+    def _allow(self, link: Link, now: Moment) -> None:
+        """Let the first device send more than the rate, if much is to come.
+
+        It is said each time that chunks are asked for: either of the two may have connected again since.
+        """
+        if self._came.chunks_left <= MUCH or not link.is_limited or Feature.ALLOWANCE not in link.relay_features:
+            return
+        if self._sending.may_send(link, RateClass.BLOCK, now.monotonic):
+            payload = frames.AllowancePayload(sender_id=self._stores.devices.person)
+            link.send(frames.Allowance(payload=payload, timestamp=0), now.monotonic)
+
+    def _ask(self, link: Link, known: HistoryInRecord, now: Moment) -> None:
         """Ask for the next chunks, if none is to come, or for the same again, if they do not."""
         if self._since is None:
             self._since = now.monotonic
@@ -232,6 +268,7 @@ class Handover:
             with self._stores.vault.transaction() as tx:
                 self._end(tx, known.texts)
             return
+        self._allow(link, now)
         asking = HistoryInRecord(place=known.place, until=known.until, chunks=MAX_CHUNKS, texts=known.texts)
         said = HistoryAsk(place=known.place, chunks=MAX_CHUNKS)
         self._desk.say([self._stores.devices.person], said, also=lambda tx: self._put_in(tx, asking))
@@ -249,7 +286,7 @@ class Handover:
             try:
                 self._give(link, now)
                 if self._in is not None:
-                    self._ask(self._in, now)
+                    self._ask(link, self._in, now)
             finally:
                 self._is_running = False
         events, self._events = self._events, []

@@ -225,7 +225,7 @@ class SendingMany:
             return
         alone: list[list[_Part]] = [[]] if message.is_unordered else []
         for together in self._frames(message, parts, now) or alone:
-            if not self._may_send(link, len(together), now):
+            if not self._may_send(link, together, now):
                 return
             self._send_frame(link, message, together, now)
             if message.is_unordered:
@@ -306,15 +306,16 @@ class SendingMany:
         sized = [(part, packing.Sizes(part.head_chars, len(part.copy.peer))) for part in parts]
         return packing.pack(sized, fixed=len(codec.encode(bare)) + common, common=common)
 
-    def _may_send(self, link: Link, recipients: int, now: Moment) -> bool:
-        """Count a frame for so many, unless the relay would refuse it now."""
+    def _may_send(self, link: Link, parts: list[_Part], now: Moment) -> bool:
+        """Count a frame for these, unless the relay would refuse it now."""
         pacing, time = self._pacing, now.monotonic
         limit = link.limit(RateClass.MESSAGE)
+        only = parts[0].copy.peer if len(parts) == 1 else ""
         return (
             pacing.may_send(RateClass.MESSAGE, time)
-            and pacing.free(RateClass.MESSAGE, limit, time) > 0
-            and pacing.acquire_several(RateClass.RECIPIENTS, link.limit(RateClass.RECIPIENTS), recipients, time)
-            and pacing.acquire(RateClass.MESSAGE, limit, time)
+            and (pacing.allowed(only, time) > 0 or pacing.free(RateClass.MESSAGE, limit, time) > 0)
+            and pacing.acquire_several(RateClass.RECIPIENTS, link.limit(RateClass.RECIPIENTS), len(parts), time)
+            and pacing.acquire_message(only, limit, time)
         )
 
     def _seal(self, tx: Transaction, message: ManyMessage, parts: list[_Part]) -> ManyMessage:
@@ -354,11 +355,10 @@ class SendingMany:
     def _send_singly(self, link: Link, message: ManyMessage, parts: list[_Part], now: Moment) -> None:
         """One MESSAGE for each: what a relay makes of a MESSAGE_MANY."""
         for part in parts:
-            limit = link.limit(RateClass.MESSAGE)
-            if not self._pacing.acquire(RateClass.MESSAGE, limit, now.monotonic):
+            peer, limit = part.copy.peer, link.limit(RateClass.MESSAGE)
+            if not self._pacing.acquire_message(peer, limit, now.monotonic):
                 return
             message = self._with_heads(message, [part])
-            peer = part.copy.peer
             payload = frames.MessagePayload(
                 conversation_id=message.record.conversation_id,
                 encrypted=base64.b64encode(message.copies[peer].head + _body(message.record)).decode(),

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.core import Core
-from phantom_messenger.relay.handlers import account, keys, login, many, messages, presence
+from phantom_messenger.relay.handlers import account, allowance, keys, login, many, messages, presence
 from phantom_messenger.relay.pipeline import AdmittedFrame, NotCurrentError, Steps
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
@@ -28,6 +28,7 @@ HANDLERS: Final[dict[type[frames.Frame], Callable[[Core, AdmittedFrame, Any], St
     frames.PreKeyStatusQuery: keys.prekey_status,
     frames.Presence: presence.presence,
     frames.Block: account.block,
+    frames.Allowance: allowance.allowance,
     frames.AccountDelete: account.account_delete,
 }
 """By frame; a frame has a handler if it has a rule (``rules.RULES``)."""

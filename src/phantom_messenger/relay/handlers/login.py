@@ -215,6 +215,7 @@ def _become_user(session: Session, frame: frames.Auth) -> None:
     session.takes_dates = Feature.SUITE2 in features
     session.takes_devices = Feature.DEVICES in features
     session.takes_many = Feature.MANY in features and session.reference is None
+    session.takes_allowances = Feature.ALLOWANCE in features and session.reference is None
     if Feature.ABSENT in features:
         session.presence = frames.PresenceStatus.OFFLINE
     if session.reference is not None:
@@ -245,6 +246,7 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: LoggedIn) -> 
         Feature.SUITE2: session.takes_dates,
         Feature.MANY: session.takes_many,
         Feature.DEVICES: session.takes_devices,
+        Feature.ALLOWANCE: session.takes_allowances,
     }
     announced: list[str] = [word for word in ANNOUNCED if taken_up[word]]
     core.replies.send(
