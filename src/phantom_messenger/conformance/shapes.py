@@ -192,6 +192,12 @@ PAYLOADS: Final[Mapping[str, Members]] = {
         "userId": (_MUST, _user_id),
     },
     "BLOCK": {"blocked": (_MUST, _bool), "userId": (_MUST, _user_id)},
+    "ALLOWANCE": {
+        "expiresIn": (_MUST, _integer),
+        "messages": (_MUST, _integer),
+        "recipientId": (_MAY, _user_id),
+        "senderId": (_MAY, _user_id),
+    },
     "ERROR": {
         "code": (_MUST, lambda value: value in range(1001, 1008)),
         "details": (_MUST, _object),

@@ -3,6 +3,7 @@
 from typing import Final
 
 from phantom_messenger.conformance.cases.accounts import blocking, deleting
+from phantom_messenger.conformance.cases.allowance import allowance
 from phantom_messenger.conformance.cases.dated import dated
 from phantom_messenger.conformance.cases.dialogues import dialogues
 from phantom_messenger.conformance.cases.forms import forms
@@ -39,6 +40,7 @@ GROUPS: Final = (
     receipts,
     presence,
     blocking,
+    allowance,
     deleting,
     errors,
     limits,

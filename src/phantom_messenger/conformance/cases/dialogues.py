@@ -18,6 +18,10 @@ from phantom_messenger.conformance.wire import Frame, Identity
 dialogues: Final = Group("dialogues", "The Phantom WebSocket protocol, version 1", "Example Flow")
 
 
+_OPTIONAL: Final = frozenset({"many", "allowance"})
+"""Features that a relay need not know."""
+
+
 class _PutOffError(Exception):
     """The relay wants a login to wait."""
 
@@ -93,8 +97,9 @@ class _Performance:
         frame = await (client.next() if is_login else client.take(step.type))
         if frame["type"] == "AUTH_FAILURE" and frame["payload"]["details"].get("reason") == "rate":
             raise _PutOffError(frame["payload"]["retryAfter"])
-        if step.type == "AUTH_SUCCESS" and "many" in _features(step.body) and "many" not in _features(frame):
-            raise NotJudgedError("this relay does not know many")
+        if step.type == "AUTH_SUCCESS":
+            for feature in _OPTIONAL & (set(_features(step.body)) - set(_features(frame))):
+                raise NotJudgedError(f"this relay does not know {feature}")
         self._values.match(step.body, frame, client)
         sender = frame.get("payload", {}).get("senderId")
         for identity in self._people.values():
