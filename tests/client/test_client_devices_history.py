@@ -20,6 +20,7 @@ from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.errors import InvalidMessage
+from phantom_messenger.relay import allowances
 from support.amounts import amount
 from support.simulated import MakeWorld
 
@@ -194,7 +195,8 @@ def limited(few_prekeys: None, make_world: MakeWorld, tmp_path: Path) -> Iterato
         made.close()
 
 
-def test_what_the_user_writes_does_not_wait_for_it(limited: Town) -> None:
+def test_what_the_user_writes_does_not_wait_for_it(limited: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowances, "ALLOWED_MESSAGES", 0)  # or there is nothing to wait for
     alice, laptop, bob = before_linking(limited)
     fill(alice, bob, 60_000)
     link(alice, laptop, bob)

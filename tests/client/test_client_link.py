@@ -115,7 +115,7 @@ def test_login_signs_the_challenge_the_audience_and_all_the_rest() -> None:
         "payload": {
             "audience": AUDIENCE,
             "challenge": CHALLENGE,
-            "features": ["ack", "suite2", "many", "devices"],
+            "features": ["ack", "suite2", "many", "devices", "allowance"],
             "publicKey": OWNER.public_key,
             "userId": OWNER.id,
         },

@@ -113,7 +113,7 @@ def test_absence_survives_a_new_connection(town: Town, how: str) -> None:
     alice.messenger.ask_presence(bob.id)
     pass_time(20 * SECOND, alice, bob)
     assert seen(alice) == ["offline"]  # the answer alone
-    assert features(bob) == [["ack", "suite2", "many", "devices", "absent"]]
+    assert features(bob) == [["ack", "suite2", "many", "devices", "allowance", "absent"]]
     assert bob.frames_sent("PRESENCE") == []
     bob.messenger.tell_typing(alice.id)
     settle(alice, bob)
@@ -132,7 +132,7 @@ def test_control_without_absence_a_session_begins_as_ever(town: Town) -> None:
     pass_time(20 * SECOND, alice)
     bob.login()
     settle(alice, bob)
-    assert features(bob)[-1] == ["ack", "suite2", "many", "devices"]
+    assert features(bob)[-1] == ["ack", "suite2", "many", "devices", "allowance"]
     assert seen(alice) == ["offline", "online"]
 
 

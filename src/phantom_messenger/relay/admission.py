@@ -77,7 +77,7 @@ class Admission:
         key = session.user_id or session.address
         if rule.counts_recipients:
             self._admit_recipients(session, frame, rule, now)
-        elif isinstance(frame, frames.Message) and self._is_allowed(session, frame.payload.recipient_id, now):
+        elif session.takes_allowances and isinstance(frame, frames.Message) and self._is_allowed(session, frame, now):
             pass
         elif not is_login and (wait := self.limiter.acquire(rule.rate, key, now)):
             raise RequestError(Reason.RATE, retry_after=wait)
@@ -95,20 +95,21 @@ class Admission:
         if length >= LONG_MANY and self._load.is_full_of_many:
             raise self._overloaded(now)
 
-    def _is_allowed(self, session: Session, recipient: str, now: int) -> bool:
-        """Whether a message counts as one of those that its recipient allows; it is counted."""
-        return session.takes_allowances and self.allowances.take(session.user_id, recipient, now)
+    def _is_allowed(self, session: Session, frame: frames.Message | frames.MessageMany, now: int) -> bool:
+        """Whether a message counts as one of those that its only recipient allows; it is counted."""
+        if isinstance(frame, frames.Message):
+            return self.allowances.take(session.user_id, frame.payload.recipient_id, now)
+        recipients = frame.payload.recipients
+        return len(recipients) == 1 and self.allowances.take(session.user_id, recipients[0].recipient_id, now)
 
     def _admit_recipients(self, session: Session, frame: frames.ClientFrame, rule: Rule, now: int) -> None:
         """Count a frame, and its recipients; or neither, as if it is to wait for slices and there is no room."""
         assert isinstance(frame, frames.MessageMany)  # noqa: S101 - the table says so
-        recipients, limiter, key = frame.payload.recipients, self.limiter, session.user_id
-        count = len(recipients)
+        count, limiter, key = len(frame.payload.recipients), self.limiter, session.user_id
         if count >= SLICE and self._load.is_full_of_many:
             raise self._overloaded(now)
         wait = limiter.wait(RateClass.RECIPIENTS, key, now, count)
-        is_allowed = not wait and count == 1 and self._is_allowed(session, recipients[0].recipient_id, now)
-        if not is_allowed:
+        if wait or not session.takes_allowances or not self._is_allowed(session, frame, now):
             wait = max(wait, limiter.wait(rule.rate, key, now))
             if wait:
                 raise RequestError(Reason.RATE, retry_after=wait)
