@@ -202,6 +202,7 @@ NEEDLES: Final[dict[str, Look]] = {
     "which messages are one, to many": lambda _: [],
     "present, away": lambda _: [],
     "typing": lambda _: [],
+    "who lets whom send more messages, for a while": lambda _: [],
 }
 ROWS_OF_THE_DATABASE: Final = {
     "who wrote to whom": "written",
@@ -304,6 +305,24 @@ def test_nothing_is_held_of_people_who_have_gone(make_world: MakeWorld) -> None:
     world.pass_time(12 * MINUTE, step=MINUTE // 4)
     absent = held(world)
     assert [trace in absent for trace in traces_of_people] == [False] * 4
+
+
+def test_who_lets_whom_send_more_is_known_for_ten_minutes(make_world: MakeWorld) -> None:
+    """After that there is a hash of who did, for a day, so that nobody does it all the time."""
+    world = make_world()
+    alice = world.login("alice", features=["allowance"], address="198.51.100.7")
+    bob = world.login("bob", features=["allowance"], address="198.51.100.8")
+    bob.send(bob.person.allowance(alice.person))
+    alice.drop()
+    bob.drop()
+    world.pass_time(9 * MINUTE, step=MINUTE // 4)
+    box, traces_of_it = world.relay._core.admission.allowances, [alice.person.id, bob.person.id, "198.51.100.8"]
+    assert [trace in held(world) for trace in traces_of_it] == [True] * 3, "the control"
+    world.pass_time(2 * MINUTE, step=MINUTE // 4)
+    assert [trace in held(world) for trace in traces_of_it] == [False] * 3
+    assert [len(name) for name in box._given] == [16]
+    world.pass_time(24 * 60 * MINUTE, step=10 * MINUTE)
+    assert not box._given
 
 
 @pytest.mark.parametrize("protected", [True, False], ids=["", "control"])

@@ -307,3 +307,53 @@ def test_nothing_of_it_is_stored(world: World) -> None:
     world.writer.full = True
     answer = laptop.ask(laptop.person.allowance(alice.person))
     assert answer["payload"]["messages"] == ALLOWED_MESSAGES
+
+
+# --- what comes of misusing it --------------------------------------------------------
+
+
+def flood(world: World, alice: Client, laptop: Client, minutes: int) -> int:
+    """How many messages get through in so many minutes, to a mailbox that is emptied at once."""
+    passed = 0
+    for _ in range(minutes):
+        laptop.send(laptop.person.allowance(alice.person))
+        alice.take()
+        passed += sent(alice, laptop, 1_000)
+        world.clock.advance(MINUTE)
+    return passed
+
+
+def test_flood_by_two_accounts_has_four_minutes_more_in_a_day(world: World) -> None:
+    alice, laptop = pair(world)
+    assert flood(world, alice, laptop, 30) == 30 * RATE + ALLOWED_MESSAGES
+    assert ALLOWED_MESSAGES <= 5 * RATE
+
+
+def test_control_if_it_could_be_renewed_they_would_have_it_all_the_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "ALLOWANCE_EVERY_MS", 0)
+    alice, laptop = pair(world)
+    assert flood(world, alice, laptop, 30) >= 30 * RATE + 3 * ALLOWED_MESSAGES
+
+
+def test_control_without_a_bound_a_thousand_are_a_thousand(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowances, "MAX_ALLOWANCES", 1_000_000)
+    alice = world.login("alice", features=MANY)
+    count = MAX_ALLOWANCES * 2
+    assert [bool(asked(world.login(f"n{n}", features=MANY), alice)) for n in range(count)] == [True] * count
+
+
+def test_what_is_stored_for_an_address_in_a_day_is_bounded_all_the_same(make_world: MakeWorld) -> None:
+    world = make_world(address_megabytes_a_day=1)
+    alice, laptop = pair(world)
+    laptop.send(laptop.person.allowance(alice.person))
+    alice.take()
+    large = "QUJD" * 15_000
+    reasons = []
+    for _ in range(50):
+        answers = alice.send(alice.person.message(laptop.person, encrypted=large))
+        reasons += [one["payload"]["details"]["reason"] for one in answers if one["type"] == "ERROR"]
+        laptop.settle()
+    assert set(reasons) == {"quota"}
+    assert len(reasons) > 30
