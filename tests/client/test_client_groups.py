@@ -258,6 +258,8 @@ def test_link_lets_a_stranger_in_once(town: Town) -> None:
     pass_time(10 * SECOND, ada, ben, eve, dan)
     with pytest.raises(UnknownContact):
         info(dan)
+    assert dan.troubles() == ["link-refused"]
+    assert eve.troubles() == [], "the control: who was let in"
 
 
 def test_strangers_in_a_group_write_to_each_other_and_not_beyond_it(town: Town) -> None:

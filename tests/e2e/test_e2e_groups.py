@@ -15,6 +15,7 @@ from phantom_messenger.cli import group_commands
 from phantom_messenger.cli.group_lines import is_group
 from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import talk_with
+from phantom_messenger.client.errors import PhantomError
 from phantom_messenger.client.groups.contents import GroupText
 from phantom_messenger.client.groups.state import digits_of
 from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
@@ -141,6 +142,9 @@ def test_joining_is_confirmed_once_the_admin_has_answered_and_not_before(
             link = alice.groups.link("Tea")
             await group_commands._join(opened(home, "bob"), link, " -p bob")
             assert capsys.readouterr().out == "you have joined Tea; write with: phantom chat -p bob Tea\n"
+            await group_commands._join(opened(home, "dave", alice.server, create=True), link, "")
+            with pytest.raises(PhantomError, match="serves no more: it is used up, too old"):
+                await group_commands._join(opened(home, "eve", alice.server, create=True), link, "")
 
     run(main())
 

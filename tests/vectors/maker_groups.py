@@ -484,6 +484,28 @@ def _links() -> list[Json]:
     return found
 
 
+def _asked() -> list[Json]:
+    """What is said of links: who has opened one, and that it serves no more."""
+    token, peer = drawn("groups/token", 16), PEOPLE["ben"].peer
+    cases: dict[str, tuple[str, Json]] = {}
+    for kind, what in (("group-join", "who has opened a link"), ("group-refuse", "a link serves no more")):
+        cases |= {
+            kind: (what, {"token": token}),
+            f"{kind}-short": (f"{what}; the token is too short", {"token": token[1:]}),
+            f"{kind}-long": (f"{what}; the token is too long", {"token": token + b"x"}),
+            f"{kind}-text": (f"{what}; the token is a text", {"token": "x" * 16}),
+            f"{kind}-none": (f"{what}; there is no token", {}),
+        }
+    found = []
+    for name, (description, fields) in cases.items():
+        kind = "group-refuse" if name.startswith("group-refuse") else "group-join"
+        common = {"kind": kind, "version": 2, "sentAt": NOW, "sender": peer.user_id, "senderKey": peer.public}
+        content = msgspec.msgpack.encode({**common, **fields})
+        expect = {"kind": kind, "token": token.hex()} if name == kind else None
+        found.append({"name": name, "description": description, "content": content.hex(), "expect": expect})
+    return found
+
+
 def link_token() -> str:
     """The token of the link, in hex."""
     return drawn("groups/token", 16).hex()
@@ -530,4 +552,5 @@ def groups_json() -> Json:
         invitations=named(_invitations()),
         heads=[_heads()],
         links=named(_links()),
+        asked=named(_asked()),
     )

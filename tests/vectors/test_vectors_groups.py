@@ -7,11 +7,14 @@ import vector_groups
 from vector_reference2 import sha256
 from vector_replay import Json, raw, vectors
 
+from phantom_messenger.client import content2
+from phantom_messenger.client.content import Ends
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups import state as states
 from phantom_messenger.client.groups.chain import Chain, Verdict
 from phantom_messenger.client.groups.change import Change, RefusedChange
+from phantom_messenger.client.groups.contents import KIND_OF, GroupJoin, GroupRefuse
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.state import GroupState
 from phantom_messenger.crypto.errors import InvalidMessage
@@ -187,6 +190,22 @@ def test_link(case: Json) -> None:
     admin = (decode_base64(found.admin) or b"").hex()
     assert {"admin": admin, "relay": found.relay, "token": found.token.hex()} == case["expect"]
     assert found.text == case["link"]
+
+
+@pytest.mark.parametrize("case", LISTED["asked"], ids=lambda case: case["name"])
+def test_what_is_said_of_links(case: Json) -> None:
+    content, (ben,) = raw(case["content"]), [one for one in LISTED["people"] if one["name"] == "ben"]
+    assert vector_groups.read_asked(content) == case["expect"]
+    ends = Ends(raw(ben["id"]), raw(ben["key"]), b"", b"")
+    if case["expect"] is None:
+        with pytest.raises(InvalidMessage):
+            content2.decode(content, ends)
+        return
+    said = content2.decode(content, ends)
+    assert isinstance(said, GroupJoin | GroupRefuse)
+    assert {"kind": KIND_OF[type(said)], "token": said.token.hex()} == case["expect"]
+    again = content2.encode_for_group(said, sender=ends.sender, sender_key=ends.sender_key)
+    assert vector_groups.read_asked(again) == case["expect"]
 
 
 # --- controls: the code is another one --------------------------------------------

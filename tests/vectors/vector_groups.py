@@ -326,6 +326,16 @@ def read_link(text: str) -> dict[str, str] | None:
     return {"admin": admin.hex(), "relay": relay, "token": token.hex()}
 
 
+def read_asked(content: bytes) -> dict[str, str] | None:
+    """ "Contents": one about a link; None if it must be refused."""
+    reader = Reader(content)
+    said = reader.value(1)
+    token = said.get("token") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not reader.is_done or not isinstance(token, bytes) or len(token) != 16:
+        return None
+    return {"kind": str(said["kind"]), "token": token.hex()}
+
+
 def _written(text: str) -> bytes | None:
     """BIP 350, of 61 characters that begin with ph1."""
     if len(text) != 61 or any(one not in CHARACTERS for one in text[3:]):

@@ -18,6 +18,7 @@ import {
 } from "./crypto/play_devices.ts";
 import {
   type GroupsGround,
+  playAsked,
   playChain,
   playHeads,
   playInvitation,
@@ -138,6 +139,7 @@ const PLAYERS: Readonly<Record<ListName, Player>> = {
   "groups.json/invitations": playInvitation,
   "groups.json/heads": (one: Parameters<typeof playHeads>[0], { groups }: Ground) => playHeads(one, groups),
   "groups.json/links": playJoinLink,
+  "groups.json/asked": playAsked,
 };
 
 /** Every list of cases in the files, whether somebody plays it or not. */

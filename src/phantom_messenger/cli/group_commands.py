@@ -30,7 +30,7 @@ from phantom_messenger.client.errors import PhantomError, RelayError, RelayUnrea
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 from phantom_messenger.client.groups.views import GroupInfo
 from phantom_messenger.client.ids import written_id
-from phantom_messenger.client.status import GroupEvent, GroupNews
+from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
 
 T = TypeVar("T")
 
@@ -148,6 +148,10 @@ def join(link: str, profile: str, own_name: str) -> None:
     run(_join(open_client(profile), link, profile_flag(profile), own_name))
 
 
+class LinkRefused(PhantomError):
+    """The link to a group serves no more."""
+
+
 async def _join(client: Client, link: str, flag: str, own_name: str = "") -> None:
     before = {info.group for info in client.groups.all() if info.relation == "member"}
     async with client:
@@ -177,6 +181,8 @@ async def _join(client: Client, link: str, flag: str, own_name: str = "") -> Non
 async def _let_in(client: Client, admin: str, before: set[str]) -> GroupInfo:
     """The group into which an admin has let this user, who was in those before."""
     async for event in client.events():
+        if isinstance(event, WarningEvent) and event.code == "link-refused":
+            raise LinkRefused(event.message)
         if isinstance(event, GroupEvent) and event.news is GroupNews.JOINED and event.group not in before:
             info = client.groups.find(event.group)
             if info.inviter is not None and info.inviter.user_id == admin:

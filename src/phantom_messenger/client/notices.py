@@ -230,6 +230,12 @@ def devices_overdue(peer: Contact, *, is_own: bool) -> WarningEvent:
     return _warning(None if is_own else peer, "devices-overdue", what)
 
 
+def link_refused(admin: Contact) -> WarningEvent:
+    """A link to a group, which this user has opened, serves no more."""
+    what = f"the link to a group of {admin.label} serves no more: it is used up, too old, or withdrawn; ask for another"
+    return _warning(admin, "link-refused", what)
+
+
 def device_removed() -> WarningEvent:
     """One's person has removed this device."""
     return _warning(None, "device-removed", "your first device has removed this one, which can no longer be used")

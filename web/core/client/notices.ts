@@ -198,6 +198,13 @@ export function notDeleted(): WarningEvent {
   return warning(null, NOT_DELETED, text);
 }
 
+/** A link to a group, which this user has opened, serves no more. */
+export function linkRefused(admin: Contact): WarningEvent {
+  const who = labelOf(admin);
+  const text = `the link to a group of ${who} does not work any more: it is used up, too old, or withdrawn; ask for another`;
+  return warning(admin, "link-refused", text);
+}
+
 /** The client fails at something that the relay delivers. */
 export function setAside(): WarningEvent {
   const text =

@@ -2,6 +2,7 @@
 
 import { Chain } from "../../core/client/groups/chain.ts";
 import * as changes from "../../core/client/groups/change.ts";
+import { decodeSaid } from "../../core/client/groups/contents.ts";
 import { linkText, parseLink } from "../../core/client/groups/link.ts";
 import { conversationOf, decodeState, digitsOf, emptyState, encodeState, headOf, orderOf } from "../../core/client/groups/state.ts";
 import { UsageError } from "../../core/client/errors.ts";
@@ -134,6 +135,17 @@ export function playJoinLink({ link, expect }: LinkCase): void {
   const shown = found === null ? null : { ...found, admin: fromBase64(found.admin) };
   same(shown, expect, "what it says");
   if (found !== null) same(linkText(found), link, "written");
+}
+
+interface AskedCase {
+  readonly content: string;
+  readonly expect: { readonly kind: string; readonly token: string } | null;
+}
+
+export function playAsked({ content, expect }: AskedCase): void {
+  const found = orNull(() => decodeSaid(raw(content)));
+  const shown = found !== null && "token" in found ? { kind: found.kind, token: found.token } : null;
+  same(shown, expect, "what it says");
 }
 
 interface NamesCase {

@@ -14,7 +14,7 @@ from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.groups import naming, words
 from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
-from phantom_messenger.client.groups.change import Add, Change, Op, Remove, SetPicture
+from phantom_messenger.client.groups.change import Add, Op, Remove, picture_after
 from phantom_messenger.client.groups.contents import (
     GroupAsk,
     GroupChange,
@@ -24,6 +24,7 @@ from phantom_messenger.client.groups.contents import (
     GroupLeave,
     GroupPropose,
     GroupReceipt,
+    GroupRefuse,
     GroupSaid,
     GroupText,
 )
@@ -118,6 +119,8 @@ class Arrivals:
         sender = self._stores.devices.person_of(payload.sender_id)
         if isinstance(said, GroupJoin):
             return self._join(tx, sender, said, now) if sender == payload.sender_id else []
+        if isinstance(said, GroupRefuse):
+            return self.strangers.refused(tx, sender, said)
         group = self._store.get(written(said.group))  # type: ignore[attr-defined]
         if sender == self._own_id:
             return self._of_own_device(tx, group, payload, said, now)
@@ -277,7 +280,7 @@ class Arrivals:
             digest=b"",
             inviter=sender,
             ordered=chain.state.revision,
-            picture=_picture_after(b"", chain.steps[-1].change),
+            picture=picture_after(b"", chain.steps[-1].change),
             own_name="" if join is None else join.name,
         )
         early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
@@ -304,6 +307,7 @@ class Arrivals:
     def _join(self, tx: Transaction, sender: str, said: GroupJoin, now: Moment) -> list[Event]:
         found = self.strangers.joining(sender, said, now)
         if found is None:
+            self.strangers.turn_away(tx, sender, said, now)
             return []
         token, group = found
         if self._wish(tx, group, Add(person=raw_of(sender), role="member")):
@@ -399,7 +403,7 @@ class Arrivals:
                 absent=sorted(one for one in absent if raw_of(one) in state.members and one != self._own_id),
                 wishes=record.wishes if is_admin and relation == MEMBER else [],
                 asked=record.asked if is_admin and relation == MEMBER else [],
-                picture=_picture_after(record.picture, step.change),
+                picture=picture_after(record.picture, step.change),
             ),
             chain,
         )
@@ -592,8 +596,3 @@ class Arrivals:
 
 _MAY_BE_A_DEVICE: Final = frozenset({Standing.AHEAD, Standing.SAME})
 """Who names this and is no member may have been added since, or be a device of which nothing is known yet."""
-
-
-def _picture_after(before: bytes, change: Change) -> bytes:
-    """The picture of a group after a change."""
-    return next((op.data for op in change.ops or () if isinstance(op, SetPicture)), before)

@@ -231,3 +231,8 @@ def _parsed(members: dict[str, Any]) -> tuple[_Common, tuple[Op, ...] | None]:
     if any(isinstance(op, SetPicture) and op.data and not picture.type_of(op.data) for op in ops):
         raise InvalidMessage("the picture of the group is none, or larger than it may be")
     return common, tuple(ops)
+
+
+def picture_after(before: bytes, change: Change) -> bytes:
+    """The picture of a group after a change."""
+    return next((op.data for op in change.ops or () if isinstance(op, SetPicture)), before)

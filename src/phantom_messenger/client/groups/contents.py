@@ -112,6 +112,12 @@ class GroupJoin(GroupSaid, frozen=True, kw_only=True, rename="camel"):
     token: Annotated[bytes, msgspec.Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
 
 
+class GroupRefuse(GroupSaid, frozen=True, kw_only=True, rename="camel"):
+    """``group-refuse``: the link that was opened serves no more."""
+
+    token: Annotated[bytes, msgspec.Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
+
+
 KINDS: Final[dict[str, type[GroupSaid]]] = {
     "group-change": GroupChange,
     "group-changes": GroupChanges,
@@ -122,6 +128,7 @@ KINDS: Final[dict[str, type[GroupSaid]]] = {
     "group-leave": GroupLeave,
     "group-propose": GroupPropose,
     "group-join": GroupJoin,
+    "group-refuse": GroupRefuse,
 }
 """The kinds of this version."""
 

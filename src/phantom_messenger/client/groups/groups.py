@@ -112,6 +112,7 @@ class Groups:
             now = self._moment()
             self._report(self._orders.step(now))
             self._duties.step(now)
+            self.arrivals.strangers.turning_away.step(self._speaking, now, is_hidden=self._duties.is_hidden)
         finally:
             self._is_stepping = False
 
@@ -366,8 +367,8 @@ class Groups:
         after = group.with_record(own_name=naming.checked(name))
         others = [person for person in group.people if person != self._own_id]
         if others:
-            name, now = after.record.own_name, self._moment()
-            self._speaking.greet(after, others, name, now, also=lambda tx: self._keep(tx, after))
+            name = after.record.own_name
+            self._speaking.greet(after, others, name, self._moment(), also=lambda tx: self._keep(tx, after))
             self._duties.show(group.id)
         else:
             with self._stores.vault.transaction() as tx:
@@ -412,7 +413,7 @@ class Groups:
 
         def note(tx: Transaction) -> None:
             self._stores.book.admit(tx, link.admin)
-            self._store.put_join(tx, link.admin, now.persistent, name)
+            self._store.put_join(tx, link.admin, link.token, now.persistent, name)
 
         self._speaking.say(link.token, [link.admin], GroupJoin(token=link.token), now, also=note)
 

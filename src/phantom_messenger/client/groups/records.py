@@ -133,12 +133,13 @@ class GroupTokenRecord(Record, frozen=True, kw_only=True):
 class GroupJoinRecord(Record, frozen=True, kw_only=True):
     """``GROUP_JOIN``/user id of an admin: this user has opened a link of theirs; ``at`` in persistent time.
 
-    ``name``: what they are to be called in the group.
+    ``name``: what they are to be called in the group. ``token``: of the link.
     """
 
     admin: str
     at: int
     name: str = ""
+    token: bytes = b""
 
 
 def group_texts(number: int) -> str:

@@ -56,6 +56,9 @@ MAX_INVITATIONS_OF_ONE: Final = 10
 MAX_MISSING: Final = 200
 """Numbers of texts of one member that are remembered as missing."""
 
+KEEP_TOKENS_MS: Final = 30 * 86_400_000
+"""How long a link is known that is too old: who opens it is told."""
+
 KEEP_JOINS_MS: Final = 30 * 86_400_000
 
 INVITED, MEMBER, LEFT, REMOVED, CLOSED = "invited", "member", "left", "removed", "closed"
@@ -371,7 +374,7 @@ class GroupStore:
                 self.handled(tx, group.id, record.sender, record.message_id)
         tx.delete_due(records.GROUP_HELD, now)
         tx.delete_due(records.GROUP_JOIN, now)
-        for token in [one for one in self._tokens.values() if one.until <= now]:
+        for token in [one for one in self._tokens.values() if one.until + KEEP_TOKENS_MS <= now]:
             self.drop_token(tx, token)
 
     # --- receipts ---------------------------------------------------------------------
@@ -434,10 +437,9 @@ class GroupStore:
         tx.put(records.GROUP_LINK, written(record.token), record)
         tx.on_commit(lambda: self._tokens.__setitem__(record.token, record))
 
-    def token(self, token: bytes, now: int) -> GroupTokenRecord | None:
-        """A token that still serves."""
-        found = self._tokens.get(token)
-        return found if found is not None and found.uses > 0 and found.until > now else None
+    def token(self, token: bytes) -> GroupTokenRecord | None:
+        """A token, whether it still serves or not."""
+        return self._tokens.get(token)
 
     def drop_token(self, tx: Transaction, record: GroupTokenRecord) -> None:
         """A token serves no more."""
@@ -447,13 +449,18 @@ class GroupStore:
     def _drop_token(self, token: bytes) -> None:
         self._tokens.pop(token, None)
 
-    def put_join(self, tx: Transaction, admin: str, now: int, name: str) -> None:
+    def put_join(self, tx: Transaction, admin: str, token: bytes, now: int, name: str) -> None:
         """This user has opened a link of an admin: an invitation of theirs is accepted when it comes."""
-        tx.put(records.GROUP_JOIN, admin, GroupJoinRecord(admin=admin, at=now, name=name), due=now + KEEP_JOINS_MS)
+        record = GroupJoinRecord(admin=admin, at=now, name=name, token=token)
+        tx.put(records.GROUP_JOIN, admin, record, due=now + KEEP_JOINS_MS)
+
+    def join(self, admin: str) -> GroupJoinRecord | None:
+        """What was noted of such a link."""
+        return self._vault.find(records.GROUP_JOIN, admin, GroupJoinRecord)
 
     def take_join(self, tx: Transaction, admin: str) -> GroupJoinRecord | None:
         """What was noted of such a link; it serves once."""
-        found = self._vault.find(records.GROUP_JOIN, admin, GroupJoinRecord)
+        found = self.join(admin)
         if found is not None:
             tx.delete(records.GROUP_JOIN, admin)
         return found

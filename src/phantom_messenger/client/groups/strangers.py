@@ -8,15 +8,26 @@ looked at again with the next change of a group.
 
 from typing import Final
 
+from phantom_messenger.client import notices
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Verdict
 from phantom_messenger.client.groups.change import Add
-from phantom_messenger.client.groups.contents import GroupChange, GroupChanges, GroupJoin, GroupSaid, GroupText
+from phantom_messenger.client.groups.contents import (
+    GroupChange,
+    GroupChanges,
+    GroupJoin,
+    GroupRefuse,
+    GroupSaid,
+    GroupText,
+)
 from phantom_messenger.client.groups.records import GroupTokenRecord
 from phantom_messenger.client.groups.state import Role
 from phantom_messenger.client.groups.store import MEMBER, Group, packed_ops, raw_of, written
+from phantom_messenger.client.groups.turning_away import TurningAway
 from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.status import Event
 from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
 from phantom_messenger.wire import frames
 
 MAX_ASKED: Final = 40
@@ -33,6 +44,7 @@ class Strangers:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._store = stores.groups
+        self.turning_away = TurningAway()
 
     def expects(self, frame: frames.RoutedMessage) -> bool:
         """Whether a message of a stranger may be about a group of this user: then it is looked into."""
@@ -45,7 +57,9 @@ class Strangers:
         What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
         """
         if isinstance(said, GroupJoin):
-            return self.joining(sender, said, now) is not None
+            return self.joining(sender, said, now) is not None or self.is_late(sender, said, now)
+        if isinstance(said, GroupRefuse):
+            return False
         group = self._store.get(written(said.group))  # type: ignore[attr-defined]
         if group is None or (not group.is_live and isinstance(said, GroupChange)):
             return False
@@ -78,15 +92,44 @@ class Strangers:
 
     def joining(self, sender: str, said: GroupJoin, now: Moment) -> tuple[GroupTokenRecord, Group] | None:
         """The link that somebody has opened, and its group; None if they are not to be added to one."""
-        token = self._store.token(said.token, now.persistent)
+        token = self._store.token(said.token)
         group = None if token is None else self._store.get(token.group)
-        if token is None or group is None or group.record.relation != MEMBER:
+        if token is None or group is None or not self._serves(token, group, now):
             return None
-        person, wishes = raw_of(sender), group.record.wishes
-        if group.state.members.get(raw_of(self._stores.devices.person)) is not Role.ADMIN:
-            return None
-        has_room = len(wishes) < MAX_ASKED or packed_ops([Add(person=person, role="member")]) in wishes
-        return (token, group) if has_room and person not in group.state.members else None
+        wishes = group.record.wishes
+        has_room = len(wishes) < MAX_ASKED or self._lets_in(group, sender)
+        return (token, group) if has_room and raw_of(sender) not in group.state.members else None
+
+    def _serves(self, token: GroupTokenRecord, group: Group, now: Moment) -> bool:
+        is_admin = group.state.members.get(raw_of(self._stores.devices.person)) is Role.ADMIN
+        return token.uses > 0 and token.until > now.persistent and group.record.relation == MEMBER and is_admin
+
+    @staticmethod
+    def _lets_in(group: Group, person: str) -> bool:
+        """Whether they are on their way into the group."""
+        return packed_ops([Add(person=raw_of(person), role="member")]) in group.record.wishes
+
+    def is_late(self, sender: str, said: GroupJoin, now: Moment) -> bool:
+        """Whether somebody has opened a link of this user's that serves no more, and can be told."""
+        token = self._store.token(said.token)
+        group = None if token is None else self._store.get(token.group)
+        if token is None or group is None or self._serves(token, group, now):
+            return False
+        is_in = raw_of(sender) in group.state.members or self._lets_in(group, sender)
+        return not is_in and self.turning_away.has_room(sender, said.token, now.monotonic)
+
+    def turn_away(self, tx: Transaction, sender: str, said: GroupJoin, now: Moment) -> None:
+        """Have somebody told that the link serves no more, if that is so."""
+        if self.is_late(sender, said, now):
+            self.turning_away.note(tx, sender, said.token)
+
+    def refused(self, tx: Transaction, admin: str, said: GroupRefuse) -> list[Event]:
+        """The link that this user has opened serves no more."""
+        join = self._store.join(admin)
+        if join is None or join.token != said.token:
+            return []
+        self._store.take_join(tx, admin)
+        return [notices.link_refused(self._stores.book.contact(admin))]
 
 
 def rival_of(group: Group, sender: str, encoded: bytes) -> str:

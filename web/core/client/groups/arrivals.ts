@@ -93,6 +93,10 @@ export class Arrivals {
       this.#join(tx, device, said, now);
       return;
     }
+    if (said.kind === "group-refuse") {
+      this.#events.push(...this.strangers.refused(tx, sender, said));
+      return;
+    }
     const group = this.#store.get(encodeBase64(said.group));
     const isOver = group === null || group.record.relation === "left" || group.record.relation === "removed";
     if (sender === this.#persons.own) {
@@ -248,7 +252,8 @@ export class Arrivals {
     if (!addsPerson(change, this.#persons.own) || chain.state.isClosed) {
       return;
     }
-    const isWanted = this.#store.takeJoin(tx, sender);
+    const join = this.#store.takeJoin(tx, sender);
+    const isWanted = join !== null;
     // Whoever chose the id of a person wants to be taken for them.
     const isPerson = this.#ports.stores.book.has(encodeBase64(said.group));
     if (isPerson || (!isWanted && !this.#store.mayBeInvited(sender))) {
@@ -264,6 +269,7 @@ export class Arrivals {
       inviter: sender,
       ordered: chain.state.revision,
       picture: pictureAfter(NO_BYTES, change),
+      ownName: join?.name ?? "",
     });
     const held = this.#store.held(encodeBase64(said.group));
     let group = this.#store.put(tx, { record, chain }, { afresh: true });
@@ -293,7 +299,9 @@ export class Arrivals {
 
   #join(tx: Transaction, sender: string, said: GroupJoin, now: Moment): void {
     const [token, group] = this.strangers.joining(sender, said, now) ?? [null, null];
-    if (token !== null && this.#wish(tx, group, { op: "add", person: sender, role: "member" })) {
+    if (token === null) {
+      this.strangers.turnAway(tx, sender, said, now);
+    } else if (this.#wish(tx, group, { op: "add", person: sender, role: "member" })) {
       this.#store.putToken(tx, { ...token, uses: token.uses - 1 });
     }
   }

@@ -93,6 +93,12 @@ export interface GroupJoin {
   readonly token: Uint8Array;
 }
 
+/** The link that was opened serves no more. */
+export interface GroupRefuse {
+  readonly kind: "group-refuse";
+  readonly token: Uint8Array;
+}
+
 export type GroupSaid =
   | GroupChange
   | GroupChanges
@@ -102,7 +108,8 @@ export type GroupSaid =
   | GroupAsk
   | GroupLeave
   | GroupPropose
-  | GroupJoin;
+  | GroupJoin
+  | GroupRefuse;
 
 /** The same as it was read: `sentAt` by its sender's clock, `isBrief` as of every `Extra`. */
 export type GroupHeard = GroupSaid & { readonly sentAt: number; readonly isBrief: boolean };
@@ -184,6 +191,7 @@ function saidOf(kind: Packed | undefined, members: PackedMap): GroupSaid | null 
     case "group-propose":
       return { kind, group: group(), person: bytes(members["person"], ID_BYTES, ID_BYTES) };
     case "group-join":
+    case "group-refuse":
       return { kind, token: bytes(members["token"], TOKEN_BYTES, TOKEN_BYTES) };
     default:
       return null;

@@ -91,6 +91,7 @@ export class Groups implements Listener {
       }
       this.#ports.report(this.#orders.step(now));
       this.#duties.step(now);
+      this.arrivals.strangers.turningAway.step(this.#speaking, now, this.#ports.presence.looksAbsent);
     } finally {
       this.#isStepping = false;
     }
@@ -332,14 +333,15 @@ export class Groups implements Listener {
     return this.store.tokensOf(id).filter(({ uses, until }) => uses > 0 && until > this.#now);
   }
 
-  /** None of them serves any more. */
+  /** None of them serves any more; who opens one is told. */
   endLinks(id: string): void {
-    this.#transaction((tx) => this.store.tokensOf(id).forEach((token) => this.store.dropToken(tx, token)));
+    this.#transaction((tx) => this.store.tokensOf(id).forEach((one) => this.store.putToken(tx, { ...one, uses: 0 })));
   }
 
-  /** Ask to be added; the invitation that comes is accepted. */
-  join({ admin, token }: JoinLink): void {
+  /** Ask to be added; the invitation that comes is accepted. `ownName`: as of `callMe`. */
+  join({ admin, token }: JoinLink, ownName = ""): void {
     this.#checkDevice();
+    const name = checkedOwnName(ownName);
     if (admin === this.#persons.own) {
       throw new UsageError("this is a link of your own; give it to others");
     }
@@ -347,7 +349,7 @@ export class Groups implements Listener {
     this.#speaking.say(token, [admin], { kind: "group-join", token }, now, {
       also: (tx) => {
         this.#ports.stores.book.admit(tx, admin);
-        this.store.putJoin(tx, admin, now.persistent);
+        this.store.putJoin(tx, { admin, at: now.persistent, name, token });
       },
     });
   }

@@ -111,8 +111,8 @@ export type GroupHeldRecord = RecordOf<typeof GroupHeldRecord>;
 export const GroupTokenRecord = recordType({ group: text, token: bytes, uses: int, until: int });
 export type GroupTokenRecord = RecordOf<typeof GroupTokenRecord>;
 
-/** This user has opened a link of an admin; `at` in persistent time. */
-export const GroupJoinRecord = recordType({ admin: text, at: int });
+/** This user has opened a link of an admin; `at` in persistent time, `name`: what they are to be called in the group. */
+export const GroupJoinRecord = recordType({ admin: text, at: int, name: empty, token: none });
 export type GroupJoinRecord = RecordOf<typeof GroupJoinRecord>;
 
 /** `GROUP`/id of the group in base64. */

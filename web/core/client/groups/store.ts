@@ -30,6 +30,7 @@ import type {
   GroupHeldRecord,
   GroupRecord,
   GroupTextRecord,
+  GroupJoinRecord,
   GroupTokenRecord,
   GroupToldRecord,
 } from "./records.ts";
@@ -57,6 +58,9 @@ export const MAX_MISSING = 200;
 
 /** What has happened to a group is remembered so often. */
 export const MAX_EVENTS = 1_000;
+
+/** How long a link is known that is too old: who opens it is told. */
+const KEEP_TOKENS_MS = 30 * 86_400_000;
 
 const KEEP_JOINS_MS = 30 * 86_400_000;
 
@@ -390,7 +394,7 @@ export class GroupStore {
     tx.deleteDue(GROUP_HELD, now);
     tx.deleteDue(GROUP_JOIN, now);
     for (const token of this.#tokens.values()) {
-      if (token.until <= now) {
+      if (token.until + KEEP_TOKENS_MS <= now) {
         this.dropToken(tx, token);
       }
     }
@@ -473,10 +477,9 @@ export class GroupStore {
     tx.onCommit(() => this.#tokens.set(name, token));
   }
 
-  /** A token that still serves. */
-  token(token: Uint8Array, now: number): GroupTokenRecord | null {
-    const found = this.#tokens.get(encodeBase64(token));
-    return found !== undefined && found.uses > 0 && found.until > now ? found : null;
+  /** A token, whether it still serves or not. */
+  token(token: Uint8Array): GroupTokenRecord | null {
+    return this.#tokens.get(encodeBase64(token)) ?? null;
   }
 
   /** The tokens of a group, whether they still serve or not. */
@@ -492,15 +495,20 @@ export class GroupStore {
   }
 
   /** This user has opened a link of an admin: an invitation of theirs is accepted when it comes. */
-  putJoin(tx: Transaction, admin: string, now: number): void {
-    tx.put(GROUP_JOIN, admin, { admin, at: now }, { due: now + KEEP_JOINS_MS });
+  putJoin(tx: Transaction, record: GroupJoinRecord): void {
+    tx.put(GROUP_JOIN, record.admin, record, { due: record.at + KEEP_JOINS_MS });
   }
 
-  /** Whether there was such a link; it serves once. */
-  takeJoin(tx: Transaction, admin: string): boolean {
-    const hasOne = this.#vault.has(GROUP_JOIN, admin);
+  /** What was noted of such a link. */
+  join(admin: string): GroupJoinRecord | null {
+    return this.#vault.find(GROUP_JOIN, admin);
+  }
+
+  /** The same; it serves once. */
+  takeJoin(tx: Transaction, admin: string): GroupJoinRecord | null {
+    const found = this.join(admin);
     tx.delete(GROUP_JOIN, admin);
-    return hasOne;
+    return found;
   }
 }
 

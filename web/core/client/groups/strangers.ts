@@ -10,22 +10,29 @@ import { encodeBase64 } from "../../wire/base64.ts";
 import type { RoutedMessage } from "../../wire/frames.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import type { Moment } from "../moment.ts";
+import * as notices from "../notices.ts";
+import type { Event } from "../status.ts";
+import type { Transaction } from "../vault.ts";
 import { packOps, read } from "./change.ts";
-import type { GroupHeard, GroupJoin } from "./contents.ts";
+import type { GroupHeard, GroupJoin, GroupRefuse } from "./contents.ts";
 import { Persons } from "./persons.ts";
 import type { GroupTokenRecord } from "./records.ts";
 import { idOf, isLive, stateOf } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
+import { TurningAway } from "./turning_away.ts";
 
 /** Of the changes that wait to be sent, those that others ask an admin's client for: the rest is the user's own. */
 export const MAX_ASKED = 40;
 
 /** Judges it. */
 export class Strangers {
+  readonly #ports: ExtensionPorts;
   readonly #persons: Persons;
   readonly #store: GroupStore;
+  readonly turningAway = new TurningAway();
 
   constructor(ports: ExtensionPorts, store: GroupStore) {
+    this.#ports = ports;
     this.#persons = new Persons(ports);
     this.#store = store;
   }
@@ -42,7 +49,8 @@ export class Strangers {
    * What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
    */
   concerns(sender: string, said: GroupHeard, now: Moment): boolean {
-    if (said.kind === "group-join") return this.joining(sender, said, now) !== null;
+    if (said.kind === "group-join") return this.joining(sender, said, now) !== null || this.#isLate(sender, said, now);
+    if (said.kind === "group-refuse") return false;
     const group = this.#store.get(encodeBase64(said.group));
     if (group === null || (!isLive(group) && said.kind === "group-change")) return false;
     const person = this.#persons.of(sender);
@@ -83,16 +91,51 @@ export class Strangers {
 
   /** The link that somebody has opened, and its group; null if they are not to be added to one. */
   joining(sender: string, said: GroupJoin, now: Moment): readonly [GroupTokenRecord, Group] | null {
-    const token = this.#store.token(said.token, now.persistent);
-    const group = token === null ? null : this.#store.get(token.group);
+    const [token, group] = this.#linkOf(said);
     // A person joins with their first device.
-    if (token === null || group?.record.relation !== "member" || this.#persons.of(sender) !== sender) return null;
-    const { members } = stateOf(group);
-    if (members.get(this.#persons.own) !== "admin" || members.has(sender)) return null;
-    const { wishes } = group.record;
-    const wish = packOps([{ op: "add", person: sender, role: "member" }]);
-    return wishes.length < MAX_ASKED || wishes.some((one) => isEqual(one, wish)) ? [token, group] : null;
+    const isPerson = this.#persons.of(sender) === sender;
+    if (token === null || group === null || !this.#serves(token, group, now) || !isPerson) return null;
+    const hasRoom = group.record.wishes.length < MAX_ASKED || letsIn(group, sender);
+    return hasRoom && !stateOf(group).members.has(sender) ? [token, group] : null;
   }
+
+  #linkOf({ token }: GroupJoin | GroupRefuse): readonly [GroupTokenRecord | null, Group | null] {
+    const found = this.#store.token(token);
+    return [found, found === null ? null : this.#store.get(found.group)];
+  }
+
+  #serves({ until, uses }: GroupTokenRecord, group: Group, now: Moment): boolean {
+    const isAdmin = stateOf(group).members.get(this.#persons.own) === "admin";
+    return uses > 0 && until > now.persistent && group.record.relation === "member" && isAdmin;
+  }
+
+  /** Whether somebody has opened a link of this user's that serves no more, and can be told. */
+  #isLate(sender: string, said: GroupJoin, now: Moment): boolean {
+    const [token, group] = this.#linkOf(said);
+    if (token === null || group === null || this.#serves(token, group, now)) return false;
+    const isIn = stateOf(group).members.has(sender) || letsIn(group, sender);
+    const isPerson = this.#persons.of(sender) === sender;
+    return !isIn && isPerson && this.turningAway.hasRoom(sender, said.token, now.monotonic);
+  }
+
+  /** Have somebody told that the link serves no more, if that is so. */
+  turnAway(tx: Transaction, sender: string, said: GroupJoin, now: Moment): void {
+    if (this.#isLate(sender, said, now)) this.turningAway.note(tx, sender, said.token);
+  }
+
+  /** The link that this user has opened serves no more. */
+  refused(tx: Transaction, admin: string, { token }: GroupRefuse): Event[] {
+    const join = this.#store.join(admin);
+    if (join === null || !isEqual(join.token, token)) return [];
+    this.#store.takeJoin(tx, admin);
+    return [notices.linkRefused(this.#ports.stores.book.contact(admin))];
+  }
+}
+
+/** Whether somebody is on their way into a group. */
+function letsIn(group: Group, person: string): boolean {
+  const wish = packOps([{ op: "add", person, role: "member" }]);
+  return group.record.wishes.some((one) => isEqual(one, wish));
 }
 
 /**

@@ -1,0 +1,172 @@
+"""Links that serve no more: who opens one is told, and nobody else learns anything."""
+
+from collections.abc import Callable
+
+import pytest
+from client_samples import DAY, Device, Town, pass_time, settle
+from group_people import group_of, info, known
+
+from phantom_messenger.client.groups import turning_away
+from phantom_messenger.client.groups.contents import GroupJoin, GroupRefuse, GroupSaid
+from phantom_messenger.client.groups.link import JoinLink
+from phantom_messenger.client.groups.turning_away import TurningAway
+from phantom_messenger.client.status import RequestEvent
+from phantom_messenger.wire.frames import PresenceStatus
+from support.simulated import MINUTE, SECOND
+
+RELAY = "wss://relay.test/ws"
+
+
+def linked(town: Town, *, uses: int = 1) -> tuple[Device, Device, JoinLink]:
+    """Ada has made a group with Ben, and a link to it."""
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    for one in (ada, ben):
+        one.messenger._stores.requests._asks = True  # about strangers, as all do but bots
+    return ada, ben, JoinLink.parse(ada.messenger.groups.link("Tea", RELAY, uses=uses))
+
+
+def stranger(town: Town, name: str = "eve") -> Device:
+    return town.device(name, strangers="ask").login()
+
+
+def say(device: Device, to: Device, said: GroupSaid, about: bytes) -> None:
+    device.messenger.groups._speaking.say(about, [to.id], said, device.messenger._now())
+
+
+def use_up(town: Town, ada: Device, link: JoinLink) -> None:
+    first = stranger(town, "first")
+    first.messenger.groups.join(link)
+    pass_time(10 * SECOND, ada, first)
+    assert info(first).relation == "member"
+
+
+def grow_old(town: Town, ada: Device, link: JoinLink) -> None:
+    del town, link
+    pass_time(8 * DAY, ada, step=DAY, reconnect=True)
+
+
+def close(town: Town, ada: Device, link: JoinLink) -> None:
+    del town, link
+    ada.messenger.groups.close("Tea")
+    settle(ada)
+
+
+def do_nothing(town: Town, ada: Device, link: JoinLink) -> None:
+    del town, ada, link
+
+
+@pytest.mark.parametrize(
+    ("before", "is_told"),
+    [(use_up, True), (grow_old, True), (close, True), (do_nothing, False)],
+    ids=["used up", "too old", "closed", "control: it serves"],
+)
+def test_who_opens_a_link_that_serves_no_more_is_told(
+    town: Town, before: Callable[[Town, Device, JoinLink], None], is_told: bool
+) -> None:
+    ada, ben, link = linked(town)
+    before(town, ada, link)
+    eve = stranger(town)
+    eve.messenger.groups.join(link)
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert eve.troubles() == (["link-refused"] if is_told else [])
+    assert [group.relation for group in eve.messenger.groups.all()] == ([] if is_told else ["member"])
+    assert eve.messenger._stores.groups.join(ada.id) is None
+    assert ada.heard(RequestEvent) == []
+
+
+def test_who_is_being_let_in_and_asks_again_is_not_turned_away(town: Town) -> None:
+    ada, ben, link = linked(town)
+    eve = stranger(town)
+    ada.cut()
+    for _ in range(3):
+        eve.messenger.groups.join(link)
+        settle(ben, eve)
+    ada.login()
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert (eve.troubles(), info(eve).relation) == ([], "member")
+
+
+@pytest.mark.parametrize("is_hidden", [True, False], ids=["appears offline", "control: shows"])
+def test_nobody_is_turned_away_by_one_who_appears_offline_until_they_show(town: Town, is_hidden: bool) -> None:
+    ada, ben, link = linked(town)
+    use_up(town, ada, link)
+    if is_hidden:
+        ada.messenger.tell_presence(PresenceStatus.OFFLINE)
+    eve = stranger(town)
+    eve.messenger.groups.join(link)
+    pass_time(MINUTE, ada, ben, eve)
+    assert eve.troubles() == ([] if is_hidden else ["link-refused"])
+    ada.messenger.tell_presence(PresenceStatus.ONLINE)
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert eve.troubles() == ["link-refused"]
+
+
+@pytest.mark.parametrize("most", [3, 20], ids=["few", "control: more"])
+def test_so_many_strangers_are_told_and_the_others_wait_as_strangers_do(
+    town: Town, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(turning_away, "MOST", most)
+    ada, _, link = linked(town)
+    use_up(town, ada, link)
+    others = [stranger(town, f"stranger {number}") for number in range(6)]
+    for _ in range(2):
+        for other in others:
+            say(other, ada, GroupJoin(token=link.token), link.token)
+        pass_time(10 * SECOND, ada, *others)
+    told = min(most, len(others))
+    mails = [len([frame for frame in other.received if frame["type"] == "MESSAGE"]) for other in others]
+    assert sorted(mails) == [0] * (len(others) - told) + [1] * told, "once, however often they ask"
+    assert len({event.peer.user_id for event in ada.heard(RequestEvent)}) == len(others) - told
+
+
+def test_who_has_another_token_hears_nothing(town: Town) -> None:
+    ada, ben, link = linked(town)
+    use_up(town, ada, link)
+    eve = stranger(town)
+    say(eve, ada, GroupJoin(token=bytes(16)), link.token)
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert [frame for frame in eve.received if frame["type"] == "MESSAGE"] == []
+    assert [event.peer.user_id for event in ada.heard(RequestEvent)] == [eve.id]
+
+
+@pytest.mark.parametrize(
+    ("is_admin", "is_token", "is_told"),
+    [(True, True, True), (True, False, False), (False, True, False)],
+    ids=["control: the admin", "another token", "another user"],
+)
+def test_only_the_admin_of_a_link_turns_away(town: Town, is_admin: bool, is_token: bool, is_told: bool) -> None:
+    ada, ben, link = linked(town)
+    eve = stranger(town)
+    for one in (ada, ben):
+        eve.messenger.contacts.add(one.name, one.id)
+    ada.cut()
+    eve.messenger.groups.join(link)
+    settle(ben, eve)
+    liar = ben
+    if is_admin:
+        ada.tamper = lambda frame: [] if frame["type"] == "MESSAGE" else [frame]  # the question is lost
+        liar = ada.login()
+    say(liar, eve, GroupRefuse(token=link.token if is_token else bytes(16)), link.token)
+    pass_time(10 * SECOND, ada, ben, eve, reconnect=False)
+    assert eve.troubles() == (["link-refused"] if is_told else [])
+
+
+def test_what_is_remembered_of_them_is_bounded_in_time() -> None:
+    found = TurningAway()
+    found._told = {(str(number), b""): number for number in range(turning_away.MOST)}
+    assert not found.has_room("x", b"", turning_away.IN_MS - 1)
+    assert found.has_room("0", b"", turning_away.IN_MS - 1)
+    assert found.has_room("x", b"", turning_away.IN_MS)
+
+
+def test_link_that_is_used_up_stays_known_after_a_restart(town: Town) -> None:
+    ada, ben, link = linked(town)
+    use_up(town, ada, link)
+    ada.kill()
+    ada.login()
+    eve = stranger(town)
+    eve.messenger.groups.join(link)
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert eve.troubles() == ["link-refused"]
+    assert known(ada).record.wishes == []

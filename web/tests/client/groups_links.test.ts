@@ -1,0 +1,96 @@
+/** Links that serve no more: who opens one is told, and nobody else learns anything. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseLink, type JoinLink } from "../../core/client/groups/link.ts";
+import { IN_MS, MOST, TurningAway } from "../../core/client/groups/turning_away.ts";
+import type { Transaction } from "../../core/client/vault.ts";
+import { groupOf, Member, Mallory } from "./members.ts";
+import type { Town } from "./town.ts";
+
+const RELAY = "wss://relay.test/ws";
+const DAY_MS = 86_400_000;
+
+/** Ada has made a group with Ben, and a link to it. */
+function linked(): [Town, Member, string, JoinLink] {
+  const [town, members, group] = groupOf(2);
+  const [ada] = members as [Member];
+  const link = parseLink(ada.groups.linkText(ada.groups.link(group, RELAY, { uses: 1, lasts: DAY_MS }), RELAY));
+  return [town, ada, group, link];
+}
+
+function useUp(town: Town, link: JoinLink): void {
+  const first = new Member(town);
+  first.groups.join(link);
+  town.pass(10_000);
+}
+
+/** How often somebody was told that a link does not work any more. */
+const refusals = (one: Member): string[] => one.person.warnings.filter((code) => code === "link-refused");
+
+for (const [how, before] of [
+  ["is used up", (town: Town, _: Member, __: string, link: JoinLink) => useUp(town, link)],
+  ["is too old", (town: Town) => void (town.clock.monotonic += 2 * DAY_MS, town.clock.wall += 2 * DAY_MS, town.pass(1_000))],
+  ["was ended", (_: Town, ada: Member, group: string) => ada.groups.endLinks(group)],
+  ["is of a closed group", (town: Town, ada: Member, group: string) => (ada.groups.close(group), town.pass(3_000))],
+  ["serves: the control", () => undefined],
+] as const) {
+  test(`whoever opens a link that ${how} hears of it`, () => {
+    const [town, ada, group, link] = linked();
+    before(town, ada, group, link);
+    const isLate = how !== "serves: the control";
+    const eve = new Member(town);
+    eve.groups.join(link, "Evie");
+    town.pass(10_000);
+    assert.deepEqual([refusals(eve).length, eve.relation(group)], isLate ? [1, ""] : [0, "member"]);
+    assert.equal(eve.groups.store.join(ada.id), null);
+    if (!isLate) {
+      assert.equal(eve.groups.found(group).record.ownName, "Evie");
+      assert.equal(ada.groups.found(group).record.names.get(eve.id), "Evie", "it is said when one is let in");
+    }
+  });
+}
+
+test("nobody is turned away by one who appears offline until they show", () => {
+  const [town, ada, , link] = linked();
+  useUp(town, link);
+  ada.person.messenger.tellPresence("offline");
+  const eve = new Member(town);
+  eve.groups.join(link);
+  town.pass(60_000);
+  assert.deepEqual(refusals(eve), []);
+  ada.person.messenger.tellPresence("online");
+  town.pass(10_000);
+  assert.deepEqual(refusals(eve), ["link-refused"]);
+});
+
+test("a refusal of anybody but the admin of the link says nothing", () => {
+  const [town, ada, , link] = linked();
+  const [eve, mallory] = [new Member(town), new Mallory(town)];
+  eve.person.messenger.contacts.add("Mallory", mallory.id);
+  ada.person.tamper = (frame) => (frame.type === "MESSAGE" ? [] : [frame]); // the question is lost
+  eve.groups.join(link);
+  town.pass(1_000);
+  mallory.says([eve], { kind: "group-refuse", token: link.token });
+  town.pass(5_000);
+  assert.deepEqual(refusals(eve), []);
+  assert.ok(eve.groups.store.join(ada.id) !== null);
+});
+
+test("so many are told in an hour, and each once", () => {
+  const found = new TurningAway();
+  const tx = { onCommit: (act: () => void) => act() } as unknown as Transaction;
+  const token = new Uint8Array(16);
+  for (let number = 0; number < MOST; number += 1) {
+    assert.ok(found.hasRoom(`${number}`, token, 0));
+    found.note(tx, `${number}`, token);
+  }
+  const told: string[] = [];
+  const speaking = { say: (_: unknown, [who]: [string]) => told.push(who) } as unknown as Parameters<TurningAway["step"]>[0];
+  found.step(speaking, { monotonic: 0, persistent: 0, wall: 0 }, false);
+  assert.equal(told.length, MOST);
+  found.note(tx, "0", token);
+  found.step(speaking, { monotonic: 1, persistent: 1, wall: 1 }, false);
+  assert.equal(told.length, MOST, "nobody twice");
+  assert.deepEqual(["0", "new"].map((who) => found.hasRoom(who, token, IN_MS - 1)), [true, false]);
+  assert.ok(found.hasRoom("new", token, IN_MS));
+});
