@@ -31,8 +31,10 @@ POINTS: Final = seeds(2, 50)
 
 SEED: Final = 12
 PATIENCE: Final = float(amount(60, 900))
-"""Seconds. In the long form the mailboxes of the dead are full, and their senders wait for a minute each time."""
+"""Seconds. In the long form the mailboxes of the dead get full, and their senders wait for a minute each time."""
 RUN_SECONDS: Final = amount(250, 7_200)
+LONGEST_LINE: Final = 16 << 20
+"""Bytes: a program tells all texts of the group in one line."""
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 NAMES: Final = ("alice", "bob", "carol")
 
@@ -125,10 +127,21 @@ async def reached(is_so: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
+async def listening(people: list[Person]) -> AsyncIterator[None]:
+    """They read what comes, and hear of nothing but what may happen to a group."""
+    tasks = [asyncio.create_task(task) for one in people for task in (one.read(), one.hear())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+    assert {news for one in people for news in one.news} <= {GroupNews.CHANGED, GroupNews.JOINED}
+
+
+@asynccontextmanager
 async def busy(people: list[Person]) -> AsyncIterator[None]:
-    """They write; afterwards all that they wanted has been done."""
+    """They write."""
     working = [asyncio.create_task(one.live()) for one in people]
-    listening = [asyncio.create_task(task) for one in people for task in (one.read(), one.hear())]
     try:
         yield
     finally:
@@ -136,12 +149,13 @@ async def busy(people: list[Person]) -> AsyncIterator[None]:
             task.cancel()
         ended = await asyncio.gather(*working, return_exceptions=True)
     assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
+
+
+async def all_is_done(people: list[Person]) -> None:
+    """Wait until all that they wanted has been done: whoever was killed has to live, or their mailbox stays full."""
     for one in people:
         assert await one.client.flush(PATIENCE) == 0
         assert await one.client.groups.settled(PATIENCE)
-    for task in listening:
-        task.cancel()
-    assert {news for one in people for news in one.news} <= {GroupNews.CHANGED, GroupNews.JOINED}
 
 
 @asynccontextmanager
@@ -155,6 +169,7 @@ async def living(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        limit=LONGEST_LINE,
     )
     try:
         yield process
@@ -230,40 +245,46 @@ async def killed(home: Path, relay: RelayProcess, name: str, *faults: str) -> No
         await victim.client._loop.stop()
         victim.client.close()
         arguments = (str(home), relay.url, name, str(home / "journal"))
-        async with busy(others):
-            for point in [1] if faults else points(60):
-                await die(*arguments, str(point), *faults)
-        async with living(*arguments, "0") as process:
-            lines = (home / "journal").read_text().splitlines()
-            tried = {f"{name} {line.split()[1]}" for line in lines if line.startswith("try ")}
-            wrote = [f"{name} {line.split()[1]}" for line in lines if line.startswith("sent ")]
-            sent = {**{one.name: one.sent for one in others}, name: wrote}
-            least = sum(map(len, sent.values()))
+        async with listening(others):
+            async with busy(others):
+                for point in [1] if faults else points(60):
+                    await die(*arguments, str(point), *faults)
+            async with living(*arguments, "0") as process:
+                lines = (home / "journal").read_text().splitlines()
+                tried = {f"{name} {line.split()[1]}" for line in lines if line.startswith("try ")}
+                wrote = [f"{name} {line.split()[1]}" for line in lines if line.startswith("sent ")]
+                sent = {**{one.name: one.sent for one in others}, name: wrote}
+                least = sum(map(len, sent.values()))
 
-            async def tell() -> dict[str, dict[str, Any]]:
-                return {one.name: one.tell() for one in others} | {name: await ask(process)}
+                async def tell() -> dict[str, dict[str, Any]]:
+                    return {one.name: one.tell() for one in others} | {name: await ask(process)}
 
-            known = await known_in_the_end(tell, least, 1.0 if faults else PATIENCE)
-            check(sent, tried, known)
-            _, errors = await asyncio.wait_for(process.communicate(b"\n"), PATIENCE)
-            assert (process.returncode, errors) == (0, b"")
+                patience = 1.0 if faults else PATIENCE
+                # It is asked meanwhile: a program whose output nobody reads stands still.
+                await asyncio.gather(all_is_done(others), known_in_the_end(tell, least, patience))
+                known = await known_in_the_end(tell, least, patience)
+                check(sent, tried, known)
+                _, errors = await asyncio.wait_for(process.communicate(b"\n"), PATIENCE)
+                assert (process.returncode, errors) == (0, b"")
         assert wrote
 
 
 async def relay_killed(home: Path, relay: RelayProcess, engine: str) -> None:
     """The relay is killed again and again."""
     async with town(home, relay) as people:
-        async with busy(people):
-            for point in points(16):
+        async with listening(people):
+            async with busy(people):
+                for point in points(16):
+                    relay.kill()
+                    relay.command = patched(
+                        DIES.format(engine=engine, store=STORES[engine], count=(point + 1) // 2, behind=point % 2 == 0)
+                    )
+                    relay.restart()
+                    await reached(lambda: relay.has_ended)
                 relay.kill()
-                relay.command = patched(
-                    DIES.format(engine=engine, store=STORES[engine], count=(point + 1) // 2, behind=point % 2 == 0)
-                )
+                relay.command = SERVE
                 relay.restart()
-                await reached(lambda: relay.has_ended)
-            relay.kill()
-            relay.command = SERVE
-            relay.restart()
+            await all_is_done(people)
         sent = {one.name: one.sent for one in people}
         least = sum(map(len, sent.values()))
 
