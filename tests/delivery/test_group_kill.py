@@ -33,6 +33,9 @@ SEED: Final = 12
 PATIENCE: Final = float(amount(60, 900))
 """Seconds. In the long form the mailboxes of the dead get full, and their senders wait for a minute each time."""
 RUN_SECONDS: Final = amount(250, 7_200)
+MOST_WAITING: Final = 200
+"""Texts of one person that the relay has not taken yet: more are not written until it lives and has room for them."""
+
 LONGEST_LINE: Final = 16 << 20
 """Bytes: a program tells all texts of the group in one line."""
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
@@ -73,13 +76,15 @@ class Person:
     async def live(self) -> None:
         """Write without end, and change the group if that is allowed."""
         while True:
+            await asyncio.sleep(0.05)
+            if self.client._messenger.waiting >= MOST_WAITING:
+                continue
             text = f"{self.name} {len(self.sent)}"
             await self.client.groups.send(self.group, text)
             self.sent.append(text)
             if self.client.groups.find(self.group).is_admin and len(self.sent) % 4 == 0:
                 with suppress(UsageError):  # so many wait to be put in order
                     self.client.groups.rename(self.group, f"Tea {len(self.sent)} of {self.name}")
-            await asyncio.sleep(0.05)
 
     async def read(self) -> None:
         async for message in self.client.groups.messages():
