@@ -30,6 +30,7 @@ from phantom_messenger.client import prekey_store, vault
 from phantom_messenger.engines.sqlite import stranger_quota
 from phantom_messenger.relay import mailbox_push, outbox, prekey_status
 from phantom_messenger.relay.handlers import login
+from phantom_messenger.wire.limits import RATES, RateClass
 from support.simulated import HOUR, MINUTE, SECOND
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
@@ -45,6 +46,9 @@ LONGEST_PAUSE_MS: Final = 4 * MINUTE
 
 LONGEST_HEALING_MS: Final = 10 * MINUTE
 """How long it may take until all are online."""
+
+FEW_LOGINS: Final = 3
+"""A minute: clients wait longer before each attempt, and hardly ever come to the relay's usual number."""
 
 LIFETIMES: Final = (3 * SECOND, 20 * SECOND, MINUTE, 20 * MINUTE, 6 * HOUR)
 
@@ -203,7 +207,8 @@ class Run:
         self.faults = [fault for fault in faults if setting.likely(share)]
         self.rate = chance.choice((0.1, 0.25, 0.4)) if self.faults else 0.0
         setting.note(f"faults {self.faults}, rate {self.rate}")
-        self.relay = RelayPart(setting, self.ledger, limits=setting.likely(0.5))
+        logins = FEW_LOGINS if extra is None else RATES[RateClass.AUTH]
+        self.relay = RelayPart(setting, self.ledger, limits=setting.likely(0.5), logins=logins)
         stack.callback(self.relay.store.close)
         for name in NAMES[: chance.choice((2, 2, 2, 2, 3, 3, 4) if extra is None else (3, 3, 4))]:
             device = DevicePart(setting, self.ledger, self.relay, folder, f"{name}-{seed}")

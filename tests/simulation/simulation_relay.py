@@ -58,12 +58,13 @@ class RelayPart:
         setting: the run's.
         ledger: hears what is stored and written.
         limits: whether it limits rates.
+        logins: a minute, of one user, if it does.
     """
 
-    def __init__(self, setting: Setting, ledger: Ledger, *, limits: bool) -> None:
+    def __init__(self, setting: Setting, ledger: Ledger, *, limits: bool, logins: int) -> None:
         self._setting = setting
         self._ledger = ledger
-        self._config = Config(limits=limits, connections_per_address=50)
+        self._config = Config(limits=limits, rate_auth=logins, connections_per_address=50)
         self.store = watched_store(ledger)
         self.world: World | None = None
         self._doors: dict[Wire, Door] = {}

@@ -11,11 +11,11 @@ import pytest
 from simulation_checks import Violation
 
 from simulation import extra_of, fast_folder, simulate, small_amounts
-from support.amounts import LONG, replayed
+from support.amounts import LONG, amount, replayed
 
 MARKS: Final = [
     pytest.mark.skipif(replayed() is not None, reason="one seed is replayed"),
-    pytest.mark.timeout(600),  # how many seeds a fault takes is chance
+    pytest.mark.timeout(amount(600, 3_600)),  # how many seeds a fault takes is chance
 ]
 """Of all tests of many runs."""
 

@@ -23,7 +23,7 @@ PARTS: Final = seeds(4, 60)
 HERE: Final = Path(__file__).parent
 
 SITUATIONS: Final = {
-    "closed for a limit": 5,
+    "closed for a limit": 15,
     "device cannot store": 20,
     "device killed with a receipt under way": 4,
     "device killed with a text under way": 10,
