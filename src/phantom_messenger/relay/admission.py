@@ -43,18 +43,18 @@ class Admission:
     Args:
         config: rates and quota.
         clock: for windows and freshness.
-        randomness: for the keys under which addresses are counted.
+        randomness: for the keys under which addresses are counted, and users remembered.
         load: says when there is too much to do.
     """
 
     def __init__(self, config: Config, clock: Clock, randomness: Randomness, load: LoadGauge) -> None:
         self.limiter = Limiter(config.rates, randomness(KEY_BYTES))
         self.quota = Quota(config.address_bytes)
-        self.allowances = Allowances(randomness(KEY_BYTES))
         self.seen_exchanges = SeenExchanges()
         self._clock = clock
         self._load = load
         self._mark_key = randomness(KEY_BYTES)
+        self.allowances = Allowances(self._mark_key)
         self._overloaded_at = 0
         self._overload_refused = 0
 

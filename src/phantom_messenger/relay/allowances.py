@@ -19,6 +19,9 @@ MAX_REMEMBERED: Final = 16_384
 """Users who gave one in the last day (about 2 MB). Of more the earliest may give another: what is open is bounded."""
 
 _HASH_BYTES: Final = 16
+_PURPOSE: Final = b"allowances"
+"""Other things are hashed with the same key."""
+
 _AT_ANOTHER_RELAY: Final = ""
 
 
@@ -104,7 +107,7 @@ class Allowances:
         return self._open.get(recipient)
 
     def _put(self, recipient: str, allowed: Allowed, now: int) -> Allowed | None:
-        name = blake2b(recipient.encode(), digest_size=_HASH_BYTES, key=self._hash_key).digest()
+        name = blake2b(recipient.encode(), digest_size=_HASH_BYTES, key=self._hash_key, person=_PURPOSE).digest()
         if name in self._given or len(self._open) >= MAX_ALLOWANCES:
             return None
         self._given[name] = now
