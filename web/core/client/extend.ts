@@ -9,7 +9,7 @@ export function extendAnd(tell: (groups: Groups) => void): Extend {
   return (ports) => {
     const { extension, groups } = groupsOf(ports);
     tell(groups);
-    return { ...extension, features: [...extension.features, Feature.DEVICES] };
+    return { ...extension, features: [...extension.features, Feature.DEVICES, Feature.ALLOWANCE] };
   };
 }
 

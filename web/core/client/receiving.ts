@@ -89,6 +89,13 @@ export class Receiving {
         return [...this.stores.slot.is.receive(frame, now), ...(this.devices?.bundlesCame(frame, now) ?? [])];
       case "PRESENCE":
         return this.presence(link, frame, now);
+      case "ALLOWANCE": {
+        const { expiresIn, messages, recipientId } = frame.payload;
+        if (recipientId !== undefined) {
+          this.sending.allow(recipientId, messages, expiresIn, now.monotonic);
+        }
+        return [];
+      }
       default:
         return [];
     }

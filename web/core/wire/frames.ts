@@ -64,6 +64,8 @@ export const Feature = {
   MANY: "many",
   /** It knows lists of devices. */
   DEVICES: "devices",
+  /** It allows others more messages than the rate, and heeds what others allow it. */
+  ALLOWANCE: "allowance",
 } as const;
 
 const presenceStatus = word<PresenceStatus>("online", "typing", "idle", "offline");
@@ -336,6 +338,19 @@ export type Block = Of<typeof block>;
 /** Relay to client: done, and on disk. */
 export type BlockDone = Block;
 
+const allowance = unsigned("ALLOWANCE", { senderId: userId });
+/** Client to relay: for a while, `senderId` may send me more than the rate. */
+export type Allowance = Of<typeof allowance>;
+
+const allowanceNotice = unsigned("ALLOWANCE", {
+  expiresIn: number,
+  messages: number,
+  recipientId: optional(userId),
+  senderId: optional(userId),
+});
+/** Relay to client: so many messages are left of what you allow `senderId`, or `recipientId` allows you. */
+export type AllowanceNotice = Of<typeof allowanceNotice>;
+
 const presence = unsigned("PRESENCE", {
   conversationId: optional(conversationId),
   status: optional(presenceStatus),
@@ -386,6 +401,7 @@ export const CLIENT_SHAPES = {
   MESSAGE_ACK: messageAck,
   PRESENCE: presence,
   BLOCK: block,
+  ALLOWANCE: allowance,
   PING: ping,
 } as const;
 
@@ -403,6 +419,7 @@ export const RELAY_SHAPES = {
   MESSAGE_ACK: receipt,
   PRESENCE: presenceNotice,
   BLOCK: block,
+  ALLOWANCE: allowanceNotice,
   ERROR: error,
   PONG: pong,
 } as const;

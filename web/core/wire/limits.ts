@@ -30,6 +30,9 @@ export const CHALLENGE_BYTES = 32;
 export const MAX_BLOCKED = 1_000;
 /** One-time prekeys of one kind that the relay keeps for a user. */
 export const MAX_ONE_TIME_PREKEYS = 200;
+/** Messages beside the rate that one ALLOWANCE lets its sender send, and for how long. */
+export const ALLOWED_MESSAGES = 256;
+export const ALLOWANCE_MS = 600_000;
 /** Below this many one-time prekeys the relay warns with PREKEY_STATUS. */
 export const LOW_PREKEYS = 10;
 export const MAX_DEVICE_LIST_BYTES = 2_048;

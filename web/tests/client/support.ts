@@ -13,8 +13,8 @@ export function someId(byte: number): string {
 }
 
 /** What a relay begins with, at this time of its clock. */
-export function greeting(serverTime: number): object {
-  const limits = { backlog: 1000, encryptedChars: 61440, messageBytes: 65536, messagesPerMinute: null, metadataBytes: 1024 };
+export function greeting(serverTime: number, messagesPerMinute: number | null = null): object {
+  const limits = { backlog: 1000, encryptedChars: 61440, messageBytes: 65536, messagesPerMinute, metadataBytes: 1024 };
   return { challenge: someId(7), connectionId: "x", limits, protocolVersion: 1, serverName: "phantom", serverTime };
 }
 

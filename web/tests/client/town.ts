@@ -97,7 +97,7 @@ export class Person {
   connect(): void {
     this.messenger.connected("relay.test");
     this.isOnline = true;
-    this.hear("CONNECTION_ACK", { ...greeting(this.town.clock.wall) });
+    this.hear("CONNECTION_ACK", { ...greeting(this.town.clock.wall, this.town.messagesPerMinute) });
   }
 
   disconnect(): void {
@@ -137,6 +137,10 @@ export class Town {
   readonly people: Person[] = [];
   /** What the relay says that it knows. */
   features: readonly string[] = ["suite2", "many", "devices"];
+  /** What it says that it lets through; null: it sets no limits. */
+  messagesPerMinute: number | null = null;
+  /** How many messages one ALLOWANCE is. */
+  allowed = 256;
   /** Why the relay does not take a message to many for somebody, by user. */
   readonly refusals = new Map<string, { readonly code: number; readonly reason: string }>();
   /** The last revision of each order, and who may write the next one. */
@@ -221,6 +225,12 @@ export class Town {
       case "MESSAGE_ACK":
         acknowledge(from, payload);
         break;
+      case "ALLOWANCE": {
+        const left = { messages: this.allowed, expiresIn: 600_000 };
+        from.hear("ALLOWANCE", { ...left, ...payload }, { id });
+        this.#find(payload["senderId"])?.hear("ALLOWANCE", { ...left, recipientId: from.id });
+        break;
+      }
       case "BLOCK":
         from.hear("BLOCK", payload, { id }); // that it is so is enough here: nobody's presence is told
         break;

@@ -67,7 +67,7 @@ export class Devices {
     this.desk = desk;
     const groups = stores.slot.is.synced;
     this.#inStep = new InStep({ stores, devices, desk, blocking, presence, groups, moment, changed });
-    this.historyIn = new HistoryIn(stores, devices, desk);
+    this.historyIn = new HistoryIn(stores, devices, desk, parts.sending);
     this.#historyOut = new HistoryOut({ ...parts, desk });
     const more = { random, inStep: this.#inStep, historyIn: this.historyIn, historyOut: this.#historyOut };
     this.linking = new LinkingDesk(parts, desk, more);

@@ -5,6 +5,7 @@
  */
 import { isEqual, NO_BYTES, utf8 } from "../../bytes.ts";
 import { CryptoError } from "../../crypto/errors.ts";
+import { Feature } from "../../wire/frames.ts";
 import type { PastEntry } from "../conversation_index.ts";
 import { LAST_TIME_MS } from "../content.ts";
 import { isUserId } from "../ids.ts";
@@ -12,6 +13,7 @@ import type { Link } from "../link.ts";
 import type { Moment } from "../moment.ts";
 import * as records from "../records.ts";
 import { HistoryInRecord, type SentRecord } from "../records.ts";
+import type { Sending } from "../sending.ts";
 import { DeliveryState, type Event, type LinkingEvent } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import type { Transaction } from "../vault.ts";
@@ -26,6 +28,8 @@ export const ANSWERS_MS = 30 * 86_400_000;
 /** When it is asked again, if nothing comes while one is connected; the wait doubles. */
 export const QUIET_MS = 60_000;
 export const LONGEST_QUIET_MS = 3_600_000;
+/** Chunks: a new device of which more than so many are to come allows its first device messages beside the rate. */
+export const MUCH = 2 * MAX_CHUNKS;
 
 type Chunk = Extract<DeviceSaid, { readonly kind: "history" }>;
 
@@ -39,8 +43,12 @@ export class HistoryIn {
   /** Since when nothing has come while one was connected. */
   #since: number | null = null;
   #quiet = QUIET_MS;
+  /** What has come since the program was started, and how many texts the first device says are left. */
+  readonly #came = { chunks: 0, texts: 0, left: 0 };
+  readonly #sending: Sending;
 
-  constructor(stores: Stores, devices: DeviceBook, desk: DeviceDesk) {
+  constructor(stores: Stores, devices: DeviceBook, desk: DeviceDesk, sending: Sending) {
+    this.#sending = sending;
     this.#stores = stores;
     this.#devices = devices;
     this.#desk = desk;
@@ -71,6 +79,9 @@ export class HistoryIn {
       this.#end(known.texts);
       return;
     }
+    this.#came.chunks += 1;
+    this.#came.texts += texts.received.length + texts.sent.length;
+    this.#came.left = chunk.left;
     this.#stores.vault.transaction((tx) => {
       const count = known.texts + this.#keep(tx, texts);
       if (chunk.next === null || count > MAX_TEXTS || now.persistent > known.until) {
@@ -138,12 +149,26 @@ export class HistoryIn {
     if (link === null) {
       this.#since = null;
     } else if (this.#known !== null) {
-      this.#ask(this.#known, now);
+      this.#ask(link, this.#known, now);
     }
     return this.#events.splice(0);
   }
 
-  #ask(known: HistoryInRecord, now: Moment): void {
+  /**
+   * Lets the first device send more than the rate, if much is to come.
+   *
+   * It is said each time that chunks are asked for: either of the two may have connected again since.
+   */
+  #allow(link: Link, now: Moment): void {
+    const { chunks, left, texts } = this.#came;
+    const isMuch = left * chunks > MUCH * texts;
+    if (!isMuch || !link.isLimited || !link.relayFeatures.has(Feature.ALLOWANCE)) return;
+    if (this.#sending.maySend(link, "BLOCK", now.monotonic)) {
+      link.send({ type: "ALLOWANCE", payload: { senderId: this.#devices.person } }, now.monotonic);
+    }
+  }
+
+  #ask(link: Link, known: HistoryInRecord, now: Moment): void {
     this.#since ??= now.monotonic;
     const isQuiet = now.monotonic - this.#since >= this.#quiet;
     if (known.chunks > 0 && !isQuiet) return;
@@ -153,6 +178,7 @@ export class HistoryIn {
       this.#end(known.texts);
       return;
     }
+    this.#allow(link, now);
     // Before anything is sent: what is said runs this again.
     this.#known = { ...known, chunks: MAX_CHUNKS };
     const said = { kind: "history-ask", from: known.place, chunks: MAX_CHUNKS } as const;

@@ -107,7 +107,7 @@ export class HistoryOut {
   /** Room is left for what the user writes. */
   #mayGive(link: Link, device: string, now: Moment): boolean {
     const { sending, stores } = this.#parts;
-    return sending.hasRoom(link, "MESSAGE", now.monotonic) && stores.slot.is.waiting(device) === 0;
+    return sending.hasRoomFor(link, device, now.monotonic) && stores.slot.is.waiting(device) === 0;
   }
 
   #give(known: HistoryOutRecord): void {

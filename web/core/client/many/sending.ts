@@ -187,7 +187,7 @@ export class SendingMany {
     }
     const frames = this.#frames(message, parts, now);
     for (const together of frames.length === 0 && isUnordered(message) ? [[]] : frames) {
-      if (!this.#maySend(link, together.length, now)) {
+      if (!this.#maySend(link, together, now)) {
         break;
       }
       this.#sendFrame(link, message, together, now);
@@ -301,15 +301,16 @@ export class SendingMany {
     return packing.packed(sized, { fixed: encode(bare).length + common, common });
   }
 
-  /** Count a frame for so many, unless the relay would refuse it now. */
-  #maySend(link: Link, recipients: number, now: Moment): boolean {
+  /** Count a frame for these, unless the relay would refuse it now. */
+  #maySend(link: Link, parts: readonly Part[], { monotonic }: Moment): boolean {
     const { pacing } = this.#ports.sending;
     const limit = link.limit("MESSAGE");
+    const only = parts.length === 1 ? (parts[0]?.copy.peer ?? "") : "";
     return (
-      pacing.maySend("MESSAGE", now.monotonic) &&
-      pacing.free("MESSAGE", limit, now.monotonic) > 0 &&
-      pacing.acquire("RECIPIENTS", link.limit("RECIPIENTS"), now.monotonic, recipients) &&
-      pacing.acquire("MESSAGE", limit, now.monotonic)
+      pacing.maySend("MESSAGE", monotonic) &&
+      (pacing.allowed(only, monotonic) > 0 || pacing.free("MESSAGE", limit, monotonic) > 0) &&
+      pacing.acquire("RECIPIENTS", link.limit("RECIPIENTS"), monotonic, parts.length) &&
+      pacing.acquireMessage(only, limit, monotonic)
     );
   }
 
@@ -364,11 +365,11 @@ export class SendingMany {
   #sendSingly(link: Link, given: ManyMessage, parts: readonly Part[], now: Moment): void {
     let message = given;
     for (const part of parts) {
-      if (!this.#ports.sending.maySend(link, "MESSAGE", now.monotonic)) {
+      const { peer } = part.copy;
+      if (!this.#ports.sending.pacing.acquireMessage(peer, link.limit("MESSAGE"), now.monotonic)) {
         return;
       }
       message = this.#withHeads(message, [part]);
-      const { peer } = part.copy;
       const { conversationId, messageId, metadata } = payloadOf(message, "", [], now);
       const head = message.copies.get(peer)?.head ?? new Uint8Array();
       const encrypted = encodeBase64(concat(head, bodyOf(message.record)));
