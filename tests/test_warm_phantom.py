@@ -1,5 +1,8 @@
-"""Commands that a warm program runs do what those do that are started alone."""
+"""Commands and relays that a warm program runs do what those do that are started alone."""
 
+import os
+import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -7,7 +10,10 @@ from typing import Final
 import pytest
 
 from support import command_line
-from support.command_line import AT_ONCE, QUICK, environment, phantom
+from support.command_line import AT_ONCE, QUICK, Running, environment, phantom
+from support.relay_process import SERVE, WARM, Command, RelayProcess
+from support.waiting import eventually
+from support.warm import Warm, is_usual
 
 COMMANDS: Final = [
     ("init", "-p", "alice", "--server", "ws://127.0.0.1:9/ws"),
@@ -70,3 +76,64 @@ def test_command_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.
         phantom(tmp_path, "listen")
     monkeypatch.undo()
     assert phantom(tmp_path, "id").returncode == 0
+
+
+@pytest.mark.parametrize("program", [None, QUICK], ids=["warm", "alone"])
+def test_command_that_goes_on_hears_signals(tmp_path: Path, program: list[str] | None) -> None:
+    phantom(tmp_path, "init", "--server", "ws://127.0.0.1:9/ws")
+    running = Running(tmp_path, "listen", "--json", program=program)
+    assert eventually(lambda: running.errors != [])
+    assert running.stop(signal.SIGINT) == 0
+    assert "the connection was refused" in running.errors[0]
+
+
+# --- relays -------------------------------------------------------------------------
+
+
+def life(folder: Path, number: signal.Signals, command: Command, *arguments: str) -> tuple[int, list[str]]:
+    """What a relay says of itself from its beginning to its end."""
+    folder.mkdir()
+    relay = RelayProcess(folder, *arguments, command=command, more={"PHANTOM_HEARTBEAT": "7"})
+    assert Path(f"/proc/{relay.pid}").is_dir()
+    with socket.create_connection(relay.address):
+        pass
+    code = relay.stop(number)
+    return code, [line.split(" ", 1)[1] for line in relay.log.splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_relay_says_what_it_says_alone(tmp_path: Path, number: signal.Signals) -> None:
+    arguments = ("--limits", "off", "--log-level", "debug")
+    found = life(tmp_path / "warm", number, WARM, *arguments)
+    assert found == life(tmp_path / "alone", number, SERVE, *arguments)
+    assert found[0] == (-number if number == signal.SIGKILL else 0)
+
+
+def test_relay_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="--port"):
+        RelayProcess(tmp_path, "--port", "http", port=None)
+
+
+def test_relay_whose_environment_is_another_one_is_started_alone(tmp_path: Path) -> None:
+    assert is_usual({**os.environ, "PHANTOM_HOME": "elsewhere"})
+    assert not is_usual({**os.environ, "LD_PRELOAD": "libfaketime.so"})
+    assert not is_usual({name: value for name, value in os.environ.items() if name != "PATH"})
+    relay = RelayProcess(tmp_path, more={"PYTHONUTF8": "1"})
+    assert isinstance(relay._process, subprocess.Popen)
+    relay.stop()
+
+
+def test_relays_end_with_the_tests(tmp_path: Path) -> None:
+    program = Warm("relay")
+    with (tmp_path / "log").open("w") as log:
+        relays = [
+            program.start(["serve", "--data", str(tmp_path / name), "--port", "0"], os.environ, log) for name in "ab"
+        ]
+    assert [relay.stdout.readline()[:12] for relay in relays] == ["listening on"] * 2
+    with pytest.raises(subprocess.TimeoutExpired):
+        relays[0].wait(0.01)
+    program.end()
+    assert [relay.wait(60) for relay in relays] == [-signal.SIGKILL] * 2
+    for relay in relays:
+        relay.stdout.close()
+    assert eventually(lambda: not any(Path(f"/proc/{relay.pid}").is_dir() for relay in relays))

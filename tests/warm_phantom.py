@@ -1,43 +1,90 @@
-"""``quick_phantom.py`` for one command after another: each is a process of its own, forked from this one.
+"""``phantom`` for one command after another: each is a process of its own, forked from this one.
 
-    python tests/warm_phantom.py SOCKET
+    python tests/warm_phantom.py SOCKET relay|client
 
 What a short command takes longest for, loading its modules, is done once. SOCKET is the number of a Unix socket on
-which commands come, each a message with the files that are to be its standard input, output and errors; the answers are
-the number of its process, and its exit code.
+which commands come, each a message with the files that are to be its standard input, output and errors, and a socket on
+which the number of its process is told, and once it has ended its exit code. Those of a client stretch passphrases as
+``quick_phantom.py`` does.
 """
 
+import contextlib
+import gc
 import json
 import os
+import selectors
+import signal
 import socket
 import sys
 import time
 from importlib import import_module
-from typing import Final
+from typing import Final, NamedTuple, NoReturn
 
 from phantom_messenger.cli.main import COMMANDS, main
-from support.passphrases import LEAST, stretch
 
-RELAYS: Final = {"serve", "store", "bench", "conformance"}
-"""Commands that are not run here; to load a relay is the business of its own process."""
+LOADED: Final = {
+    "relay": {"serve"},
+    "client": COMMANDS.keys() - {"serve", "store", "bench", "conformance"},
+}
+"""Commands whose modules are loaded: a relay has nothing of a client in its memory."""
+
+
+class Started(NamedTuple):
+    """A command that runs, and where its end is to be told."""
+
+    pid: int
+    told: socket.socket
 
 
 def next_command(commands: socket.socket) -> None:
     """Start a process for each command that comes; returns in each, which is then to run it."""
-    while True:
-        asked, files, _, _ = socket.recv_fds(commands, 1 << 20, 3)
-        if not asked:
-            os._exit(0)  # the tests have ended
-        process = os.fork()
-        if process == 0:
-            commands.close()
-            become(json.loads(asked), files)
-            return
-        for file in files:
-            os.close(file)
-        commands.send(str(process).encode())
-        _, status = os.waitpid(process, 0)
-        commands.send(str(os.waitstatus_to_exitcode(status)).encode())
+    with selectors.DefaultSelector() as selector:
+        selector.register(commands, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.data is not None:
+                    selector.unregister(key.fileobj)
+                    tell_end(int(key.fd), key.data)
+                    continue
+                asked, files, _, _ = socket.recv_fds(commands, 1 << 20, 4)
+                running = [one.data for one in selector.get_map().values() if one.data is not None]
+                if not asked:
+                    end_all(running)
+                told = socket.socket(fileno=files.pop())
+                pid = os.fork()
+                if pid == 0:
+                    leave(selector, [commands, told, *(one.told for one in running)])
+                    become(json.loads(asked), files)
+                    return
+                for file in files:
+                    os.close(file)
+                started = Started(pid, told)
+                told.send(str(pid).encode())
+                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, started)
+
+
+def tell_end(file: int, ended: Started) -> None:
+    """A command has ended."""
+    os.close(file)
+    _, status = os.waitpid(ended.pid, 0)
+    with ended.told, contextlib.suppress(BrokenPipeError):  # whoever asked for it may have ended, too
+        ended.told.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def end_all(running: list[Started]) -> NoReturn:
+    """The tests have ended."""
+    for one in running:
+        os.kill(one.pid, signal.SIGKILL)
+    os._exit(0)
+
+
+def leave(selector: selectors.BaseSelector, sockets: list[socket.socket]) -> None:
+    """Close in a command what is this program's."""
+    for key in [*selector.get_map().values()]:
+        if key.data is not None:
+            os.close(key.fd)
+    for one in sockets:
+        one.close()
 
 
 def become(asked: dict[str, object], files: list[int]) -> None:
@@ -56,9 +103,12 @@ def become(asked: dict[str, object], files: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    stretch(LEAST)
-    for name, place in COMMANDS.items():
-        if name not in RELAYS:
-            import_module(f"phantom_messenger.cli.{place.partition(':')[0]}")
+    if sys.argv[2] == "client":
+        from support.passphrases import LEAST, stretch
+
+        stretch(LEAST)
+    for name in LOADED[sys.argv[2]]:
+        import_module(f"phantom_messenger.cli.{COMMANDS[name].partition(':')[0]}")
+    gc.freeze()
     next_command(socket.socket(fileno=int(sys.argv[1])))
     main()

@@ -17,7 +17,7 @@ from crowd_ledger import Ledger
 
 from support.amounts import replayed, seeds
 from support.people import Person
-from support.relay_process import RelayProcess, StartRelay, patched
+from support.relay_process import SERVE, RelayProcess, StartRelay, patched
 
 LOG: Final = logging.getLogger(__name__)
 SEED: Final = replayed() or 3
@@ -145,7 +145,7 @@ def run_storm(
 
 def test_accepted_messages_survive_kill_after_kill(start_relay: StartRelay) -> None:
     kills = seeds(6, 100)
-    relay = start_relay("--limits", "off", port=quiet_port())
+    relay = start_relay("--limits", "off", port=quiet_port(), command=SERVE)  # a start is timed
     ledger, report = run_storm(relay, people=20, kills=kills)
     figures = {
         "kills": kills,

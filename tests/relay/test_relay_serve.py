@@ -2,6 +2,7 @@
 
 import socket
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,14 @@ import pytest
 from phantom_messenger.version import __version__
 from support.certificates import self_signed
 from support.reference_client import Connect
-from support.relay_process import RelayProcess, StartRelay, serve
+from support.relay_process import SERVE, RelayProcess, StartRelay, serve
+
+
+@pytest.fixture(name="start_relay")
+def as_it_is_installed(start_relay: StartRelay) -> StartRelay:
+    """Starts relays as their users do."""
+    return partial(start_relay, command=SERVE)
+
 
 # --- what it refuses --------------------------------------------------------------
 

@@ -1,19 +1,18 @@
 """``phantom`` as people run it: a process with a home folder of its own."""
 
-import atexit
 import contextlib
-import functools
-import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
+
+from support.warm import WarmProcess, is_usual, warm
 
 PHANTOM = [str(Path(sys.executable).with_name("phantom"))]
 """The command as it is installed."""
@@ -36,8 +35,8 @@ def phantom(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     variables = {name: value for name, value in environment(home).items() if name not in without}
-    if QUICK is _WARMED and arguments[:1] and arguments[0] in AT_ONCE and _is_usual(variables):
-        return _warm().run(arguments, variables, stdin or "")
+    if is_warm(arguments, variables):
+        return _run(warm("client").start(arguments, variables), stdin or "")
     return subprocess.run(
         [*QUICK, *arguments],
         env=variables,
@@ -49,7 +48,7 @@ def phantom(
     )
 
 
-AT_ONCE = {"init", "id", "contacts", "requests", "devices", "send", "listen", "history", "groups", "settings"}
+AT_ONCE = {"init", "id", "contacts", "requests", "devices", "send", "listen", "chat", "history", "groups", "settings"}
 """Commands that need no terminal, and are run most often."""
 
 
@@ -57,76 +56,36 @@ _WARMED = QUICK
 """Some tests put the command as it is installed in its place."""
 
 
-def _is_usual(variables: dict[str, str]) -> bool:
-    """Whether nothing is set that Python looks at when it starts."""
-    names = {name for name in variables.keys() | _USUAL.keys() if not name.startswith("PHANTOM_")}
-    return all(variables.get(name) == _USUAL.get(name) for name in names if name != "PYTEST_CURRENT_TEST")
+def is_warm(arguments: tuple[str, ...], variables: dict[str, str]) -> bool:
+    """Whether a program that has loaded it already can run a command."""
+    return QUICK is _WARMED and arguments[:1] != () and arguments[0] in AT_ONCE and is_usual(variables)
 
 
-_USUAL = dict(os.environ)
+def _run(process: WarmProcess, stdin: str) -> "subprocess.CompletedProcess[str]":
+    """As ``subprocess.run``."""
+    assert process.stdin is not None
+    assert process.stderr is not None
+    with ThreadPoolExecutor(3) as threads:
+        writing = threads.submit(_write, process.stdin, stdin)
+        texts = [threads.submit(_read, pipe) for pipe in (process.stdout, process.stderr)]
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise subprocess.TimeoutExpired(process.args, PATIENCE, *(text.result() for text in texts)) from None
+        writing.result()
+        stdout, stderr = (text.result() for text in texts)
+    return subprocess.CompletedProcess(process.args, code, stdout, stderr)
 
 
-class _Warm:
-    """A program that runs commands as processes of their own, and has loaded already what they need."""
-
-    def __init__(self) -> None:
-        self._commands, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        program = str(Path(__file__).parents[1] / "warm_phantom.py")
-        with theirs:
-            self._program = subprocess.Popen(
-                [sys.executable, program, str(theirs.fileno())],
-                env=_USUAL,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.PIPE,  # as each command has: Python looks at them when it starts
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for the tests, which end it
-            )
-
-    def run(
-        self, arguments: tuple[str, ...], variables: dict[str, str], stdin: str
-    ) -> "subprocess.CompletedProcess[str]":
-        """As ``subprocess.run``."""
-        asked = {"arguments": arguments, "variables": variables, "folder": str(Path.cwd())}
-        (theirs, to), (out, output), (err, errors) = os.pipe(), os.pipe(), os.pipe()
-        socket.send_fds(self._commands, [json.dumps(asked).encode()], [theirs, output, errors])
-        for file in (theirs, output, errors):
-            os.close(file)
-        process = int(self._commands.recv(64))
-        late = threading.Timer(PATIENCE, os.kill, (process, signal.SIGKILL))
-        late.start()
-        with ThreadPoolExecutor(3) as threads:
-            writing = threads.submit(_write, to, stdin)
-            texts = [threads.submit(_read, file) for file in (out, err)]
-            code = int(self._commands.recv(64))
-            is_late = not late.is_alive()
-            late.cancel()
-            writing.result()
-            stdout, stderr = (text.result() for text in texts)
-        command = [*QUICK, *arguments]
-        if is_late:
-            raise subprocess.TimeoutExpired(command, PATIENCE, stdout, stderr)
-        return subprocess.CompletedProcess(command, code, stdout, stderr)
-
-    def end(self) -> None:
-        self._commands.close()
-        self._program.communicate(timeout=PATIENCE)
-
-
-@functools.cache
-def _warm() -> _Warm:
-    made = _Warm()
-    atexit.register(made.end)
-    return made
-
-
-def _write(file: int, text: str) -> None:
-    with contextlib.suppress(BrokenPipeError), os.fdopen(file, "w") as pipe:
+def _write(pipe: IO[str], text: str) -> None:
+    with contextlib.suppress(BrokenPipeError), pipe:
         pipe.write(text)
 
 
-def _read(file: int) -> str:
-    with os.fdopen(file) as pipe:
+def _read(pipe: IO[str]) -> str:
+    with pipe:
         return pipe.read()
 
 
@@ -138,14 +97,19 @@ class Running:
     ) -> None:
         self.lines: list[str] = []
         self._queue: queue.Queue[str] = queue.Queue()
-        self._process = subprocess.Popen(
-            [*(program or QUICK), *arguments],
-            env={**environment(home), **(more or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+        variables = {**environment(home), **(more or {})}
+        self._process = (
+            warm("client").start(arguments, variables)
+            if program is None and is_warm(arguments, variables)
+            else subprocess.Popen(
+                [*(program or QUICK), *arguments],
+                env=variables,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+            )
         )
         self.errors: list[str] = []
         self._threads = [

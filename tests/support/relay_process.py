@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from support.warm import WarmProcess, is_usual, warm
+
 PHANTOM = Path(sys.executable).with_name("phantom")
 Command = Sequence[str | Path]
 SERVE: Command = (PHANTOM, "serve")
+WARM: Command = ()
+"""``phantom serve`` whose modules are loaded already; what is said of a start is said of ``SERVE``."""
+
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 
@@ -49,7 +54,7 @@ class RelayProcess:
         arguments: further ones of ``phantom serve``.
         more: of its environment.
         port: 0 takes a free one; the same is taken again by ``restart``.
-        command: stands for ``phantom serve``; see ``patched``.
+        command: stands for ``phantom serve``; see ``WARM`` and ``patched``.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class RelayProcess:
         *arguments: str,
         more: Mapping[str, str] | None = None,
         port: int | None = 0,
-        command: Command = SERVE,
+        command: Command = WARM,
     ) -> None:
         self.command = command
         self.data = folder / "data"
@@ -68,21 +73,25 @@ class RelayProcess:
         self._arguments = arguments
         self._environment = environment(more)
         self._log = folder / "log"
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | WarmProcess | None = None
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it listens."""
         port = [] if self.port is None else ["--port", str(self.port)]
+        arguments = ["--data", str(self.data), *port, *self._arguments]
         with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                [*self.command, "--data", self.data, *port, *self._arguments],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+            if self.command is WARM and is_usual(self._environment):
+                self._process = warm("relay").start(["serve", *arguments], self._environment, log)
+            else:
+                self._process = subprocess.Popen(
+                    [*(self.command or SERVE), *arguments],
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                )
         assert self._process.stdout is not None
         self.line = _first_line(self._process.stdout)
         if not self.line.startswith("listening on "):
