@@ -343,4 +343,6 @@ def table(*, count: int = MESSAGES, seed: int = SEED) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=SEED)
-    print(table(seed=parser.parse_args().seed))
+    parser.add_argument("--messages", type=int, default=MESSAGES, help=f"in each line ({MESSAGES:,})")
+    options = parser.parse_args()
+    print(table(count=options.messages, seed=options.seed))

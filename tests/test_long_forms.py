@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +15,16 @@ MAKEFILE: Final = TESTS.parent / "Makefile"
 
 def has_long_form(code: str) -> bool:
     """Whether it asks how much it is to do."""
-    return any(
+    return "support.amounts" in code and any(
         isinstance(node, ast.ImportFrom) and node.module == "support.amounts" for node in ast.walk(ast.parse(code))
     )
+
+
+@cache
+def with_long_forms() -> list[str]:
+    """All files of these."""
+    files = sorted(path for path in TESTS.rglob("*.py") if has_long_form(path.read_text()))
+    return [path.relative_to(TESTS.parent).as_posix() for path in files]
 
 
 def left_out(makefile: str) -> Iterator[str]:
@@ -24,9 +32,8 @@ def left_out(makefile: str) -> Iterator[str]:
     (recipe,) = re.findall(r"^test-long:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     lists = dict(re.findall(r"^(\w+) := (.*)$", makefile, re.MULTILINE))
     places = [place for name in re.findall(r"\$\((LONG\w*)\)", recipe) for place in lists[name].split()]
-    for path in sorted(TESTS.rglob("*.py")):
-        name = path.relative_to(TESTS.parent).as_posix()
-        if has_long_form(path.read_text()) and not any(name == one or name.startswith(f"{one}/") for one in places):
+    for name in with_long_forms():
+        if not any(name == one or name.startswith(f"{one}/") for one in places):
             yield name
 
 

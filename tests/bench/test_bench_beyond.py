@@ -3,10 +3,13 @@
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from beyond import (
+    HEAD,
+    MESSAGES,
     Costs,
     Graph,
     Load,
@@ -18,10 +21,13 @@ from beyond import (
     load,
     most_per_second,
     place,
+    row,
     steps,
     table,
     work,
 )
+
+from support.amounts import LONG, amount
 
 ROOT = Path(__file__).parents[2]
 COSTS, MACHINE = Costs(), Machine()
@@ -39,17 +45,39 @@ def simulation(
     )
 
 
-def test_same_seed_gives_the_same_table_and_another_one_does_not() -> None:
-    assert table(count=500) == table(count=500)
-    assert table(count=500) != table(count=500, seed=2)
+@pytest.mark.parametrize("graph", Graph)
+def test_same_seed_gives_the_same_line_and_another_one_does_not(graph: Graph) -> None:
+    assert row(graph, 4, count=500) == row(graph, 4, count=500)
+    assert row(graph, 4, count=500) != row(graph, 4, count=500, seed=2)
 
 
 def test_program_prints_the_table() -> None:
+    count = amount(200, MESSAGES)
     done = subprocess.run(
-        [sys.executable, "bench/beyond.py"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "bench/beyond.py", "--messages", str(count)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     assert len(done.stdout.splitlines()) == 2 + 1 + 3 * len(Graph)
-    assert done.stdout.strip() in (ROOT / "docs" / "cluster.md").read_text(), "the documentation shows another one"
+    assert done.stdout.strip() == table(count=count)
+
+
+def is_documented(cells: Sequence[str]) -> bool:
+    return f"| {' | '.join(cells)} |\n" in (ROOT / "docs" / "cluster.md").read_text()
+
+
+LINES = [(Graph.RANDOM, 1), *((graph, shards) for shards in (2, 4, 8) for graph in Graph)]
+
+
+@pytest.mark.parametrize(("graph", "shards"), LINES if LONG else LINES[::4])
+def test_documentation_shows_the_table(graph: Graph, shards: int) -> None:
+    """The control is what another seed gives."""
+    assert is_documented(HEAD)
+    assert is_documented(row(graph, shards))
+    assert not is_documented(row(graph, shards, count=500, seed=2))
 
 
 @pytest.mark.parametrize("graph", Graph)

@@ -13,8 +13,8 @@ from phantom_messenger.sqlite.scrub import Scrubber
 from support.amounts import seeds
 from support.simulated import SECOND, World
 
-VAULTS = [0, 9, 15, *range(16, seeds(18, 500))]
-LIVES = range(seeds(3, 30))
+VAULTS = [0, 9, 15, *range(16, seeds(17, 500))]
+LIVES = range(seeds(2, 30))
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class Talk:
         pass_time(10 * SECOND, *self.people, reconnect=True)
 
 
-@pytest.mark.parametrize("decade", range(seeds(2, 60)))
+@pytest.mark.parametrize("decade", range(seeds(1, 60)))
 def test_nothing_is_lost_or_doubled_over_breaks_at_random_points(town: Town, decade: int) -> None:
     for seed in range(10 * decade, 10 * decade + 10):
         talk = Talk(town, seed)

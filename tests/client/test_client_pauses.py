@@ -80,9 +80,9 @@ def silenced(town: Town, kind: str, reason: str = "rate") -> tuple[Device, Calla
 @pytest.mark.parametrize("kind", CASES)
 def test_wait_without_end_ends_after_ten_minutes(town: Town, kind: str, reason: str) -> None:
     alice, is_done = silenced(town, kind, reason)
-    pass_time(9 * MINUTE, alice)
+    pass_time(9 * MINUTE, alice, step=5 * SECOND)
     assert not is_done()
-    pass_time(2 * MINUTE, alice)
+    pass_time(2 * MINUTE, alice, step=5 * SECOND)
     assert is_done()
 
 
@@ -92,7 +92,7 @@ def test_client_that_takes_the_relays_word_is_silent(town: Town, kind: str, monk
     monkeypatch.setattr(pacing, "LONGEST_ASKED_MS", FOR_EVER)
     monkeypatch.setattr(asked, "__kwdefaults__", {"longest": FOR_EVER})
     alice, is_done = silenced(town, kind)
-    pass_time(11 * MINUTE, alice)
+    pass_time(11 * MINUTE, alice, step=5 * SECOND)
     assert not is_done()
 
 
@@ -111,7 +111,7 @@ def test_user_hears_of_a_relay_that_takes_nothing_in_one_wait_or_in_many(
     alice, bob = town.friends("alice", "bob") if kind == "MESSAGE" else town.devices("alice", "bob")
     refusing(kind, alice, code=code, reason=reason, retry_after=retry_after)
     alice.send(bob, "hello")
-    pass_time(2 * MINUTE, alice)
+    pass_time(2 * MINUTE, alice, step=3 * SECOND)
     assert alice.messenger.waiting == 1
     assert ("paused" in alice.troubles()) is is_told
     assert len(alice.troubles()) <= 3

@@ -10,7 +10,7 @@ from receipt_samples import carriers, repeat, untold
 from phantom_messenger.client import records
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction
-from support.simulated import HOUR, SECOND
+from support.simulated import HOUR, MINUTE, SECOND
 
 
 def forget_sessions(device: Device) -> None:
@@ -47,7 +47,7 @@ def test_receipt_that_is_lost_with_a_session_is_told_again(town: Town) -> None:
 
 def test_receipt_that_could_not_be_read_does_not_wait_at_the_relay_for_ever(town: Town) -> None:
     alice, bob, numbers = receipt_is_lost_with_a_session(town)
-    pass_time(2 * HOUR, alice, bob, step=20 * SECOND)
+    pass_time(2 * HOUR, alice, bob, step=MINUTE)
     assert alice.states(numbers) == {DeliveryState.READ}
     alice.cut()
     alice.received.clear()

@@ -31,7 +31,7 @@ from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.suites import suite_of
 from phantom_messenger.wire import frames
 from support.people import Frame
-from support.simulated import MINUTE, SECOND
+from support.simulated import HOUR, MINUTE, SECOND
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def test_the_users_word_holds_until_the_program_is_seen_with_suite_2(town: Town)
     pass_time(5 * SECOND, alice, bob)
     bob.kill()
     bob.login()
-    pass_time(DAY + MINUTE, alice, bob, step=MINUTE, reconnect=True)
+    pass_time(DAY + MINUTE, alice, bob, step=10 * MINUTE, reconnect=True)
     alice.send(bob, "asks")
     pass_time(5 * SECOND, alice, bob)
     assert record_of(alice, bob).floor is Strength.SUITE_2
@@ -201,7 +201,7 @@ def test_friends_of_before_go_on_in_suite_1_and_ask_once_a_day(town: Town) -> No
             alice.send(bob, f"{day} {number}")
             pass_time(5 * SECOND, alice, bob)
         assert len(alice.frames_sent("KEY_EXCHANGE_INIT")) == day + 1
-        pass_time(DAY, alice, bob, step=MINUTE)
+        pass_time(DAY, alice, bob, step=2 * MINUTE)
     assert len(bob.read_all()) == 6
     assert set(suites_of(alice)) == {1}
     assert alice.troubles() == []
@@ -248,7 +248,7 @@ def test_upgrade_amid_a_conversation_loses_and_doubles_nothing(town: Town, first
         if first not in {name, "both"}:
             one.kill()  # with what is under way
             one.login()
-    pass_time(DAY + MINUTE, alice, bob, step=MINUTE, reconnect=True)
+    pass_time(DAY + MINUTE, alice, bob, step=10 * MINUTE, reconnect=True)
     talk("both new")
     talk("later")
     assert got == written
@@ -508,7 +508,7 @@ def test_keys_of_before_the_newest_that_were_seen_begin_nothing(town: Town) -> N
     alice.send(bob, "hello")
     pass_time(5 * SECOND, alice, bob)
     tamper = aged(alice)
-    pass_time(8 * DAY, alice, bob, step=10 * MINUTE, reconnect=True)  # Bob renews his prekeys
+    pass_time(8 * DAY, alice, bob, step=HOUR, reconnect=True)  # Bob renews his prekeys
     alice.cut()
     alice.lose(records.SESSIONS)
     alice.login()

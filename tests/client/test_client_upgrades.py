@@ -17,7 +17,7 @@ from phantom_messenger.wire.frames import Feature
 from support.amounts import seeds
 from support.simulated import MINUTE, SECOND, World
 
-RUNS: Final = seeds(8, 300)
+RUNS: Final = seeds(5, 300)
 STEPS: Final = 80
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
