@@ -71,7 +71,7 @@ export interface Group {
    */
   readonly doubt: "" | "forked" | "newer";
   readonly rival: GroupPerson | null;
-  /** Changes of the group are missing, and asked for. */
+  /** Changes of the group are missing, and asked for; the user's own wait, unless they go on (`goOnInGroup`). */
   readonly isBehind: boolean;
   /** The user among them, in the order of the ids. */
   readonly members: readonly GroupMember[];

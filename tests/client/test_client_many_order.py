@@ -13,6 +13,7 @@ from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import DeliveryState, Event
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.wire.codes import ErrorCode
+from phantom_messenger.wire.orders import digest
 from support.people import Frame
 from support.simulated import MINUTE, SECOND
 
@@ -70,7 +71,8 @@ def test_of_two_at_once_one_is_stale_and_reaches_nobody(town: Town) -> None:
     to_many(bob, [carol], "bob at once", options=ordered(order(2, alice, bob)))
     settle(alice, bob, carol)
     assert first.outcomes == [OrderTaken(), OrderTaken()]
-    assert second.outcomes == [OrderStale(2)]
+    refused = [OrderStale(2, digest(order(2, alice).name, alice.id))]
+    assert second.outcomes == refused
     assert second.copies == []
     assert carol.read_all() == ["of alice", "alice again"]
     assert (bob.messenger.waiting, bob.troubles()) == (0, [])
@@ -78,7 +80,7 @@ def test_of_two_at_once_one_is_stale_and_reaches_nobody(town: Town) -> None:
     assert len(bob.frames_sent("MESSAGE_MANY")) == 1, "it was sent again"
     to_many(bob, [carol], "bob after that", options=ordered(order(3, alice, bob)))
     settle(alice, bob, carol)
-    assert (second.outcomes, carol.read_all()) == ([OrderStale(2), OrderTaken()], ["bob after that"])
+    assert (second.outcomes, carol.read_all()) == ([*refused, OrderTaken()], ["bob after that"])
 
 
 def test_who_is_no_writer_is_denied(town: Town) -> None:

@@ -11,6 +11,7 @@ from phantom_messenger.engines.sqlite import orders
 from phantom_messenger.relay import many_commands, signatures
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.handlers import keys, login, many
+from phantom_messenger.relay.many_commands import OrderRefusal
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import Reason, RequestError
 
@@ -30,6 +31,12 @@ def to_somebody(core: Any, admitted: Any, frame: Any) -> Any:
     if not frame.payload.recipients:
         raise RequestError(Reason.FIELD, field="payload.recipients")
     return genuine_many(core, admitted, frame)
+
+
+def without_author(refusal: OrderRefusal) -> RequestError:
+    if refusal.revision is None:
+        return RequestError(Reason.WRITER)
+    return RequestError(Reason.ORDER, details={"revision": refusal.revision})
 
 
 def anybody_writes(order: Any, stored: Any) -> Any:
@@ -114,7 +121,12 @@ CONTROLS: Final = {
         without(order=UNSET),
         "order/sender-has-to-be-among-the-first-writers order/revision-has-to-be-above-the-stored-one-by-1-to-1024 "
         "order/stored-writers-go-on-and-nobody-else order/revision-is-stored-although-a-recipient-is-refused "
-        "order/revision-needs-no-recipient",
+        "order/revision-needs-no-recipient order/refusal-names-who-has-written-the-stored-revision",
+        beside="order",
+    ),
+    "authors are not named": control(
+        sets(many, "_order_error", without_author),
+        "order/refusal-names-who-has-written-the-stored-revision",
         beside="order",
     ),
     "an order needs recipients": control(

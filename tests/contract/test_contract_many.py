@@ -25,11 +25,11 @@ from phantom_messenger.relay.commands import (
     PublishPreKeys,
     Unblock,
 )
-from phantom_messenger.relay.many_commands import digest
 from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.records import Bundle, Item, ItemKind, NewItem
 from phantom_messenger.wire.frames import Status
 from phantom_messenger.wire.limits import MAX_GROUP_BACKLOG, MAX_STRANGER_BACKLOG
+from phantom_messenger.wire.orders import digest
 from support.store_user import DAY, HOUR, NOW, StoreUser, expire, run
 from support.stores import publication
 
@@ -73,6 +73,14 @@ def accepted(sender: StoreUser, to: Sequence[StoreUser | str], name: str, *more:
     return [result.item if isinstance(result, Accepted) else result for result in results]
 
 
+def first_of(results: Sequence[Accepted | AppendRefusal] | OrderRefusal) -> Accepted:
+    """What became of the only copy, which was taken."""
+    assert not isinstance(results, OrderRefusal)
+    [result] = results
+    assert isinstance(result, Accepted)
+    return result
+
+
 def order(revision: int, author: StoreUser, *writers: StoreUser, message: str = "m", name: bytes = NAME) -> Order:
     return Order(
         name=name,
@@ -81,6 +89,11 @@ def order(revision: int, author: StoreUser, *writers: StoreUser, message: str = 
         writers=tuple(digest(name, writer.id) for writer in writers or (author,)),
         last=digest(name, author.id, message, str(revision)),
     )
+
+
+def refusal(revision: int, author: StoreUser) -> OrderRefusal:
+    """That a revision does not follow this one, which somebody has written."""
+    return OrderRefusal(revision, digest(NAME, author.id))
 
 
 def contacts(user: StoreUser) -> list[str]:
@@ -122,8 +135,7 @@ def test_copies_are_duplicates_and_replace_as_messages_do(alice: StoreUser, bob:
 
 def test_to_many_and_to_no_group_it_makes_contacts_and_receipts(alice: StoreUser, bob: StoreUser) -> None:
     bob.write(alice, "hello")
-    [result] = run(alice.store, many(alice, [bob], "m"))
-    assert isinstance(result, Accepted)
+    result = first_of(run(alice.store, many(alice, [bob], "m")))
     assert result.became_contacts
     assert contacts(alice) == [bob.id]
     assert [receipt.sender for receipt in bob.acknowledge(alice, "m")] == [alice.id]
@@ -222,15 +234,24 @@ def test_revision_is_stored_with_the_copies_or_nothing_is(alice: StoreUser, bob:
     mine = many(alice, [carol], "2", order=order(2, alice, alice, bob, message="2"))
     others = many(bob, [carol], "3", order=order(2, bob, alice, bob, message="3"))
     results = alice.store.run([first, mine, others])
-    assert results[2] == OrderRefusal(2)
+    assert results[2] == refusal(2, alice)
     assert carol.names() == ["1", "2"]
+
+
+def test_refusal_names_who_has_written_the_stored_one(alice: StoreUser, bob: StoreUser) -> None:
+    run(alice.store, many(alice, [], "1", order=order(1, alice, alice, bob, message="1")))
+    assert run(bob.store, many(bob, [], "2", order=order(1, bob, message="2"))) == refusal(1, alice)
+    run(bob.store, many(bob, [], "3", order=order(2, bob, alice, bob, message="3")))
+    assert run(alice.store, many(alice, [], "4", order=order(2, alice, message="4"))) == refusal(2, bob)
+    assert run(alice.store, many(alice, [], "1", order=order(1, alice, alice, bob, message="1"))) == []
+    assert run(bob.store, many(bob, [], "5", order=order(2, bob, message="5"))) == refusal(2, bob), "nothing was stored"
 
 
 def test_only_stored_writers_go_on(alice: StoreUser, bob: StoreUser, carol: StoreUser) -> None:
     assert run(alice.store, many(alice, [carol], "0", order=order(7, alice, bob))) == OrderRefusal(None)
     run(alice.store, many(alice, [carol], "1", order=order(7, alice, bob, alice, message="1")))
     assert run(carol.store, many(carol, [bob], "2", order=order(8, carol))) == OrderRefusal(None)
-    assert run(bob.store, many(bob, [carol], "3", order=order(7, bob))) == OrderRefusal(7)
+    assert run(bob.store, many(bob, [carol], "3", order=order(7, bob))) == refusal(7, alice)
     assert accepted(bob, [carol], "4", order=order(8, bob))
     assert run(alice.store, many(alice, [carol], "5", order=order(9, alice))) == OrderRefusal(None)
     assert carol.names() == ["1", "4"]
@@ -242,14 +263,13 @@ def test_revision_is_ahead_by_1_to_1024(alice: StoreUser, bob: StoreUser, revisi
     found = run(alice.store, many(alice, [bob], "2", order=order(revision, alice, message="2")))
     assert isinstance(found, OrderRefusal) is not is_taken
     if not is_taken:
-        assert found == OrderRefusal(5)
+        assert found == refusal(5, alice)
 
 
 def test_same_revision_of_the_same_message_is_taken_again(alice: StoreUser, bob: StoreUser, carol: StoreUser) -> None:
     run(alice.store, many(alice, [carol], "l", order=order(2, alice, message="l")))
     frame = many(alice, [carol], "m", order=order(3, alice, bob, message="m"))
-    [result] = run(alice.store, frame)
-    assert isinstance(result, Accepted)
+    assert isinstance(first_of(run(alice.store, frame)), Accepted)
     assert run(alice.store, frame) == [AppendRefusal.DUPLICATE]
     assert run(alice.store, many(alice, [carol], "n", order=order(3, alice, bob, message="n"))) == OrderRefusal(None)
 
@@ -266,7 +286,7 @@ def test_each_of_the_last_16_revisions_is_taken_again_and_changes_nothing(
         run(carol.store, frame)
     for frame in frames[-16:]:
         assert run(carol.store, frame) == [AppendRefusal.DUPLICATE]
-    assert [run(carol.store, frame) for frame in frames[:-16]] == [OrderRefusal(18)] * 2
+    assert [run(carol.store, frame) for frame in frames[:-16]] == [refusal(18, bob)] * 2
     last = many(bob, [carol], "19", order=order(19, bob, bob, message="19"))
     assert isinstance(run(carol.store, last)[0], Accepted)
     assert run(carol.store, frames[-14]) == [AppendRefusal.DUPLICATE], "who is no writer any more, too"
@@ -277,7 +297,7 @@ def test_each_of_the_last_16_revisions_is_taken_again_and_changes_nothing(
 def test_message_is_taken_again_with_its_own_revision_alone(alice: StoreUser, bob: StoreUser) -> None:
     run(alice.store, many(alice, [bob], "m", order=order(3, alice, message="m")))
     run(alice.store, many(alice, [bob], "n", order=order(4, alice, message="n")))
-    assert run(alice.store, many(alice, [bob], "m", order=order(2, alice, message="m"))) == OrderRefusal(4)
+    assert run(alice.store, many(alice, [bob], "m", order=order(2, alice, message="m"))) == refusal(4, alice)
 
 
 def test_names_are_apart(alice: StoreUser, bob: StoreUser) -> None:
@@ -288,7 +308,7 @@ def test_names_are_apart(alice: StoreUser, bob: StoreUser) -> None:
 
 def test_revision_without_recipients_is_stored(alice: StoreUser) -> None:
     assert run(alice.store, many(alice, [], "1", order=order(4, alice, message="1"))) == []
-    assert run(alice.store, many(alice, [], "2", order=order(4, alice, message="2"))) == OrderRefusal(4)
+    assert run(alice.store, many(alice, [], "2", order=order(4, alice, message="2"))) == refusal(4, alice)
 
 
 def test_orders_are_forgotten_when_nobody_has_changed_them_for_long(store: Store, alice: StoreUser) -> None:
@@ -297,7 +317,8 @@ def test_orders_are_forgotten_when_nobody_has_changed_them_for_long(store: Store
     run(store, ForgetOrders(written_before=NOW + DAY))
     assert run(store, many(alice, [], "2", order=order(1, alice, message="2", name=b"a" * 32))) == []
     found = run(store, many(alice, [], "2", order=order(1, alice, message="2", name=b"b" * 32)))
-    assert found == OrderRefusal(4)
+    assert isinstance(found, OrderRefusal)
+    assert found.revision == 4
 
 
 # --- prekeys --------------------------------------------------------------------------

@@ -90,9 +90,11 @@ ADDED: Final[dict[int, list[str]]] = {
     5: ["INSERT INTO bundle_signatures SELECT account, 1750000020000, signature FROM signed_prekeys WHERE kind = 1"],
     6: [
         "INSERT INTO written_in_groups VALUES (3, 1)",
-        "INSERT INTO orders VALUES (zeroblob(32), 7, zeroblob(32), zeroblob(16), 20254)",
+        "INSERT INTO orders (name, revision, writers, last, written_on)"
+        " VALUES (zeroblob(32), 7, zeroblob(32), zeroblob(16), 20254)",
         "INSERT INTO device_lists VALUES (2, 'AAAA')",
     ],
+    7: ["UPDATE orders SET author = zeroblob(16)"],
 }
 """What each later version adds."""
 

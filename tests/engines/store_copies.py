@@ -24,7 +24,7 @@ SQLITE: Final = {
     "written": "entry, sender, recipient, conversation",
     "blocks": "blocker, blocked",
     "written_in_groups": "sender, recipient",
-    "orders": "name, revision, writers, last, written_on",
+    "orders": "name, revision, writers, last, author, written_on",
     "device_lists": "account, list",
     "signed_prekeys": "account, kind, id, key, signature",
     "one_time_prekeys": "entry, account, kind, id, key, signature",

@@ -30,10 +30,10 @@ from phantom_messenger.relay.commands import (
     StoreReceipts,
     Unblock,
 )
-from phantom_messenger.relay.many_commands import digest
 from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.records import Item
 from phantom_messenger.wire.frames import Status
+from phantom_messenger.wire.orders import digest
 from support.amounts import amount, seeds
 from support.postgres_server import PostgresServer
 from support.store_user import NOW, WALL, StoreUser

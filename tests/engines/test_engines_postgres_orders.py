@@ -10,8 +10,8 @@ from test_engines_postgres_at_once import at_once
 
 from phantom_messenger.engines.postgres import PostgresStore, schema, store
 from phantom_messenger.relay.commands import Accepted, AcceptMany, Block, Copy, Order, OrderRefusal
-from phantom_messenger.relay.many_commands import digest
 from phantom_messenger.relay.records import ItemKind, NewItem
+from phantom_messenger.wire.orders import digest
 from support.postgres_server import PostgresServer
 from support.store_user import NOW, StoreUser
 from support.waiting import eventually

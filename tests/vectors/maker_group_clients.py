@@ -7,6 +7,8 @@ from client_samples import pass_time, settle
 from maker_base import Json, file_of
 from maker_scene import Play, Scene, Witness, played
 
+from phantom_messenger.client.groups.duties import ASK_AGAIN_MS
+from phantom_messenger.client.many.sending import WAITS_MS, SendingMany
 from phantom_messenger.engines.sqlite.orders import SQLiteOrders
 from support.people import Frame
 from support.simulated import MINUTE, SECOND
@@ -231,6 +233,23 @@ def names(scene: Scene) -> None:
     pass_time(RECEIPTS, alice, bob, carol)
 
 
+def missing(scene: Scene) -> None:
+    alice, bob, carol = friends(scene, "alice", "carol")
+    alice.make(bob, "admin")
+    settle(alice, bob, carol)
+    # The relay has Bob's change in order, and nobody else has it: their mailboxes may be full.
+    with patch.object(SendingMany, "_parts", lambda *_: ([], [])):
+        bob.rename("Cocoa")
+        pass_time(WAITS_MS + SECOND, bob)
+    bob.cut()
+    alice.rename("Coffee")
+    pass_time(8 * SECOND, alice, carol)
+    pass_time(ASK_AGAIN_MS, alice, carol, step=10 * SECOND)
+    bob.login()
+    settle(alice, bob, carol)
+    pass_time(8 * SECOND, alice, bob, carol)
+
+
 SCENES: Final[dict[str, tuple[str, Play]]] = {
     "group-greetings": ("Alice makes a group with two who do not know each other; others go on after it", greetings),
     "group-two-admins": ("two admins name it at once: the relay takes one change, the other is made anew", two_admins),
@@ -239,6 +258,11 @@ SCENES: Final[dict[str, tuple[str, Play]]] = {
     "group-forked": ("the relay lets both changes of one revision pass: all notice, and Alice goes on", forked),
     "group-lost-text": ("the relay loses a text, and the next one shows it", lost_text),
     "group-ending": ("texts expire, Carol leaves, and Alice ends the group", ending),
+    "group-missing": (
+        "Bob's change is in order at the relay and has come to nobody: Alice, who is refused, asks him, and Carol, who"
+        " does not know either, and waits until he is back",
+        missing,
+    ),
     "group-names": ("Bob and Carol say what they are called, and Bob withdraws it", names),
 }
 

@@ -354,7 +354,7 @@ class SecondClient:
         if known is None or known.relation not in {"invited", "member"}:
             return
         if kind in {"group-change", "group-changes"}:
-            for change in said.get("changes") or [said["change"]]:
+            for change in said["changes"] if "changes" in said else [said["change"]]:
                 self._judge(known, change)
         elif kind == "group-text":
             self._text(known, sender, number, said)

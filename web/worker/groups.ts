@@ -120,7 +120,7 @@ export class GroupsOfCore {
       if (event.kind === "group-message") {
         const id = `${event.messageId} ${event.peer.userId}`;
         this.#incoming.set(event.group, [...(this.#incoming.get(event.group) ?? []), id]);
-      } else if (event.kind === "group" && (event.news === "forked" || event.news === "newer")) {
+      } else if (event.kind === "group" && ["forked", "newer", "waiting"].includes(event.news)) {
         this.#changed.add(event.group);
       }
     }

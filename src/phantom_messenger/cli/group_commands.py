@@ -459,12 +459,16 @@ def close(group: str, profile: str, yes: bool) -> None:
     changed(client, lambda: client.groups.close(group), "closed")
 
 
-@groups.command("go-on", short_help="Write again to a group with two histories.")
+@groups.command("go-on", short_help="Go on with a group that is in doubt, or waits.")
 @click.argument("group")
 @profile_option
 @reports_errors
 def go_on(group: str, profile: str) -> None:
-    """Write to GROUP again although somebody knows another history of it, with the members shown by 'members'."""
+    """Go on with GROUP, and the members that are shown by 'members'.
+
+    Texts are sent again although somebody knows another history of it; and your changes no longer wait for one of
+    somebody else's that has not come. If it comes later, it divides the group.
+    """
     client = open_client(profile)
     info = client.groups.go_on(group)
     members = f"phantom groups members{profile_flag(profile)} {shell_word(called(client, info))}"
@@ -480,9 +484,9 @@ async def _changed(
     client: Client, change: Callable[[], T], done: str | Callable[[T], str], *, awaits: str = ""
 ) -> None:
     """``awaits``: a group that may not be known yet, because its invitation waits at the relay."""
-    waits, refused = False, list[str]()
+    waits, refused, waiting = False, list[str](), list[GroupEvent]()
     async with client:
-        watching = asyncio.create_task(_refusals(client, refused))
+        watching = asyncio.create_task(_refusals(client, refused, waiting))
         await asyncio.sleep(0)  # so that it sees every event
         try:
             if awaits and not client.groups.has(awaits):
@@ -499,16 +503,23 @@ async def _changed(
             watching.cancel()
         if refused:
             raise PhantomError(refused[0])
+        if waits and waiting:
+            group = shell_word(called(client, client.groups.find(waiting[0].group)))
+            hint = f"to hear when it has come: phantom listen; to go on without it: phantom groups go-on {group}"
+            click.echo(sentence(f"{waiting[0].message}; {hint}"))
+            return
         later = "; the relay will be told the next time you connect, for example with: phantom listen" if waits else ""
         click.echo((done if isinstance(done, str) else done(made)) + sentence(later))
 
 
-async def _refusals(client: Client, found: list[str]) -> None:
-    """Keep what is said of changes that could not be made: only what others have done meanwhile shows that."""
+async def _refusals(client: Client, found: list[str], waiting: list[GroupEvent]) -> None:
+    """Keep what is said of changes that could not be made, or not yet: only what others have done shows that."""
     async for event in client.events():
         match event:
             case GroupEvent(news=GroupNews.REFUSED):
                 found.append(event.message)
+            case GroupEvent(news=GroupNews.WAITING):
+                waiting.append(event)
             case _:
                 pass
 

@@ -252,6 +252,7 @@ class KeyExchanges:
             if exchange.recovers or exchange.to_many or state.sending is None:
                 self._pacing.unknown_peer(peer, now.monotonic, WRONG_KEYS_MS)
             return [notices.wrong_bundle(contact, str(error))]
+        self._pacing.exists(peer)
         self._pauses.accepted(peer)
         self._no_longer_weak(peer)
         events: list[Event] = []

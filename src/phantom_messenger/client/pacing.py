@@ -175,6 +175,11 @@ class Pacing:
         """Whether the relay has said that it does not know this user."""
         return peer in self._unknown
 
+    def exists(self, peer: str) -> None:
+        """This user is there, whatever the relay has said before."""
+        if peer in self._unknown:
+            self.reset_peer(peer)
+
     def reset_peer(self, peer: str) -> None:
         """Ask for this user at once."""
         self._peers.pop(peer, None)

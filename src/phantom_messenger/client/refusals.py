@@ -60,6 +60,7 @@ class Refusals:
         contact = self._stores.book.contact(peer)
         match refusal.code:
             case ErrorCode.RATE_LIMITED if refusal.reason == "backlog":
+                self._pacing.exists(peer)
                 self._pacing.pause_peer(peer, now.monotonic + wait)
                 return [notices.backlog(contact)]
             case ErrorCode.RATE_LIMITED:

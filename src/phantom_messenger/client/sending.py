@@ -254,8 +254,7 @@ class Sending:
 
     def exists(self, peer: str) -> None:
         """A message of this user was decrypted: whatever the relay says, they exist."""
-        if self._pacing.is_unknown(peer):
-            self._pacing.reset_peer(peer)
+        self._pacing.exists(peer)
 
     def _message_refused(self, entry: OutboxRecord, error: frames.Error, now: Moment) -> SendRefused:
         refusal = Refusal.of(error)

@@ -175,6 +175,8 @@ class GroupNews(StrEnum):
     """A newer version has changed the group in a way that this one does not know: nothing is sent to it."""
     REFUSED = "refused"
     """What this user wanted to change was not possible."""
+    WAITING = "waiting"
+    """What this user wants to change waits for a change of somebody else's, which the relay has and this device not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

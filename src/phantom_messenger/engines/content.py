@@ -36,7 +36,7 @@ TOMBSTONES: Final = Table("tombstones", ("recipient", "sender", "name", "until")
 """Messages that left a mailbox in the last ten minutes. A relay on a data folder forgets them when it stops: a folder
 has some only as the copy of a database, and until a relay starts on it."""
 
-ORDERS: Final = Table("orders", ("name", "revision", "writers", "last", "written_on"))
+ORDERS: Final = Table("orders", ("name", "revision", "writers", "last", "author", "written_on"))
 """What several users change: nothing in it names an account."""
 
 NUMBERS: Final = Table("numbers", ("last_account",))

@@ -1,7 +1,6 @@
 """Commands about one message to many, and what has to go with it. See ``relay.commands``."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -12,8 +11,6 @@ from phantom_messenger.wire.limits import MAX_ORDER_STEP
 
 ORDER_BYTES: Final = 768
 """About what a row of an order takes in the store."""
-
-DIGEST_BYTES: Final = 16
 
 
 class Copy(NamedTuple):
@@ -33,7 +30,7 @@ class Order(Struct, frozen=True):
     """32 bytes."""
     revision: int
     author: bytes
-    """Digest of who writes it: see ``digest``."""
+    """Digest of who writes it: see ``wire.orders.digest``."""
     writers: tuple[bytes, ...]
     """Digests of those who may write the next one."""
     last: bytes
@@ -47,6 +44,8 @@ class StoredOrder(NamedTuple):
     writers: Sequence[bytes]
     last: Sequence[bytes]
     """Of the last revisions, as many as are accepted again; the newest first."""
+    author: bytes | None
+    """Digest of who has written the last one; None if it was stored before authors were."""
 
 
 class OrderRefusal(NamedTuple):
@@ -54,11 +53,8 @@ class OrderRefusal(NamedTuple):
 
     revision: int | None
     """What is stored, if the new one does not follow it; None if the author may not write."""
-
-
-def digest(name: bytes, *parts: str) -> bytes:
-    """What a store keeps of a user, or of a revision in a user's message, in an order: 16 bytes."""
-    return sha256(b"\n".join((name, *(part.encode() for part in parts)))).digest()[:DIGEST_BYTES]
+    author: bytes | None = None
+    """Digest of who has written the one that is stored, if that is known: they have what its next author lacks."""
 
 
 def judge(order: Order, stored: StoredOrder | None) -> OrderRefusal | None:
@@ -71,7 +67,7 @@ def judge(order: Order, stored: StoredOrder | None) -> OrderRefusal | None:
     if order.author not in stored.writers:
         return OrderRefusal(None)
     if not 0 < order.revision - stored.revision <= MAX_ORDER_STEP:
-        return OrderRefusal(stored.revision)
+        return OrderRefusal(stored.revision, stored.author)
     return None
 
 

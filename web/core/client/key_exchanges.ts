@@ -233,6 +233,7 @@ export class KeyExchanges {
       }
       return [notices.wrongBundle(contact, error.message)];
     }
+    this.pacing.exists(peer);
     this.pauses.accepted(peer);
     this.noLongerWeak(peer);
     const events = isOlder ? this.tooOld(peer, now) : [];

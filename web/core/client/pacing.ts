@@ -190,6 +190,13 @@ export class Pacing {
     return this.unknown.has(peer);
   }
 
+  /** This user is there, whatever the relay has said before. */
+  exists(peer: string): void {
+    if (this.unknown.has(peer)) {
+      this.resetPeer(peer);
+    }
+  }
+
   /** Ask for this user at once. */
   resetPeer(peer: string): void {
     this.peers.delete(peer);

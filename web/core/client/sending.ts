@@ -288,9 +288,7 @@ export class Sending {
 
   /** A message of this user was decrypted: whatever the relay says, they exist. */
   exists(peer: string): void {
-    if (this.pacing.isUnknown(peer)) {
-      this.pacing.resetPeer(peer);
-    }
+    this.pacing.exists(peer);
   }
 
   private messageRefused(entry: OutboxRecord, error: ErrorFrame, now: Moment): SendRefused {
@@ -321,6 +319,7 @@ export class Sending {
     const wait = Math.max(asked(retryAfter, SOON_MS), SOON_MS);
     const peer = this.stores.book.contact(to);
     if (code === ErrorCode.RATE_LIMITED && reason === "backlog") {
+      this.pacing.exists(to);
       this.pacing.pausePeer(to, now.monotonic + wait);
       return [notices.backlog(peer)];
     }

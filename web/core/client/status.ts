@@ -116,7 +116,7 @@ export interface GroupMessageEvent {
 /** Something has happened to a group; `by`: user id, '' of what this user has done. */
 export interface GroupEvent {
   readonly kind: "group";
-  readonly news: "invited" | "joined" | "changed" | "left" | "removed" | "closed" | "forked" | "newer";
+  readonly news: "invited" | "joined" | "changed" | "left" | "removed" | "closed" | "forked" | "newer" | "waiting";
   readonly group: string;
   readonly by: string;
   /** A sentence. */

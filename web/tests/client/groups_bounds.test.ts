@@ -62,7 +62,7 @@ test("those who ask and ask leave the rate of messages to texts; what waits is a
   town.pass(10_000);
   const { group: raw } = ada.groups.found(group).record;
   ada.person.sent.length = 0;
-  for (const one of others) one.says([ada], { kind: "group-ask", group: raw, from: 1, picture: false });
+  for (const one of others) one.says([ada], { kind: "group-ask", group: raw, from: 1, picture: false, ordered: 0 });
   town.pass(10_000);
   assert.equal(recipientsOf(ada).length, ANSWERS);
   town.pass(MINUTE);

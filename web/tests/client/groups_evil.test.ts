@@ -30,7 +30,7 @@ test("a member changes nothing, and a change of theirs divides nobody", () => {
     for (const previous of [chain.head, new Uint8Array(32), random(32)]) {
       const change = mallory.signs({ group, revision: chain.state.revision + 1 + index, previous, ops: one });
       mallory.says(members, { kind: "group-change", group, change, state: encodeState(chain.state), base: chain.digest });
-      mallory.says(members, { kind: "group-changes", group, changes: [change], picture: new Uint8Array() });
+      mallory.says(members, { kind: "group-changes", group, changes: [change], picture: new Uint8Array(), ordered: 0 });
       town.pass(2_000);
     }
   }
@@ -129,7 +129,7 @@ test("a group that somebody asks about again and again answers once in a while",
   const [ada] = members as [Member, Member];
   ada.person.sent.length = 0;
   for (let index = 0; index < 50; index += 1) {
-    mallory.says([ada], { kind: "group-ask", group, from: 0, picture: true });
+    mallory.says([ada], { kind: "group-ask", group, from: 0, picture: true, ordered: 0 });
   }
   town.pass(5_000);
   const answers = ada.person.sent.filter(({ payload, type }) => {

@@ -53,7 +53,7 @@ for (const isMade of [false, true]) {
     const next = { group: record.group, revision: chain.state.revision + 1, previous: chain.head };
     const made = ada.person.messenger["identity"];
     const change = isMade ? eve.signs({ ...next, ops: [{ op: "timer", ms: MINUTE }] }, made) : random(100);
-    eve.says([ben], { kind: "group-changes", group: record.group, changes: [change], picture: new Uint8Array() });
+    eve.says([ben], { kind: "group-changes", group: record.group, changes: [change], picture: new Uint8Array(), ordered: 0 });
     town.pass(1_000);
     assert.deepEqual([stateOf(ben.groups.found(id)).timer, requestsOf(ben, [eve])], isMade ? [MINUTE, 0] : [0, 1]);
   });
@@ -106,7 +106,7 @@ test("of a rival change that strangers bring its author is named, once", () => {
   ada.groups.rename(id, "Coffee");
   town.pass(5_000);
   const doubts = [0, 1, 2].map(() => {
-    const changes = { kind: "group-changes", group: record.group, changes: [rival], picture: new Uint8Array() } as const;
+    const changes = { kind: "group-changes", group: record.group, changes: [rival], picture: new Uint8Array(), ordered: 0 } as const;
     new Mallory(town).says([ben], changes);
     town.pass(1_000);
     const { doubt, rival: by } = ben.groups.found(id).record;
@@ -119,7 +119,7 @@ test("of a rival change that strangers bring its author is named, once", () => {
 // --- who appears offline ------------------------------------------------------------------------
 
 const QUESTIONS: Record<string, (group: Uint8Array) => GroupSaid> = {
-  asks: (group) => ({ kind: "group-ask", group, from: 0, picture: false }),
+  asks: (group) => ({ kind: "group-ask", group, from: 0, picture: false, ordered: 0 }),
   "is ahead": (group) => ahead(group, 1),
   "greets ahead": (group) => ({ kind: "group-hello", group, revision: 900, head: random(32) }),
   leaves: (group) => ({ kind: "group-leave", group }),

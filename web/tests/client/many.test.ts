@@ -9,7 +9,7 @@ import { packed } from "../../core/client/many/packing.ts";
 import { ManyStore } from "../../core/client/many/store.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { fromBase64 } from "../../core/wire/base64.ts";
-import { Town } from "./town.ts";
+import { authorOf, Town } from "./town.ts";
 import type { Frame, Person } from "./town.ts";
 
 const PURPOSE = "test";
@@ -189,7 +189,8 @@ test("the relay stores a revision for all, or refuses it for all", () => {
   town.settle();
   author.write(people, "revision 3", { order: { ...order, revision: 3 } });
   town.settle();
-  const expected = [{ is: "taken" }, { is: "stale", revision: 1 }, { is: "taken" }, { is: "denied" }];
+  const by = fromBase64(authorOf(order.name, author.person.id));
+  const expected = [{ is: "taken" }, { is: "stale", revision: 1, author: by }, { is: "taken" }, { is: "denied" }];
   assert.deepEqual(author.outcomes, expected);
   assert.deepEqual(people.map((one) => one.received()), people.map(() => ["revision 1", "revision 2"]));
   assert.equal(author.many.store.count(), 0);

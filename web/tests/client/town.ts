@@ -12,8 +12,14 @@ import type { MessageMany } from "../../core/wire/frames.ts";
 import * as later from "../../worker/later.ts";
 import { greeting, random } from "./support.ts";
 
+/** What the relay calls a user in an order: base64 of 16 bytes. */
+export function authorOf(order: Uint8Array, user: string): string {
+  return createHash("sha256").update(order).update(`\n${user}`).digest().subarray(0, 16).toString("base64");
+}
+
 interface Order {
   readonly revision: number;
+  readonly author: string;
   readonly writers: readonly string[];
   readonly messageId: string;
 }
@@ -141,6 +147,8 @@ export class Town {
   messagesPerMinute: number | null = null;
   /** How many messages one ALLOWANCE is. */
   allowed = 256;
+  /** Whether it says who has written the last revision of an order. */
+  namesAuthors = true;
   /** Why the relay does not take a message to many for somebody, by user. */
   readonly refusals = new Map<string, { readonly code: number; readonly reason: string }>();
   /** The last revision of each order, and who may write the next one. */
@@ -282,15 +290,19 @@ export class Town {
     }
   }
 
+  #namedAuthor({ author }: Order): { readonly author?: string } {
+    return this.namesAuthors ? { author } : {};
+  }
+
   #refusedOrder(from: string, messageId: string, order: NonNullable<MessageMany["payload"]["order"]>): Frame["payload"] | null {
     const { name, revision, writers } = order;
     const stored = this.orders.get(name);
     if (stored !== undefined && stored.messageId === messageId && stored.revision === revision) return null;
     if (!(stored?.writers ?? writers).includes(from)) return { code: 1002, details: { reason: "writer" }, message: "No." };
     if (stored !== undefined && revision <= stored.revision) {
-      return { code: 1001, details: { reason: "order", revision: stored.revision }, message: "Too late." };
+      return { code: 1001, details: { reason: "order", revision: stored.revision, ...this.#namedAuthor(stored) }, message: "Too late." };
     }
-    this.orders.set(name, { revision, writers, messageId });
+    this.orders.set(name, { revision, author: authorOf(Buffer.from(name, "base64"), from), writers, messageId });
     return null;
   }
 

@@ -85,8 +85,9 @@ function Notices({ who }: { readonly who: GroupTalk }) {
       {who.doubt === "newer" && (
         <Banner>This group was changed by a newer version of Phantom. Reload this page later to write in it again.</Banner>
       )}
-      {who.isBehind && <Banner isSoft>Some changes to this group have not arrived yet. Other members are being asked for them.</Banner>}
-      {who.waiting > 0 && <Banner isSoft>{count(who.waiting, "change")} of yours {who.waiting === 1 ? "is" : "are"} waiting for the relay.</Banner>}
+      {who.isBehind && who.waiting === 0 && <Banner isSoft>Some changes to this group have not arrived yet. Other members are being asked for them.</Banner>}
+      {who.isBehind && who.waiting > 0 && <Missing who={who} />}
+      {!who.isBehind && who.waiting > 0 && <Banner isSoft>{count(who.waiting, "change")} of yours {who.waiting === 1 ? "is" : "are"} waiting for the relay.</Banner>}
       {who.notice !== null && <Banner>{sentence(who.notice.text)}</Banner>}
     </>
   );
@@ -97,6 +98,28 @@ function Banner({ children, isSoft = false }: { readonly children: ComponentChil
     <div class={isSoft ? "banner notice soft" : "banner notice"} role="status">
       <Icon name={isSoft ? "clock" : "alert"} />
       <p>{children}</p>
+    </div>
+  );
+}
+
+/** What the user has changed waits for changes of others, who may be away for long. */
+function Missing({ who: { key: group, waiting } }: { readonly who: GroupTalk }) {
+  const action = useAction();
+  return (
+    <div class="banner notice soft" role="status">
+      <Icon name="clock" />
+      <div>
+        <p>
+          Somebody changed this group before you, and that has not arrived yet: {count(waiting, "change")} of yours{" "}
+          {waiting === 1 ? "waits" : "wait"} for it. It comes once their device is online.
+        </p>
+        <Refusal text={action.fault} />
+        <p class="next">
+          <button type="button" class="small" disabled={action.isBusy} onClick={() => void action.run(() => api().goOnInGroup({ group }))}>
+            Go on without it
+          </button>
+        </p>
+      </div>
     </div>
   );
 }

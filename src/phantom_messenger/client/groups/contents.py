@@ -46,11 +46,15 @@ class GroupChange(GroupSaid, frozen=True, kw_only=True, rename="camel"):
 
 
 class GroupChanges(GroupSaid, frozen=True, kw_only=True, rename="camel"):
-    """``group-changes``: what somebody has asked for, oldest first; with the picture, if that was asked for."""
+    """``group-changes``: what somebody has asked for, oldest first; with the picture, if that was asked for.
+
+    ``ordered``: as in the ``group-ask`` that is answered.
+    """
 
     group: _Bytes32
     changes: Annotated[list[_Change], msgspec.Meta(max_length=MAX_CHANGES)]
     picture: Annotated[bytes, msgspec.Meta(max_length=MAX_PICTURE_BYTES)] = b""
+    ordered: Annotated[int, msgspec.Meta(ge=0, le=MAX_REVISION)] = 0
 
 
 class GroupText(GroupSaid, frozen=True, kw_only=True, rename="camel"):
@@ -86,11 +90,15 @@ class GroupReceipt(GroupSaid, frozen=True, kw_only=True, omit_defaults=True, ren
 
 
 class GroupAsk(GroupSaid, frozen=True, kw_only=True, rename="camel"):
-    """``group-ask``: its sender has the changes up to revision ``from``, and may lack later ones, or the picture."""
+    """``group-ask``: its sender has the changes up to revision ``from``, and may lack later ones, or the picture.
+
+    ``ordered``: the revision that the relay has, if the relay has refused a change of the sender's because of it.
+    """
 
     group: _Bytes32
     since: Annotated[int, msgspec.Meta(ge=0, le=MAX_REVISION)] = msgspec.field(name="from")
     picture: bool = False
+    ordered: Annotated[int, msgspec.Meta(ge=0, le=MAX_REVISION)] = 0
 
 
 class GroupLeave(GroupSaid, frozen=True, kw_only=True, rename="camel"):

@@ -21,16 +21,24 @@ from phantom_messenger.client.groups.contents import (
 )
 from phantom_messenger.client.groups.records import GroupToldRecord
 from phantom_messenger.client.groups.speaking import Speaking
+from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
+from phantom_messenger.wire.orders import digest
 
 ASK_AFTER_MS: Final = 5_000
 """How long changes that are missing are waited for, before somebody is asked."""
 
 ASK_AGAIN_MS: Final = 60_000
 MAX_ASKS: Final = 10
+WAITING_TOLD_MS: Final = 5_000
+"""How long an answer of who has written what is missing is waited for before the user is told."""
+
+ASK_SELDOM_MS: Final = 3_600_000
+"""How often is asked after that for what the relay has put in order: its author may be away for long."""
+
 ANSWER_AGAIN_MS: Final = 10_000
 """How often one member is answered."""
 
@@ -50,21 +58,29 @@ GATHER_MS: Final = 5_000
 
 @dataclass
 class Lack:
-    """A group whose changes up to ``revision`` are missing, since when, and who has them."""
+    """A group whose changes up to ``revision`` are missing since a time.
+
+    ``whom``: who says that they have them. ``asked``: who was asked.
+    """
 
     since: int
     revision: int
     whom: list[str]
     asks: int = 0
     due: int = field(default=0)
+    asked: set[str] = field(default_factory=set)
 
 
 class _Question(NamedTuple):
-    """From which revision on somebody lacks changes, up to which one they may know, and if they lack the picture."""
+    """From which revision on somebody lacks changes, up to which one they may know, and if they lack the picture.
+
+    ``ordered``: the revision of the relay that they lack, if it has told them.
+    """
 
     since: int
     until: int
     picture: bool
+    ordered: int = 0
 
 
 class Duties:
@@ -133,7 +149,7 @@ class Duties:
 
     def asked(self, group: str, sender: str, said: GroupAsk, now: Moment) -> None:
         """A member lacks changes, or the picture."""
-        self._note_question(group, sender, _Question(said.since, MAX_REVISION, said.picture), now)
+        self._note_question(group, sender, _Question(said.since, MAX_REVISION, said.picture, said.ordered), now)
 
     def tell_removed(self, group: Group, sender: str, since: int, now: Moment) -> None:
         """Somebody speaks who was removed after a revision: they may not know, and are told all up to that."""
@@ -150,14 +166,15 @@ class Duties:
 
     def behind(self, group: str, whom: str, revision: int, now: Moment) -> None:
         """Somebody knows changes that are not known here, or says so."""
-        if whom not in self._void.get(group, ()):
-            self._lack(group, whom, revision, now)
-
-    def _lack(self, group: str, whom: str, revision: int, now: Moment) -> Lack:
-        lack = self._lacks.setdefault(group, Lack(now.monotonic, revision, [], due=now.monotonic + ASK_AFTER_MS))
-        lack.revision = max(lack.revision, revision)
+        if whom in self._void.get(group, ()):
+            return
+        lack = self._lack(group, revision, now)
         if whom not in lack.whom:
             lack.whom.append(whom)
+
+    def _lack(self, group: str, revision: int, now: Moment) -> Lack:
+        lack = self._lacks.setdefault(group, Lack(now.monotonic, revision, [], due=now.monotonic + ASK_AFTER_MS))
+        lack.revision = max(lack.revision, revision)
         return lack
 
     def caught_up(self, group: str, revision: int) -> None:
@@ -167,11 +184,35 @@ class Duties:
         if lack is not None and revision >= lack.revision:
             del self._lacks[group]
 
-    def answered(self, group: str) -> None:
-        """A member has said which changes there are: what the relay had when they were asked is among them, or void."""
-        if group in self._doubted:
-            self._confirmed[group] = self._doubted.pop(group)
-            self._lacks.pop(group, None)
+    def answered(self, group: Group, device: str, ordered: int) -> None:
+        """Somebody has said which changes there are, and ``ordered`` as they were asked.
+
+        What the relay had then is among the changes, or void: if they who say so have written it.
+        """
+        doubted = self._doubted.get(group.id)
+        if doubted is not None and ordered >= doubted and self._knows_what_is_missing(group, device):
+            self._confirmed[group.id] = self._doubted.pop(group.id)
+            self._lacks.pop(group.id, None)
+
+    def _knows_what_is_missing(self, group: Group, device: str) -> bool:
+        """Whether a device has the relay's last revision, if there is one at all.
+
+        Only the one that has written it is sure to have it: others may have missed it as well, and who goes beyond it
+        then divides the group. If this user has written it themselves, or the relay does not say who has, any member.
+        """
+        author = group.record.ordered_by
+        if author in {b"", self._digest(group, self._stores.devices.person)}:
+            return self._stores.devices.person_of(device) in group.people
+        return author == self._digest(group, device) and device in group.people
+
+    @staticmethod
+    def _digest(group: Group, person: str) -> bytes:
+        return digest(order_of(group.record.group), person)
+
+    def missing_author(self, group: Group) -> str:
+        """Who has written the relay's last revision; '' if that is not known, or if it is this user."""
+        others = self._others(group)
+        return next((one for one in others if self._digest(group, one) == group.record.ordered_by), "")
 
     def knows_all(self, group: Group, now: Moment) -> bool:
         """Whether everything is known that the relay has put in order; if not, a member is asked.
@@ -182,11 +223,22 @@ class Duties:
         ordered, lack = group.record.ordered, self._lacks.get(group.id)
         if lack is not None and (lack.asks <= BELIEVED_ASKS or group.id in self._doubted):
             return False
-        if group.state.revision >= ordered or self._confirmed.get(group.id, 0) >= ordered:
+        if max(group.state.revision, self._confirmed.get(group.id, 0), group.record.passed) >= ordered:
             return True
         self._doubted[group.id] = ordered
-        self._lack(group.id, self._askable(group)[0], ordered, now).due = now.monotonic
+        self._lack(group.id, ordered, now).due = now.monotonic
         return False
+
+    def goes_on(self, group: str) -> None:
+        """The user waits no longer for what the relay has put in order."""
+        self._doubted.pop(group, None)
+        self._lacks.pop(group, None)
+
+    def waits_long(self, group: Group, now: Moment) -> bool:
+        """Whether an answer about the relay's last revision has not come for a while."""
+        lack = self._lacks.get(group.id)
+        is_asked = lack is not None and group.id in self._doubted and lack.asks > 0
+        return is_asked and lack is not None and (lack.asks > 1 or now.monotonic >= _told_at(lack))
 
     def is_behind(self, group: str) -> bool:
         """Whether changes are missing."""
@@ -211,6 +263,7 @@ class Duties:
         pictures = [(name, lack) for name, lack in self._without_picture.items() if lack.asks < MAX_ASKS]
         lacking = [*self._lacks.items(), *pictures]
         times = [lack.due for name, lack in lacking if self._may_ask(name)]
+        times += [_told_at(lack) for name, lack in self._lacks.items() if lack.asks == 1 and _told_at(lack) > now]
         times += self._receipts_due.values()
         if self._answers and any(self._may_answer(*question) for question in self._to_answer):
             times.append(self._answers[0] + ANSWERS_MS)
@@ -265,33 +318,39 @@ class Duties:
         found = group.chain.since(question.since, until=question.until, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
         self._answered[name, sender] = now.monotonic
         picture = group.record.picture if question.picture else b""
-        answer = GroupChanges(group=group.record.group, changes=found, picture=picture)
+        about = group.record.group
+        answer = GroupChanges(group=about, changes=found, picture=picture, ordered=question.ordered)
         self._speaking.say(group.record.group, [sender], answer, now)
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:
         group = self._store.get(name)
-        if name not in self._doubted:  # of what the relay has put in order nobody has claimed anything
-            self._void.setdefault(name, set()).update(lack.whom[: lack.asks])
-        if group is None or not group.is_live or lack.asks >= MAX_ASKS:
+        self._void.setdefault(name, set()).update(lack.asked.intersection(lack.whom))
+        is_doubted = name in self._doubted
+        if group is None or not group.is_live or (lack.asks >= MAX_ASKS and not is_doubted):
             del self._lacks[name]
             return
-        if name in self._doubted:
+        if is_doubted:
             self._doubted[name] = group.record.ordered
         self._say_ask(group, lack, now, picture=False)
+        if lack.asks > MAX_ASKS:
+            lack.due = now.monotonic + ASK_SELDOM_MS
 
     def _say_ask(self, group: Group, lack: Lack, now: Moment, *, picture: bool) -> None:
         others = [] if self.is_silent(group.id) else self._askable(group)
         # Who is no member has no change that members lack, whatever they say. An own device is asked like a member.
         has_own = bool(self._stores.devices.own_others())
         mates = [*others, *([self._stores.devices.person] if has_own else [])]
-        claimed = [one for one in lack.whom if one in mates]
+        ordered = 0 if picture else self._doubted.get(group.id, 0)
+        first = [self.missing_author(group), *lack.whom] if ordered else lack.whom
+        claimed = [one for one in dict.fromkeys(first) if one in mates]
         askable = claimed + [one for one in others or mates if one not in claimed]
         whom = askable[lack.asks % len(askable)] if askable else ""
         lack.asks += 1
         lack.due = now.monotonic + ASK_AGAIN_MS
         if not whom:  # those who have claimed something are gone, and nobody else is there
             return
-        asking = GroupAsk(group=group.record.group, since=group.state.revision, picture=picture)
+        lack.asked.add(whom)
+        asking = GroupAsk(group=group.record.group, since=group.state.revision, picture=picture, ordered=ordered)
         self._speaking.say(group.record.group, [whom], asking, now)
 
     def _ask_for_pictures(self, now: Moment) -> None:
@@ -345,3 +404,8 @@ class Duties:
             read=[told.message_id for told in found if told.status == "read"],
         )
         self._speaking.say(group.record.group, sorted(senders), receipt, now, also=forget)
+
+
+def _told_at(lack: Lack) -> int:
+    """When the user is told that the first answer has not come."""
+    return lack.due - ASK_AGAIN_MS + WAITING_TOLD_MS

@@ -34,7 +34,6 @@ from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
 from phantom_messenger.client.groups.store import FORKED, INVITED, LEFT, MEMBER, Group, packed_ops, raw_of, written
 from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupMember, contact_of
-from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import normal_name
@@ -217,7 +216,7 @@ class Groups:
             UsageError: it cannot be made like this.
         """
         self._check_device()
-        self._check_people(people)
+        wish_ops.check_people(people, self._own_id)
         if len(people) >= MAX_MEMBERS:
             raise UsageError(f"a group has at most {MAX_MEMBERS} members")
         group = self._random(32)
@@ -256,7 +255,7 @@ class Groups:
     def add(self, who: str, people: Sequence[str], role: str = "member") -> None:
         """Have people added; a member who is no admin asks the admins to do so."""
         self._check_device()
-        self._check_people(people)
+        wish_ops.check_people(people, self._own_id)
         group = self._changeable(who)
         if self._is_admin(group):
             self._want(group, wish_ops.added(people, role))
@@ -270,7 +269,7 @@ class Groups:
 
     def remove(self, who: str, people: Sequence[str]) -> None:
         """Have people removed."""
-        self._check_people(people)
+        wish_ops.check_people(people, self._own_id)
         self._want(self._administered(who), [Remove(person=raw_of(person)) for person in people])
 
     def set_role(self, who: str, person: str, role: str) -> None:
@@ -378,10 +377,14 @@ class Groups:
         self._store.put(tx, group)
 
     def go_on(self, who: str) -> None:
-        """Write to a group again whose history is in doubt, with the members that are known here."""
+        """Write to a group again whose history is in doubt, with the members that are known here.
+
+        Changes no longer wait, either, for one of somebody else's that has not come.
+        """
         group = self._found(who)
         with self._stores.vault.transaction() as tx:
-            self._store.put(tx, group.with_record(doubt="", rival_head=b""))
+            self._store.put(tx, group.with_record(doubt="", rival_head=b"", passed=group.record.ordered))
+        self._duties.goes_on(group.id)
         self.step()
 
     # --- links --------------------------------------------------------------------------
@@ -591,10 +594,3 @@ class Groups:
 
     def _is_admin(self, group: Group) -> bool:
         return group.state.members.get(self._own) is Role.ADMIN
-
-    def _check_people(self, people: Sequence[str]) -> None:
-        for person in people:
-            if not is_user_id(person):
-                raise UsageError("only users with an ID that certifies their key can be in a group")
-            if person == self._own_id:
-                raise UsageError("this is your own ID; to leave a group, use 'phantom groups leave'")

@@ -9,7 +9,7 @@ from typing import Final
 
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import change as changes
-from phantom_messenger.client.groups import words
+from phantom_messenger.client.groups import naming, words
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import Add, Change, RefusedChange
 from phantom_messenger.client.groups.contents import GroupChange
@@ -58,6 +58,8 @@ class Orders:
         self._identity = identity
         self._own = identity.peer.user_id
         self._new_id = new_id
+        self._told: dict[str, int] = {}
+        """Of which revision of the relay, by group, the user was told that it is waited for."""
         self._not_before: dict[str, tuple[int, int]] = {}
         """When a group is tried again, in monotonic milliseconds, unless its revision has risen above the second."""
 
@@ -72,9 +74,21 @@ class Orders:
         if not self._stores.devices.is_first:
             return events  # only that device signs
         for group in self._store.all():
-            if group.record.wishes and not self._is_under_way(group) and self._is_time(group, now):
-                events += self._go_on(self._in_turn(group), now)
+            if group.record.wishes and not self._is_under_way(group):
+                is_time = self._is_time(group, now)
+                events += self._go_on(self._in_turn(group), now) if is_time else self._waiting(group, now)
         return events
+
+    def _waiting(self, group: Group, now: Moment) -> list[Event]:
+        """Tell the user, once, that somebody else's change is waited for."""
+        ordered = group.record.ordered
+        if not group.own_wishes or self._told.get(group.id) == ordered or not self._duties.waits_long(group, now):
+            return []
+        self._told[group.id] = ordered
+        author = self._duties.missing_author(group)
+        by = naming.member_of(group, author, self._stores.book) if author else None
+        message = words.waiting("somebody" if by is None else by.label, words.title(group.state.name))
+        return [GroupEvent(group=group.id, name=group.state.name, news=GroupNews.WAITING, by=by, message=message)]
 
     def _is_under_way(self, group: Group) -> bool:
         """Whether a change is on its way; it is not if all who were to get it were blocked before it left."""
@@ -162,10 +176,12 @@ class Orders:
     def waits_for(self, conversation_id: str, peer: str) -> bool:
         """Whether somebody whom the relay does not know is to learn of changes once it does: a member, or their device.
 
-        Whoever was removed, and whose account is gone, is not waited for.
+        Whoever was removed, and whose account is gone, is not waited for. Somebody of whom nothing was ever seen has
+        none yet: what they were invited by may wait for them with others, and they are to learn that it is over.
         """
         group = self._store.any_of_conversation(conversation_id)
-        return group is not None and self._stores.devices.person_of(peer) in group.people
+        person = self._stores.devices.person_of(peer)
+        return group is not None and (person in group.people or not self._stores.book.get(person).key)
 
     # --- what becomes of them ---------------------------------------------------------
 
@@ -187,9 +203,10 @@ class Orders:
         match outcome:
             case OrderTaken():
                 return self._arrivals.take_own(tx, _without_wish(landed), encoded, now)
-            case OrderStale(revision=revision):
-                known = max(landed.record.ordered, revision or 0)
-                self._store.put(tx, landed.with_record(ordered=known))
+            case OrderStale(revision=revision, author=author):
+                if revision is not None and revision >= landed.record.ordered:
+                    landed = landed.with_record(ordered=revision, ordered_by=author)
+                self._store.put(tx, landed)
                 at = now.monotonic + TRY_AGAIN_MS
                 tx.on_commit(lambda: self._wait(group.id, at, group.state.revision))
                 return []

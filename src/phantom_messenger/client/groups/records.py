@@ -16,12 +16,14 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     closed. ``state``, ``digest``: see ``client.groups``. ``steps``: revisions of the changes that are kept. ``doubt``:
     '' or why nothing is sent: forked or newer; ``rival``: by whom, also once the user has gone on all the same, until
     the next change; ``rival_head``: the head that they have named, if it is known. ``inviter``: who has added this
-    user. ``ordered``: the greatest revision that the relay is known to have. ``wishes``: ops that this user wants, in
-    turn, as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is
-    in. ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
-    ``picture``: the one that the state names, if it is here. ``own_name``: what this user calls themselves there, ''
-    if nothing; ``names``: the same of others, by user id. ``fresh``: this user was invited and has not accepted, nor
-    ever been a member before. ``asked``: those of ``wishes`` that others have asked for.
+    user. ``ordered``: the greatest revision that the relay is known to have, and ``ordered_by`` a digest of who has
+    written it, b"" if that is not known; ``passed``: up to which of the relay's revisions this user goes on without
+    what is missing. ``wishes``: ops that this user wants, in turn, as MessagePack. ``flying``: a change that was sent
+    to be put in order, and ``carrier`` the message that it is in. ``absent``: members who were added and have not said
+    that they are there. ``muted``: this user wants no notice. ``picture``: the one that the state names, if it is here.
+    ``own_name``: what this user calls themselves there, '' if nothing; ``names``: the same of others, by user id.
+    ``fresh``: this user was invited and has not accepted, nor ever been a member before. ``asked``: those of ``wishes``
+    that others have asked for.
     """
 
     group: bytes
@@ -35,6 +37,8 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     rival_head: bytes = b""
     inviter: str = ""
     ordered: int = 0
+    ordered_by: bytes = b""
+    passed: int = 0
     wishes: list[bytes] = msgspec.field(default_factory=list)
     flying: bytes = b""
     carrier: str = ""
@@ -140,6 +144,15 @@ class GroupJoinRecord(Record, frozen=True, kw_only=True):
     at: int
     name: str = ""
     token: bytes = b""
+
+
+class GroupOverRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_OVER``/id of a group: this user was removed before they accepted, and nothing else is left of it.
+
+    ``revision``: the one that has removed them; an invitation of before may still be on its way.
+    """
+
+    revision: int
 
 
 def group_texts(number: int) -> str:

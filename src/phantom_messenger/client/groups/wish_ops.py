@@ -7,6 +7,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.change import MAX_NAME_BYTES, MAX_OPS, Add, Op
 from phantom_messenger.client.groups.state import Role
 from phantom_messenger.client.groups.store import raw_of
+from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.names import normal_name
 
 ROLES: Final = {Role.MEMBER: "member", Role.ADMIN: "admin"}
@@ -35,3 +36,16 @@ def checked_name(name: str) -> str:
     if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
         raise UsageError(f"the name of a group has 1 to {MAX_NAME_BYTES} bytes")
     return name
+
+
+def check_people(people: Iterable[str], own_id: str) -> None:
+    """See that these people can be added, or removed, by this user.
+
+    Raises:
+        UsageError: one of them cannot.
+    """
+    for person in people:
+        if not is_user_id(person):
+            raise UsageError("only users with an ID that certifies their key can be in a group")
+        if person == own_id:
+            raise UsageError("this is your own ID; to leave a group, use 'phantom groups leave'")

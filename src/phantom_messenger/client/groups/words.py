@@ -89,6 +89,14 @@ def forked(who: str, group: str) -> str:
     )
 
 
+def waiting(who: str, group: str) -> str:
+    """A change waits for one of somebody else's."""
+    return (
+        f"{who} changed {group} before you, and their change has not arrived here; yours follows it once it comes,"
+        " when their program is on line"
+    )
+
+
 def missing(count: int, who: str, group: str) -> str:
     """Texts of a member have not come."""
     texts, verb = ("text", "is") if count == 1 else ("texts", "are")

@@ -16,9 +16,13 @@ class OrderTaken:
 
 @dataclass(frozen=True, slots=True)
 class OrderStale:
-    """Somebody else was first: the relay has ``revision``, if it has said so. Nobody got the message."""
+    """Somebody else was first: the relay has ``revision``, if it has said so. Nobody got the message.
+
+    ``author``: digest of who has written that revision, b"" if the relay does not say.
+    """
 
     revision: int | None
+    author: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ class Outgoing:
         Args:
             purpose: as in ``Options``.
             listener: is told.
-            waits_for: says whether a copy is kept for somebody whom the relay does not know; None: it always is.
+            waits_for: says whether a copy is kept for somebody whom the relay does not know; None: it is. For 30 days
+                at most (``store.KEEP_MS``).
         """
         self._sending.listen(purpose, listener, waits_for)
 

@@ -27,7 +27,7 @@ from phantom_messenger.client.many.listener import (
     OrderStale,
     OrderTaken,
 )
-from phantom_messenger.client.many.store import ManyMessage
+from phantom_messenger.client.many.store import KEEP_MS, ManyMessage
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.pacing import Pacing, reason_of
 from phantom_messenger.client.records import CopyRecord, ManyRecord
@@ -40,6 +40,7 @@ from phantom_messenger.client.visibility import Visibility
 from phantom_messenger.crypto import body, head, padding
 from phantom_messenger.crypto.session2 import Session2
 from phantom_messenger.wire import codec, frames
+from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.codes import ErrorCode, Reason
 from phantom_messenger.wire.frames import Feature
 from phantom_messenger.wire.limits import MAX_SAFE_INTEGER, RateClass
@@ -210,7 +211,7 @@ class SendingMany:
                 return
             if any(flight.message_id == message.id for flight in self._requests.values()):
                 return
-        elif gone := self._for_nobody(message.record, peers):
+        elif gone := self._for_nobody(message, peers, now):
             yield from self._dropped(message, gone, now)
             peers = [peer for peer in peers if peer not in gone]
         yield from self._warn_of_changed(peers)
@@ -231,13 +232,13 @@ class SendingMany:
             if message.is_unordered:
                 return  # the rest only once the relay has taken the revision
 
-    def _for_nobody(self, record: ManyRecord, peers: Sequence[str]) -> list[str]:
-        """Those of these users whom the relay does not know, and for whom no copy need be kept."""
-        waits_for = self._waits_for.get(record.purpose)
-        if waits_for is None:
-            return []
+    def _for_nobody(self, message: ManyMessage, peers: Sequence[str], now: Moment) -> list[str]:
+        """Those of these users whom the relay does not know, and for whom no copy need be kept, or not any longer."""
         unknown = [peer for peer in peers if self._pacing.is_unknown(peer)]
-        return [peer for peer in unknown if not waits_for(record.conversation_id, peer)]
+        if now.persistent - message.at >= KEEP_MS:
+            return unknown
+        waits_for, conversation = self._waits_for.get(message.record.purpose), message.record.conversation_id
+        return [] if waits_for is None else [peer for peer in unknown if not waits_for(conversation, peer)]
 
     def _dropped(self, message: ManyMessage, peers: Sequence[str], now: Moment) -> list[Event]:
         """These are sent no copy any more."""
@@ -387,6 +388,8 @@ class SendingMany:
         if message is not None and flight.is_ordered and message.is_unordered:
             yield from self._settle(message, OrderTaken(), now)
         taken = [peer for peer in flight.peers if peer not in refused]
+        for peer in taken:
+            self._pacing.exists(peer)
         yield from self.accepted(flight.message_id, taken, now)
         for peer, part in refused.items():
             refusal = Refusal(part.code, part.reason, part.reason, part.retry_after)
@@ -479,9 +482,11 @@ def _outcome(error: frames.Error) -> Ordered | None:
     """What an error says of an order; None if the frame may be sent again."""
     code, reason, details = error.payload.code, reason_of(error), error.payload.details
     if code == ErrorCode.INVALID_MESSAGE and reason == Reason.ORDER:
-        revision = None if details is UNSET else details.get("revision")
+        said = {} if details is UNSET else details
+        revision, author = said.get("revision"), said.get("author")
         is_one = type(revision) is int and 0 < revision <= _MAX_REVISION  # a relay may say anything
-        return OrderStale(revision if is_one else None)
+        known = decode_base64(author) if isinstance(author, str) else None
+        return OrderStale(revision, known or b"") if is_one else OrderStale(None)
     if code == ErrorCode.UNAUTHORIZED and reason in {Reason.ORDER, Reason.WRITER}:
         return OrderDenied()
     is_later = code in {ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR} or reason == Reason.CLOCK

@@ -311,8 +311,16 @@ class ManyStore:
         return self._unanswered.presumed_lost(now)
 
     def withdraw(self, tx: Transaction, conversation_id: str, peers: Iterable[str], *, but: str) -> None:
-        """Send these users nothing of a conversation any more that still waits, except messages of one purpose."""
+        """Send these users nothing of a conversation any more that still waits, except messages of one purpose.
+
+        What they have is not answered any more, and not presumed lost.
+        """
         gone = list(peers)
+        for peer in gone:
+            for message_id in list(self._unanswered.waiting.get(peer, {})):
+                sent = self.get(message_id)
+                if sent is not None and sent.record.conversation_id == conversation_id and sent.record.purpose != but:
+                    tx.on_commit(partial(self._unanswered.answered, peer, message_id))
         for message in list(self._waiting.values()):
             if message.record.conversation_id == conversation_id and message.record.purpose != but:
                 waiting = [peer for peer in gone if peer in message.copies and message.copies[peer].waits]

@@ -1,7 +1,10 @@
 """One message to many, which clients with the feature ``many`` send. A relay need not know it."""
 
+from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from itertools import zip_longest
+from secrets import token_bytes
 from typing import Any, Final
 
 from phantom_messenger.conformance.client import ANY, Client
@@ -249,6 +252,28 @@ async def revision_has_to_be_above_the_stored_one_by_1_to_1024(stage: Stage) -> 
     last = _to_many(alice, [bob.id], order=_next(5 + 1_024, alice, name=name))
     await _accepted(alice, last)
     await _has(bob, first, last)
+
+
+@order.case("and in `details.author` who has written that")
+async def refusal_names_who_has_written_the_stored_revision(stage: Stage) -> None:
+    alice, bob, carol = await _knowing(stage), await _knowing(stage), await stage.user()
+    raw = token_bytes(32)
+    name = b64encode(raw).decode()
+    await _accepted(alice, _to_many(alice, [carol.id], order=_next(1, alice, bob, name=name)))
+    details = {"revision": 1, "author": _digest(raw, alice)}
+    await _refused(
+        bob, _to_many(bob, [carol.id], order=_next(1, bob, name=name)), "order", payload={"details": details}
+    )
+    await _accepted(bob, _to_many(bob, [carol.id], order=_next(2, alice, name=name)))
+    details = {"revision": 2, "author": _digest(raw, bob)}
+    await _refused(
+        alice, _to_many(alice, [carol.id], order=_next(2, alice, name=name)), "order", payload={"details": details}
+    )
+
+
+def _digest(name: bytes, user: Client) -> str:
+    """What the relay calls a user in an order."""
+    return b64encode(sha256(name + b"\n" + user.id.encode()).digest()[:16]).decode()
 
 
 @order.case("Otherwise the sender has to be among the stored ones: 1002 `writer`.")

@@ -38,7 +38,7 @@ _TYPES: Final = {
     "standing": "int2",
     "text": "bytea",
     "written_on": "int4",
-    **dict.fromkeys(("last", "writers"), "bytea"),
+    **dict.fromkeys(("author", "last", "writers"), "bytea"),
     **dict.fromkeys(("user_id", "public_key", "conversation", "blocked", "key", "signature", "name", "list"), "text"),
 }
 """Of columns that are no ``bigint``; ``sender`` is a number in some tables, and a user id in others."""

@@ -49,12 +49,12 @@ def _accept_many(command: commands.AcceptMany, setting: Setting) -> Call:
     )
 
     def results(rows: list[list[Row]]) -> list[Any]:
-        (outcome, revision, _), *copies = rows[0]
+        (outcome, revision, _, author), *copies = rows[0]
         if outcome == GONE:
             return [ACCOUNT_GONE]
         if outcome in {_NO_WRITER, _DOES_NOT_FOLLOW}:
-            return [OrderRefusal(revision)]
-        return [[accepted(item, *row) for item, row in zip(items, copies, strict=True)]]
+            return [OrderRefusal(revision, author)]
+        return [[accepted(item, *row[:-1]) for item, row in zip(items, copies, strict=True)]]
 
     return Call([statement], results)
 

@@ -45,7 +45,7 @@ _READ: Final = {
     "device_lists": "SELECT account, list FROM device_lists",
     "prekey_ids": "SELECT account, kind, highest FROM prekey_ids",
     "handouts": "SELECT target, requester, at FROM handouts",
-    "orders": "SELECT name, revision, writers, last, written_on FROM orders",
+    "orders": "SELECT name, revision, writers, last, author, written_on FROM orders",
     TOMBSTONES.name: "SELECT recipient, sender, name, until FROM tombstones",
     NUMBERS.name: "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'accounts'),"
     " (SELECT coalesce(max(account), 0) FROM accounts))",
@@ -64,7 +64,7 @@ _WRITE: Final = {
     "device_lists": "INSERT INTO device_lists (account, list) VALUES (?, ?)",
     "prekey_ids": "INSERT INTO prekey_ids (account, kind, highest) VALUES (?, ?, ?)",
     "handouts": "INSERT INTO handouts (target, requester, at) VALUES (?, ?, ?)",
-    "orders": "INSERT INTO orders (name, revision, writers, last, written_on) VALUES (?, ?, ?, ?, ?)",
+    "orders": "INSERT INTO orders (name, revision, writers, last, author, written_on) VALUES (?, ?, ?, ?, ?, ?)",
     ITEMS.name: "INSERT INTO items"
     " (recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, grouped, checksum)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

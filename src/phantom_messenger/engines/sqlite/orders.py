@@ -7,7 +7,6 @@ import apsw
 
 from phantom_messenger.engines.sqlite.directory import DAY_MS
 from phantom_messenger.relay.many_commands import (
-    DIGEST_BYTES,
     ORDER_BYTES,
     Order,
     OrderRefusal,
@@ -15,6 +14,7 @@ from phantom_messenger.relay.many_commands import (
     judge,
 )
 from phantom_messenger.wire.limits import MAX_ORDER_AGAIN
+from phantom_messenger.wire.orders import DIGEST_BYTES
 
 _FORGOTTEN_AT_ONCE: Final = 4_096
 
@@ -34,9 +34,9 @@ class SQLiteOrders:
     def take(self, order: Order, now: int) -> OrderRefusal | None:
         """Store a revision if it is the next one, or is stored already; otherwise why not."""
         row: Any = self._connection.execute(
-            "SELECT revision, writers, last FROM orders WHERE name = ?", (order.name,)
+            "SELECT revision, writers, last, author FROM orders WHERE name = ?", (order.name,)
         ).fetchone()
-        stored = None if row is None else StoredOrder(row[0], _divided(row[1]), _divided(row[2]))
+        stored = None if row is None else StoredOrder(row[0], _divided(row[1]), _divided(row[2]), row[3])
         last = () if stored is None else stored.last
         if order.last in last:
             return None
@@ -46,8 +46,16 @@ class SQLiteOrders:
         if not self._has_room(ORDER_BYTES):
             raise apsw.FullError("no room")
         self._connection.execute(
-            "INSERT OR REPLACE INTO orders (name, revision, writers, last, written_on) VALUES (?, ?, ?, ?, ?)",
-            (order.name, order.revision, b"".join(order.writers), _joined(order.last, last), now // DAY_MS),
+            "INSERT OR REPLACE INTO orders (name, revision, writers, last, author, written_on)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                order.name,
+                order.revision,
+                b"".join(order.writers),
+                _joined(order.last, last),
+                order.author,
+                now // DAY_MS,
+            ),
         )
         return None
 

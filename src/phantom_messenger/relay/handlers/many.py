@@ -1,5 +1,6 @@
 """MESSAGE_MANY and PREKEY_FETCH: what clients with the feature ``many`` send."""
 
+import base64
 from collections.abc import Sequence
 
 from msgspec import UNSET
@@ -19,12 +20,13 @@ from phantom_messenger.relay.commands import (
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers.keys import response_payload, warn_if_low
 from phantom_messenger.relay.handlers.messages import append_error
-from phantom_messenger.relay.many_commands import ORDER_BYTES, digest
+from phantom_messenger.relay.many_commands import ORDER_BYTES
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.records import Bundle, ItemKind, NewItem
 from phantom_messenger.wire import frames, splice
 from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.codes import Reason, RequestError
+from phantom_messenger.wire.orders import digest
 
 _LABEL_BYTES = len(labels.ENVELOPE)
 
@@ -150,7 +152,8 @@ def _order(frame: frames.MessageMany, author: str) -> Order | None:
 def _order_error(refusal: OrderRefusal) -> RequestError:
     if refusal.revision is None:
         return RequestError(Reason.WRITER)
-    return RequestError(Reason.ORDER, details={"revision": refusal.revision})
+    known = {} if refusal.author is None else {"author": base64.b64encode(refusal.author).decode()}
+    return RequestError(Reason.ORDER, details={"revision": refusal.revision, **known})
 
 
 def prekey_fetch(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyFetch) -> Steps:

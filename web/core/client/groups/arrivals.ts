@@ -118,9 +118,7 @@ export class Arrivals {
         this.#takeChanges(tx, group, [said.change], { sender, now });
         return;
       case "group-changes":
-        if (isMember) {
-          this.#duties.answered(idOf(group));
-        }
+        this.#duties.answered(group, frame.payload.senderId, said.ordered);
         this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
         return;
       case "group-text":
@@ -249,7 +247,7 @@ export class Arrivals {
       return;
     }
     // A change that adds others reaches one who has just left, too, and invites nobody to come back.
-    if (!addsPerson(change, this.#persons.own) || chain.state.isClosed) {
+    if (!addsPerson(change, this.#persons.own) || chain.state.isClosed || this.#store.knowsLater(chain.state)) {
       return;
     }
     const join = this.#store.takeJoin(tx, sender);
@@ -332,7 +330,8 @@ export class Arrivals {
     }
     this.#withdraw(tx, before, group);
     if (group.record.fresh && !isLive(group)) {
-      this.#store.erase(tx, group); // invited and removed again, however often somebody does it: nothing of it is left
+      // Invited and removed again, however often somebody does it: nothing of it is shown.
+      this.#store.end(tx, group, now.persistent);
     } else {
       this.#store.put(tx, group);
     }

@@ -27,12 +27,16 @@ export interface GroupChange {
   readonly base: Uint8Array;
 }
 
-/** What somebody has asked for, oldest first; `picture`: empty if it was not asked for, or there is none. */
+/**
+ * What somebody has asked for, oldest first; `picture`: empty if it was not asked for, or there is none. `ordered`: as in
+ * the `group-ask` that is answered.
+ */
 export interface GroupChanges {
   readonly kind: "group-changes";
   readonly group: Uint8Array;
   readonly changes: readonly Uint8Array[];
   readonly picture: Uint8Array;
+  readonly ordered: number;
 }
 
 /** What a person wrote to a group, as the `n`-th of their texts to it. */
@@ -66,12 +70,16 @@ export interface GroupReceipt {
   readonly undecryptable: readonly string[];
 }
 
-/** Its sender has the changes up to a revision, and lacks later ones; or lacks the picture. */
+/**
+ * Its sender has the changes up to a revision, and lacks later ones; or lacks the picture. `ordered`: the revision that
+ * the relay has, if it has refused a change of the sender's because of it; otherwise 0.
+ */
 export interface GroupAsk {
   readonly kind: "group-ask";
   readonly group: Uint8Array;
   readonly from: number;
   readonly picture: boolean;
+  readonly ordered: number;
 }
 
 /** Its sender has left, or declines. */
@@ -130,17 +138,19 @@ const OPTIONAL: ReadonlySet<string> = new Set([
   "group-change state",
   "group-change base",
   "group-changes picture",
+  "group-changes ordered",
   "group-receipt delivered",
   "group-receipt read",
   "group-receipt undecryptable",
   "group-ask picture",
+  "group-ask ordered",
 ]);
 
 function isLeftOut(kind: string, name: string, value: unknown): boolean {
   if (value === undefined) {
     return true;
   }
-  const isNothing = value === false || (value as { readonly length?: number }).length === 0;
+  const isNothing = value === false || value === 0 || (value as { readonly length?: number }).length === 0;
   return isNothing && OPTIONAL.has(`${kind} ${name}`);
 }
 
@@ -169,7 +179,8 @@ function saidOf(kind: Packed | undefined, members: PackedMap): GroupSaid | null 
     }
     case "group-changes": {
       const picture = bytes(members["picture"] ?? NO_BYTES, 0, MAX_PICTURE_BYTES);
-      return { kind, group: group(), changes: changesOf(members["changes"]), picture };
+      const ordered = integer(members["ordered"] ?? 0, 0);
+      return { kind, group: group(), changes: changesOf(members["changes"]), picture, ordered };
     }
     case "group-text": {
       const [n, body] = [integer(members["n"], 1), asBody(members["body"])];
@@ -184,7 +195,8 @@ function saidOf(kind: Packed | undefined, members: PackedMap): GroupSaid | null 
     case "group-ask": {
       const picture = members["picture"] ?? false;
       if (typeof picture !== "boolean") throw wrong();
-      return { kind, group: group(), from: integer(members["from"], 0), picture };
+      const [from, ordered] = [integer(members["from"], 0), integer(members["ordered"] ?? 0, 0)];
+      return { kind, group: group(), from, picture, ordered };
     }
     case "group-leave":
       return { kind, group: group() };

@@ -4,7 +4,8 @@
  * Nothing here must survive: what is lost with the program is asked for again. Times are monotonic milliseconds unless
  * stated.
  */
-import { NO_BYTES } from "../../bytes.ts";
+import { concat, isEqual, NO_BYTES, utf8 } from "../../bytes.ts";
+import { sha256 } from "../../crypto/primitives.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import { MAX_RECEIPTS } from "../content.ts";
 import type { Moment } from "../moment.ts";
@@ -15,6 +16,7 @@ import type { GroupAsk } from "./contents.ts";
 import { Persons } from "./persons.ts";
 import type { GroupToldRecord } from "./records.ts";
 import type { Speaking } from "./speaking.ts";
+import { orderOf } from "./state.ts";
 import { idOf, isLive, lacksPicture, ownWishes, peopleOf, stateOf } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
 
@@ -23,6 +25,12 @@ export const ASK_AFTER_MS = 5_000;
 
 export const ASK_AGAIN_MS = 60_000;
 export const MAX_ASKS = 10;
+
+/** How often is asked after that for what the relay has put in order: its author may be away for long. */
+const ASK_SELDOM_MS = 3_600_000;
+
+/** How long an answer of who has written what is missing is waited for before the user is told. */
+const WAITING_TOLD_MS = 5_000;
 
 /**
  * How many members are asked for changes that somebody claims to know, before one's own changes wait no longer: any
@@ -43,24 +51,32 @@ export const MAX_REMOVED_TOLD = 3;
 /** How long receipts of a group are gathered: else each text would cost each member a message. */
 export const GATHER_MS = 5_000;
 
+/** How long what the relay has for an author's name is. */
+const AUTHOR_BYTES = 16;
+
 /** How many members it is remembered of that they were answered. */
 const MAX_ANSWERED = 1_000;
 
-/** A group whose changes up to `revision` are missing, since when, and who has them. */
+/** A group whose changes up to `revision` are missing, who says that they have them (`whom`), and who was asked. */
 interface Lack {
   revision: number;
   readonly whom: string[];
+  readonly asked: Set<string>;
   asks: number;
   due: number;
 }
 
-/** From which revision on somebody lacks changes, up to which one they may know, and whether they lack the picture. */
+/**
+ * From which revision on somebody lacks changes, up to which one they may know, and whether they lack the picture.
+ * `ordered`: the revision of the relay that they lack, if it has told them.
+ */
 interface Question {
   readonly group: string;
   readonly sender: string;
   readonly since: number;
   readonly until: number;
   readonly picture: boolean;
+  readonly ordered: number;
 }
 
 /** Does it. */
@@ -127,15 +143,15 @@ export class Duties {
   // --- what is noted --------------------------------------------------------------
 
   /** A member lacks changes, or the picture; `sender`: the device that asks, and is answered. */
-  asked(group: string, sender: string, { from, picture }: GroupAsk, now: Moment): void {
-    this.#noteQuestion({ group, sender, since: from, until: MAX_REVISION, picture }, now);
+  asked(group: string, sender: string, { from, picture, ordered }: GroupAsk, now: Moment): void {
+    this.#noteQuestion({ group, sender, since: from, until: MAX_REVISION, picture, ordered }, now);
   }
 
   /** Somebody speaks who was removed after a revision: they may not know, and are told all up to that. */
   tellRemoved(group: Group, sender: string, since: number, now: Moment): void {
     const until = group.chain.removalOf(sender, since);
     if (until !== null && (this.#removedTold.get(`${idOf(group)} ${sender}`) ?? 0) < MAX_REMOVED_TOLD) {
-      this.#noteQuestion({ group: idOf(group), sender, since, until, picture: false }, now);
+      this.#noteQuestion({ group: idOf(group), sender, since, until, picture: false, ordered: 0 }, now);
     }
   }
 
@@ -152,7 +168,7 @@ export class Duties {
     if (this.#void.get(group)?.has(whom) === true) {
       return;
     }
-    const lack = this.#lacks.get(group) ?? { revision, whom: [], asks: 0, due: now.monotonic + ASK_AFTER_MS };
+    const lack = this.#lacks.get(group) ?? lackOf(revision, now.monotonic + ASK_AFTER_MS);
     this.#lacks.set(group, lack);
     lack.revision = Math.max(lack.revision, revision);
     if (!lack.whom.includes(whom)) {
@@ -168,14 +184,38 @@ export class Duties {
     }
   }
 
-  /** A member has said which changes there are: what the relay had when they were asked is among them, or void. */
-  answered(group: string): void {
-    const revision = this.#doubted.get(group);
-    if (revision !== undefined) {
-      this.#doubted.delete(group);
-      this.#confirmed.set(group, revision);
-      this.#lacks.delete(group);
+  /**
+   * Somebody has said which changes there are, and `ordered` as they were asked: what the relay had then is among the
+   * changes, or void, if they who say so have written it.
+   */
+  answered(group: Group, device: string, ordered: number): void {
+    const id = idOf(group);
+    const revision = this.#doubted.get(id);
+    if (revision !== undefined && ordered >= revision && this.#knowsWhatIsMissing(group, device)) {
+      this.#doubted.delete(id);
+      this.#confirmed.set(id, revision);
+      this.#lacks.delete(id);
     }
+  }
+
+  /**
+   * Whether a device has the relay's last revision, if there is one at all.
+   *
+   * Only the one that has written it is sure to have it: others may have missed it as well, and who goes beyond it then
+   * divides the group. If this user has written it themselves, or the relay does not say who has, any member.
+   */
+  #knowsWhatIsMissing(group: Group, device: string): boolean {
+    const { orderedBy } = group.record;
+    const { members } = stateOf(group);
+    if (orderedBy.length === 0 || isEqual(orderedBy, authorOf(group, this.#persons.own))) {
+      return members.has(this.#persons.of(device));
+    }
+    return members.has(device) && isEqual(orderedBy, authorOf(group, device));
+  }
+
+  /** Who has written the relay's last revision; '' if that is not known, or if it is this user. */
+  missingAuthor(group: Group): string {
+    return this.#others(group).find((one) => isEqual(authorOf(group, one), group.record.orderedBy)) ?? "";
   }
 
   /**
@@ -191,13 +231,30 @@ export class Duties {
     if (lack !== undefined && (this.#doubted.has(id) || lack.asks <= BELIEVED_ASKS)) {
       return false;
     }
-    if (stateOf(group).revision >= ordered || (this.#confirmed.get(id) ?? 0) >= ordered) {
+    if (Math.max(stateOf(group).revision, this.#confirmed.get(id) ?? 0, group.record.passed) >= ordered) {
       return true;
     }
     this.#doubted.set(id, ordered);
-    const whom = this.#askable(group).slice(0, 1);
-    this.#lacks.set(id, { revision: ordered, whom, asks: 0, due: now.monotonic });
+    const found = lack ?? lackOf(ordered, now.monotonic);
+    found.revision = Math.max(found.revision, ordered);
+    found.due = now.monotonic;
+    this.#lacks.set(id, found);
     return false;
+  }
+
+  /** The user waits no longer for what the relay has put in order. */
+  goesOn(group: string): void {
+    this.#doubted.delete(group);
+    this.#lacks.delete(group);
+  }
+
+  /** Whether an answer about the relay's last revision has not come for a while. */
+  waitsLong(group: Group, now: Moment): boolean {
+    const lack = this.#lacks.get(idOf(group));
+    if (lack === undefined || !this.#doubted.has(idOf(group))) {
+      return false;
+    }
+    return lack.asks > 1 || (lack.asks === 1 && now.monotonic >= toldAt(lack));
   }
 
   /** Whether changes are missing. */
@@ -226,7 +283,8 @@ export class Duties {
   waits(now: number): number[] {
     const pictures = [...this.#withoutPicture].filter(([, { asks }]) => asks < MAX_ASKS);
     const lacking = [...this.#lacks, ...pictures].filter(([name]) => this.#mayAsk(name));
-    const dues = lacking.map(([, { due }]) => due);
+    const told = [...this.#lacks.values()].filter(({ asks }) => asks === 1).map(toldAt);
+    const dues = [...lacking.map(([, { due }]) => due), ...told.filter((at) => at > now)];
     const isAsked = [...this.#toAnswer.values()].some((question) => this.#mayAnswer(question));
     const answers = isAsked ? this.#answers.slice(0, 1).map((at) => at + ANSWERS_MS) : [];
     return [...dues, ...answers, ...this.#receiptsDue.values()].map((at) => Math.max(0, at - now));
@@ -290,7 +348,7 @@ export class Duties {
     }
   }
 
-  #answer(name: string, { group: of, sender, since, until, picture }: Question, now: Moment): void {
+  #answer(name: string, { group: of, sender, since, until, picture, ordered }: Question, now: Moment): void {
     const group = this.#store.get(of);
     const isMember = group !== null && stateOf(group).members.has(this.#persons.of(sender));
     if (group === null || group.record.relation !== "member" || (!isMember && until === MAX_REVISION)) {
@@ -305,24 +363,26 @@ export class Duties {
       this.#removedTold.set(name, (this.#removedTold.get(name) ?? 0) + 1);
     }
     const shown = picture ? group.record.picture : NO_BYTES;
-    const answer = { kind: "group-changes", group: group.record.group, changes: found, picture: shown } as const;
-    this.#speaking.say(group.record.group, [sender], answer, now);
+    const { group: id } = group.record;
+    this.#speaking.say(id, [sender], { kind: "group-changes", group: id, changes: found, picture: shown, ordered }, now);
   }
 
   #ask(name: string, lack: Lack, now: Moment): void {
     const group = this.#store.get(name);
-    if (!this.#doubted.has(name)) {
-      // Of what the relay has put in order nobody has claimed anything.
-      this.#void.set(name, new Set([...(this.#void.get(name) ?? []), ...lack.whom.slice(0, lack.asks)]));
-    }
-    if (group === null || !isLive(group) || lack.asks >= MAX_ASKS) {
+    const isDoubted = this.#doubted.has(name);
+    const inVain = lack.whom.filter((one) => lack.asked.has(one));
+    this.#void.set(name, new Set([...(this.#void.get(name) ?? []), ...inVain]));
+    if (group === null || !isLive(group) || (lack.asks >= MAX_ASKS && !isDoubted)) {
       this.#lacks.delete(name);
       return;
     }
-    if (this.#doubted.has(name)) {
+    if (isDoubted) {
       this.#doubted.set(name, group.record.ordered);
     }
     this.#sayAsk(group, lack, now, { picture: false });
+    if (lack.asks > MAX_ASKS) {
+      lack.due = now.monotonic + ASK_SELDOM_MS;
+    }
   }
 
   #sayAsk(group: Group, lack: Lack, now: Moment, { picture }: { readonly picture: boolean }): void {
@@ -331,14 +391,18 @@ export class Duties {
     // own devices are asked like a member.
     const { own } = this.#persons;
     const mates = this.#persons.hasOthers ? [...others, own] : others;
-    const claiming = lack.whom.filter((one) => mates.includes(one));
+    const ordered = picture ? 0 : (this.#doubted.get(idOf(group)) ?? 0);
+    const first = ordered > 0 ? [this.missingAuthor(group), ...lack.whom] : lack.whom;
+    const claiming = [...new Set(first)].filter((one) => mates.includes(one));
     const askable = [...claiming, ...(others.length > 0 ? others : mates).filter((one) => !claiming.includes(one))];
     const asked = askable[lack.asks % Math.max(1, askable.length)];
     lack.asks += 1;
     lack.due = now.monotonic + ASK_AGAIN_MS;
     if (asked !== undefined) {
+      lack.asked.add(asked);
       const { group: id } = group.record;
-      this.#speaking.say(id, [asked], { kind: "group-ask", group: id, from: stateOf(group).revision, picture }, now);
+      const from = stateOf(group).revision;
+      this.#speaking.say(id, [asked], { kind: "group-ask", group: id, from, picture, ordered }, now);
     }
   }
 
@@ -350,7 +414,7 @@ export class Duties {
         this.#withoutPicture.delete(id);
         continue;
       }
-      const lack = this.#withoutPicture.get(id) ?? { revision: 0, whom: [], asks: 0, due: now.monotonic };
+      const lack = this.#withoutPicture.get(id) ?? lackOf(0, now.monotonic);
       this.#withoutPicture.set(id, lack);
       if (now.monotonic >= lack.due && lack.asks < MAX_ASKS && this.#mayAsk(id)) {
         this.#sayAsk(group, lack, now, { picture: true });
@@ -397,4 +461,18 @@ export class Duties {
     const receipt = { kind: "group-receipt", group: group.record.group, ...outcomes } as const;
     this.#speaking.say(group.record.group, senders, receipt, now, { also: forget });
   }
+}
+
+function lackOf(revision: number, due: number): Lack {
+  return { revision, whom: [], asked: new Set(), asks: 0, due };
+}
+
+/** When the user is told that the first answer has not come. */
+function toldAt({ due }: Lack): number {
+  return due - ASK_AGAIN_MS + WAITING_TOLD_MS;
+}
+
+/** How the relay names a user in the order of a group. */
+function authorOf({ record }: Group, person: string): Uint8Array {
+  return sha256(concat(orderOf(record.group), utf8(`\n${person}`))).subarray(0, AUTHOR_BYTES);
 }

@@ -305,7 +305,8 @@ export class Groups implements Listener {
   /** Write to a group again whose history is in doubt, with the members that are known here. */
   goOn(id: string): void {
     const group = this.found(id);
-    this.#transaction((tx) => this.store.put(tx, withRecord(group, { doubt: "", rivalHead: NO_BYTES })));
+    this.#transaction((tx) => this.store.put(tx, withRecord(group, { doubt: "", rivalHead: NO_BYTES, passed: group.record.ordered })));
+    this.#duties.goesOn(id);
     this.step();
   }
 

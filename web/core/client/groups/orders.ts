@@ -11,12 +11,14 @@ import type { ExtensionPorts } from "../extension.ts";
 import type { Listener, Ordered } from "../many/listener.ts";
 import { newMessageId } from "../message_ids.ts";
 import type { Moment } from "../moment.ts";
+import { labelOf } from "../status.ts";
 import type { Event, WarningEvent } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import type { Arrivals } from "./arrivals.ts";
 import { RefusedChange, unpackOps, write } from "./change.ts";
 import type { Change, Op } from "./change.ts";
 import type { Duties } from "./duties.ts";
+import { memberOf } from "./naming.ts";
 import { Persons } from "./persons.ts";
 import { CHANGE } from "./speaking.ts";
 import type { Speaking } from "./speaking.ts";
@@ -43,6 +45,8 @@ export class Orders implements Listener {
   readonly #speaking: Speaking;
   readonly #arrivals: Arrivals;
   readonly #duties: Duties;
+  /** Of which revision of the relay, by group, the user was told that it is waited for. */
+  readonly #told = new Map<string, number>();
   /** When a group is tried again, in monotonic milliseconds, unless its revision has risen above the other. */
   readonly #notBefore = new Map<string, { readonly at: number; readonly revision: number }>();
 
@@ -77,7 +81,23 @@ export class Orders implements Listener {
     // Nothing is on its way if all who were to get it were blocked before it left.
     const isFree = ({ carrier }: { readonly carrier: string }): boolean => !this.#speaking.isWaiting(carrier);
     const ready = this.#store.all().filter(({ record }) => record.wishes.length > 0 && isFree(record));
-    return ready.flatMap((group) => (this.#isTime(group, now) ? this.#goOn(this.#inTurn(group), now) : []));
+    return ready.flatMap((group) => {
+      return this.#isTime(group, now) ? this.#goOn(this.#inTurn(group), now) : this.#waiting(group, now);
+    });
+  }
+
+  /** Tell the user, once, that somebody else's change is waited for. */
+  #waiting(group: Group, now: Moment): Event[] {
+    const { ordered } = group.record;
+    const isTold = this.#told.get(idOf(group)) === ordered;
+    if (ownWishes(group).length === 0 || isTold || !this.#duties.waitsLong(group, now)) {
+      return [];
+    }
+    this.#told.set(idOf(group), ordered);
+    const author = this.#duties.missingAuthor(group);
+    const who = author === "" ? "somebody" : labelOf(memberOf(group, this.#ports.stores.book.contact(author)));
+    const message = words.waiting(who, words.title(stateOf(group).name));
+    return [{ kind: "group", news: "waiting", group: idOf(group), by: author, message }];
   }
 
   /** The group, if its user appears offline with what they want themselves before what others want. */
@@ -162,10 +182,15 @@ export class Orders implements Listener {
 
   // --- what becomes of them ---------------------------------------------------------
 
-  /** Whoever was removed, and whose account is gone, is not waited for. */
+  /**
+   * Whoever was removed, and whose account is gone, is not waited for. Somebody of whom nothing was ever seen has none
+   * yet: what they were invited by may wait for them with others, and they are to learn that it is over.
+   */
   waitsFor(conversationId: string, peer: string): boolean {
     const group = this.#store.ofConversation(conversationId);
-    return group !== null && stateOf(group).members.has(this.#persons.of(peer));
+    const person = this.#persons.of(peer);
+    const isMember = group !== null && stateOf(group).members.has(person);
+    return isMember || (group !== null && this.#ports.stores.book.get(person).key.length === 0);
   }
 
   /** Of a change only its order counts. */
@@ -184,8 +209,9 @@ export class Orders implements Listener {
       case "taken":
         return this.#arrivals.takeOwn(tx, withoutWish(landed), flying, now);
       case "stale": {
-        const known = Math.max(ordered, outcome.revision ?? 0);
-        this.#store.put(tx, withRecord(landed, { ordered: known }));
+        const { author, revision } = outcome;
+        const isNews = revision !== null && revision >= ordered;
+        this.#store.put(tx, isNews ? withRecord(landed, { ordered: revision, orderedBy: author }) : landed);
         const wait = { at: now.monotonic + TRY_AGAIN_MS, revision: stateOf(group).revision };
         tx.onCommit(() => this.#notBefore.set(idOf(group), wait));
         return [];

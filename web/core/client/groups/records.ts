@@ -18,11 +18,13 @@ const never = withDefault(orNull(int), null);
  * see `chain.ts`. `steps`: revisions of the changes that are kept. `doubt`: '' or why nothing is sent, forked or newer;
  * `rival`: by whom, also once the user has gone on all the same, until the next change; `rivalHead`: the head that they
  * have named, if that is known. `inviter`: who has added this user. `ordered`: the greatest revision that the relay is
- * known to have. `wishes`: ops that this user wants, in turn, as MessagePack. `flying`: a change that was sent to be put in order, and
- * `carrier` the message that it is in. `absent`: members who were added and have not said that they are there.
- * `picture`: the one that the state names, if it is here. `fresh`: this user was invited and has not accepted, nor ever
- * been a member before. `asked`: those of `wishes` that others have asked for. `ownName`: what this user calls themselves
- * there, '' if nothing; `names`: the same of others, by user id.
+ * known to have, and `orderedBy` a digest of who has written it, empty if that is not known; `passed`: up to which of the
+ * relay's revisions this user goes on without what is missing. `wishes`: ops that this user wants, in turn, as
+ * MessagePack. `flying`: a change that was sent to be put in order, and `carrier` the message that it is in. `absent`:
+ * members who were added and have not said that they are there. `picture`: the one that the state names, if it is here.
+ * `fresh`: this user was invited and has not accepted, nor ever been a member before. `asked`: those of `wishes` that
+ * others have asked for. `ownName`: what this user calls themselves there, '' if nothing; `names`: the same of others, by
+ * user id.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -35,6 +37,8 @@ export const GroupRecord = recordType({
   rival: empty,
   inviter: empty,
   ordered: zero,
+  orderedBy: none,
+  passed: zero,
   wishes: withDefault(list(bytes), []),
   flying: none,
   carrier: empty,
@@ -115,6 +119,13 @@ export type GroupTokenRecord = RecordOf<typeof GroupTokenRecord>;
 export const GroupJoinRecord = recordType({ admin: text, at: int, name: empty, token: none });
 export type GroupJoinRecord = RecordOf<typeof GroupJoinRecord>;
 
+/**
+ * This user was removed from a group before they accepted, by `revision`, and nothing else is left of it: an invitation of
+ * before may still be on its way.
+ */
+export const GroupOverRecord = recordType({ revision: int });
+export type GroupOverRecord = RecordOf<typeof GroupOverRecord>;
+
 /** `GROUP`/id of the group in base64. */
 export const GROUP = kindOf("group", GroupRecord, { isCached: true });
 /** `GROUP_COUNTS`/id of the group. */
@@ -131,6 +142,8 @@ export const GROUP_HELD = kindOf("group-held", GroupHeldRecord);
 export const GROUP_LINK = kindOf("group-link", GroupTokenRecord, { isCached: true });
 /** `GROUP_JOIN`/user id of an admin. */
 export const GROUP_JOIN = kindOf("group-join", GroupJoinRecord);
+/** `GROUP_OVER`/id of the group in base64. */
+export const GROUP_OVER = kindOf("group-over", GroupOverRecord);
 
 /** The kind of a group's texts, by '<sender> <message id>': one for each, so that they are found without others. */
 export function textsOf(number: number): Kind<GroupTextRecord> {

@@ -87,6 +87,14 @@ export function forked(name: string, group: string): string {
   );
 }
 
+/** A change waits for one of somebody else's. */
+export function waiting(name: string, group: string): string {
+  return (
+    `${name} changed ${group} before you, and their change has not arrived here; yours follows it once it comes, when ` +
+    "they are online"
+  );
+}
+
 /** With a capital at its beginning, if that is a letter. */
 export function capital(text: string): string {
   return text === "you" ? "You" : text;

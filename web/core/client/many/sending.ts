@@ -5,7 +5,7 @@
  * to now, for lack of a session or because something is in flight to them, gets their copy later, under the same
  * message id. A relay that does not know MESSAGE_MANY gets a MESSAGE for each.
  */
-import { concat, isEqual } from "../../bytes.ts";
+import { concat, isEqual, NO_BYTES } from "../../bytes.ts";
 import * as body from "../../crypto/body.ts";
 import { begin } from "../../crypto/head.ts";
 import { pad } from "../../crypto/padding.ts";
@@ -13,7 +13,7 @@ import { KEY_BYTES, NONCE_BYTES, TAG_BYTES } from "../../crypto/primitives.ts";
 import { HEADER_BYTES } from "../../crypto/ratchet.ts";
 import { SUITE } from "../../crypto/session2.ts";
 import type { Session2 } from "../../crypto/session2.ts";
-import { encodeBase64 } from "../../wire/base64.ts";
+import { decodeBase64, encodeBase64 } from "../../wire/base64.ts";
 import { encode, signedText } from "../../wire/codec.ts";
 import { ErrorCode } from "../../wire/codes.ts";
 import { Feature } from "../../wire/frames.ts";
@@ -35,7 +35,7 @@ import type { Fetching } from "./fetching.ts";
 import type { Listener, Ordered } from "./listener.ts";
 import * as packing from "./packing.ts";
 import type { CopyRecord, ManyRecord } from "./records.ts";
-import { isUnordered, newMessage, withCopies } from "./store.ts";
+import { isUnordered, KEEP_MS, newMessage, withCopies } from "./store.ts";
 import type { ManyMessage, ManyStore } from "./store.ts";
 
 /**
@@ -168,7 +168,7 @@ export class SendingMany {
         return [];
       }
     } else {
-      const gone = this.#forNobody(message.record, peers);
+      const gone = this.#forNobody(message, peers, now);
       events.push(...this.#dropped(message, gone, now));
       peers = peers.filter((peer) => !gone.includes(peer));
     }
@@ -198,10 +198,13 @@ export class SendingMany {
     return events;
   }
 
-  /** Those of these users whom the relay does not know, and for whom no copy need be kept. */
-  #forNobody({ conversationId, purpose }: ManyRecord, peers: readonly string[]): string[] {
+  /** Those of these users whom the relay does not know, and for whom no copy need be kept, or not any longer. */
+  #forNobody({ at, record: { conversationId, purpose } }: ManyMessage, peers: readonly string[], now: Moment): string[] {
     const listener = this.#listeners.get(purpose);
     const unknown = peers.filter((peer) => this.#ports.sending.pacing.isUnknown(peer));
+    if (now.persistent - at >= KEEP_MS) {
+      return unknown;
+    }
     return unknown.filter((peer) => listener?.waitsFor?.(conversationId, peer) === false);
   }
 
@@ -402,7 +405,9 @@ export class SendingMany {
     }
     const parts = new Map(refused.map((part) => [part.recipientId, part]));
     const gone = flight.peers.filter((peer) => parts.has(peer));
-    events.push(...this.accepted(messageId, flight.peers.filter((peer) => !parts.has(peer)), now));
+    const taken = flight.peers.filter((peer) => !parts.has(peer));
+    taken.forEach((peer) => this.#ports.sending.exists(peer));
+    events.push(...this.accepted(messageId, taken, now));
     for (const peer of gone) {
       const { code = 0, reason = "", retryAfter } = parts.get(peer) ?? {};
       events.push(...this.#copyRefused(messageId, peer, { code, reason, message: reason, retryAfter }, now));
@@ -545,7 +550,9 @@ function outcomeOf(error: ErrorFrame): Ordered | null {
   if (code === ErrorCode.INVALID_MESSAGE && reason === "order") {
     const revision = details?.["revision"];
     const isRevision = typeof revision === "number" && Number.isSafeInteger(revision) && revision >= 0;
-    return { is: "stale", revision: isRevision ? revision : null };
+    const author = details?.["author"];
+    const known = typeof author === "string" ? decodeBase64(author) : null;
+    return { is: "stale", revision: isRevision ? revision : null, author: known ?? NO_BYTES };
   }
   if (code === ErrorCode.UNAUTHORIZED && (reason === "order" || reason === "writer")) {
     return { is: "denied" };

@@ -298,6 +298,14 @@ export class ManyStore {
 
   /** Send these users nothing of a conversation any more that still waits, except messages of one purpose. */
   withdraw(tx: Transaction, conversationId: string, peers: readonly string[], but: string): void {
+    for (const peer of peers) {
+      for (const messageId of this.#unanswered.of(peer)) {
+        const sent = this.get(messageId)?.record;
+        if (sent?.conversationId === conversationId && sent.purpose !== but) {
+          tx.onCommit(() => this.#unanswered.answered(peer, messageId));
+        }
+      }
+    }
     for (const { record, copies } of [...this.#waiting.values()]) {
       const waiting = peers.filter((peer) => copies.get(peer)?.waits === true);
       if (record.conversationId === conversationId && record.purpose !== but && waiting.length > 0) {

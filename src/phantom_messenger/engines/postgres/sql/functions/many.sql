@@ -11,7 +11,7 @@ $$;
 -- follow the one that is held.
 CREATE FUNCTION take_order(
     of_name bytea, new_revision bigint, author bytea, new_writers bytea, new_last bytea, most_step integer,
-    most_again integer, now bigint, OUT outcome smallint, OUT held bigint
+    most_again integer, now bigint, OUT outcome smallint, OUT held bigint, OUT held_author bytea
 ) LANGUAGE plpgsql AS $$
 DECLARE
     stored orders%ROWTYPE;
@@ -26,23 +26,25 @@ BEGIN
     ELSIF NOT new_revision - stored.revision BETWEEN 1 AND most_step THEN
         outcome := 8;
         held := stored.revision;
+        held_author := stored.author;
         RETURN;
     END IF;
-    INSERT INTO orders (name, revision, writers, last, written_on)
+    INSERT INTO orders (name, revision, writers, last, author, written_on)
         VALUES (of_name, new_revision, new_writers,
-            substr(new_last || coalesce(stored.last, ''), 1, 16 * most_again), now / 86400000)
+            substr(new_last || coalesce(stored.last, ''), 1, 16 * most_again), take_order.author, now / 86400000)
         ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, writers = excluded.writers,
-            last = excluded.last, written_on = excluded.written_on;
+            last = excluded.last, author = excluded.author, written_on = excluded.written_on;
 END $$;
 
 -- The copies of one message, each as accept_messages does. The first row says whether the message was taken at all:
--- 6 the actor is gone, 7 or 8 as of take_order, with the stored revision in place of the seq; the others are theirs.
+-- 6 the actor is gone, 7 or 8 as of take_order, with the stored revision in place of the seq, and its author; the others
+-- are theirs.
 CREATE FUNCTION accept_many(
     id text, key text, is_unsigned boolean, recipients text[], name text, heads bytea[], tails bytea[],
     contents bytea[], expires_at bigint, mark bigint, conversation text, are_grouped boolean, now bigint,
     bounds bigint[], of_order bytea, revision bigint, author bytea, writers bytea, last bytea, most_step integer,
     most_again integer
-) RETURNS TABLE (outcome smallint, new_seq bigint, became_contacts boolean) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (outcome smallint, new_seq bigint, became_contacts boolean, held_author bytea) LANGUAGE plpgsql AS $$
 DECLARE
     size integer[] := ARRAY[cardinality(recipients)];
 BEGIN
@@ -51,15 +53,15 @@ BEGIN
     IF current_account(id, key, is_unsigned) IS NULL THEN
         outcome := 6;
     ELSIF of_order IS NOT NULL THEN
-        SELECT t.outcome, t.held INTO outcome, new_seq
+        SELECT t.outcome, t.held, t.held_author INTO outcome, new_seq, held_author
             FROM take_order(of_order, revision, author, writers, last, most_step, most_again, now) AS t;
     END IF;
     RETURN NEXT;
     IF outcome = 0 AND size[1] > 0 THEN
-        RETURN QUERY SELECT * FROM accept_messages(array_fill(id, size), array_fill(key, size),
+        RETURN QUERY SELECT a.*, NULL::bytea FROM accept_messages(array_fill(id, size), array_fill(key, size),
             array_fill(is_unsigned, size), recipients, array_fill(name, size), heads, tails, contents,
             array_fill(expires_at, size), array_fill(mark, size), array_fill(conversation, size),
-            array_fill(false, size), array_fill(now, size), are_grouped, bounds);
+            array_fill(false, size), array_fill(now, size), are_grouped, bounds) AS a;
     END IF;
 END $$;
 

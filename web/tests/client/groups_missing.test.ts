@@ -1,0 +1,72 @@
+/** A change that the relay has put in order, and that has come to nobody: who goes beyond it divides the group. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { stateOf } from "../../core/client/groups/store.ts";
+import { assertInStep, groupOf } from "./members.ts";
+import type { Member } from "./members.ts";
+import type { Town } from "./town.ts";
+
+const MINUTE = 60_000;
+
+interface Missing {
+  readonly town: Town;
+  readonly members: readonly [Member, Member, Member];
+  readonly group: string;
+  readonly revision: () => number;
+}
+
+/** Ben's change is in order at the relay, nobody has it, and he is gone; then Ada wants another one. */
+function missing({ namesAuthors = true } = {}): Missing {
+  const [town, all, group] = groupOf(3);
+  town.namesAuthors = namesAuthors;
+  const members = all as [Member, Member, Member];
+  const [ada, ben, cleo] = members;
+  ada.groups.setRole(group, ben.id, "admin");
+  town.pass(5_000);
+  for (const one of [ada, cleo]) town.refusals.set(one.id, { code: 1003, reason: "backlog" });
+  ben.groups.rename(group, "Ben's");
+  town.pass(8_000);
+  assert.equal(stateOf(ben.groups.found(group)).name, "Ben's");
+  ben.person.disconnect();
+  town.refusals.clear();
+  ada.groups.setTimer(group, MINUTE);
+  return { town, members, group, revision: () => stateOf(ada.groups.found(group)).revision };
+}
+
+test("a change waits for the author of the one that is missing, and follows it", () => {
+  const { town, members, group, revision } = missing();
+  const before = revision();
+  const [ada, ben] = members;
+  town.pass(10 * MINUTE);
+  assert.equal(revision(), before, "nobody but Ben knows what is missing");
+  const told = ada.person.events.filter((event) => event.kind === "group" && event.news === "waiting");
+  assert.equal(told.length, 1);
+  ben.person.connect();
+  town.pass(2 * MINUTE);
+  assert.equal(revision(), before + 2);
+  assertInStep(members, group);
+});
+
+test("control: at a relay that does not say who has written it, any member is believed, and the group is divided", () => {
+  const { town, members, group, revision } = missing({ namesAuthors: false });
+  const before = revision();
+  const [ada, ben] = members;
+  town.pass(10 * MINUTE);
+  assert.equal(revision(), before + 2);
+  ben.person.connect();
+  town.pass(2 * MINUTE);
+  assert.notEqual(ada.head(group), ben.head(group));
+  assert.equal(ada.groups.found(group).record.doubt, "forked");
+});
+
+test("the user may go on without it", () => {
+  const { town, members, group, revision } = missing();
+  const before = revision();
+  const [ada, , cleo] = members;
+  town.pass(MINUTE);
+  assert.equal(revision(), before);
+  ada.groups.goOn(group);
+  town.pass(MINUTE);
+  assert.equal(revision(), before + 2);
+  assert.equal(stateOf(cleo.groups.found(group)).timer, MINUTE);
+});
