@@ -134,10 +134,44 @@ def test_members_leave_and_an_admin_orders_it(town: Town) -> None:
         "cleo has left 'Tea'",
         "'Tea': cleo is no longer a member",  # ada's program has removed them: not of its own accord
     ]
-    assert ben.heard(GroupEvent)[-1].message == "'Tea': ada has removed cleo"
+    assert [event.message for event in ben.heard(GroupEvent)][-2:] == [
+        "cleo has left 'Tea'",
+        "'Tea': cleo is no longer a member",
+    ]
     write(ben, "gone?")
     settle(ada, ben, cleo)
     assert said(cleo) == []
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaves", "control: is removed"])
+def test_members_who_were_away_and_restarted_tell_leaving_from_a_removal(town: Town, leaves: bool) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    ada.cut()
+    if leaves:
+        cleo.messenger.groups.leave("Tea")
+    settle(ben, cleo)
+    ben.kill()
+    if not leaves:
+        ada.messenger.groups.remove("Tea", [cleo.id])
+    ada.login()
+    pass_time(5 * SECOND, ada, cleo)
+    ben.login()
+    pass_time(5 * SECOND, ada, ben, cleo)
+    done = "cleo is no longer a member" if leaves else "ada has removed cleo"
+    assert ben.heard(GroupEvent)[-1].message == f"'Tea': {done}"
+
+
+def test_of_who_had_not_accepted_members_learn_that_they_are_not_invited_any_more(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben)
+    ada.messenger.groups.add("Tea", [cleo.id])
+    settle(ada, ben, cleo)
+    cleo.messenger.groups.leave("Tea")
+    pass_time(5 * SECOND, ada, ben, cleo)
+    assert ben.heard(GroupEvent)[-1].message == "'Tea': cleo is no longer invited"
+    assert GroupNews.LEFT not in news(ben)
+    assert GroupNews.LEFT in news(ada), "the control: an admin knows"
 
 
 def test_what_a_stranger_says_in_a_group_that_was_left_is_no_request(town: Town) -> None:

@@ -138,11 +138,37 @@ test("who leaves is taken out by an admin's client; the last admin must name ano
   town.pass(5_000);
   assert.deepEqual(peopleOf(ben.groups.found(group)).sort(), [ada.id, ben.id].sort());
   assert.equal(cleo.relation(group), "left");
+  for (const one of [ada, ben]) {
+    assert.deepEqual(one.events(group).slice(-2), ["Cleo has left", "Cleo is no longer a member"]);
+  }
   ada.groups.close(group);
   town.pass(5_000);
   assert.deepEqual([ada.relation(group), ben.relation(group)], ["closed", "closed"]);
   ben.groups.forget(group);
   assert.equal(ben.groups.store.size, 0);
+});
+
+test("the control: of who is removed it is said, and of who had not accepted that they are not invited any more", () => {
+  const [town, members] = membersOf(3);
+  const [ada, ben, cleo] = members as [Member, Member, Member];
+  const group = ada.groups.create("Tea", [ben.id]);
+  town.pass(3_000);
+  ben.groups.accept(group);
+  town.pass(3_000);
+  ada.groups.add(group, [cleo.id], "member");
+  town.pass(3_000);
+  cleo.groups.leave(group);
+  town.pass(5_000);
+  assert.equal(ben.events(group).at(-1), "Cleo is no longer invited");
+  assert.equal(ben.events(group).includes("Cleo has left"), false, "that one has declined is the admins' to know");
+  assert.ok(ada.events(group).includes("Cleo has left"));
+  ada.groups.add(group, [cleo.id], "member");
+  town.pass(3_000);
+  cleo.groups.accept(group);
+  town.pass(3_000);
+  ada.groups.remove(group, [cleo.id]);
+  town.pass(3_000);
+  assert.equal(ben.events(group).at(-1), "Ada removed Cleo");
 });
 
 test("a link adds whoever opens it, as often as it serves", () => {

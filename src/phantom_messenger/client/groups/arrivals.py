@@ -88,7 +88,6 @@ class Arrivals:
         self._texts = Texts(stores)
         self.strangers = Strangers(stores)
         self._follow = follow
-        self._leaving: set[tuple[bytes, bytes]] = set()  # groups, and who has said that they leave them
         self._told_again: dict[tuple[str, str], None] = {}
         """Texts of which their senders were told once more, each once until this program ends."""
 
@@ -402,12 +401,13 @@ class Arrivals:
                 absent=sorted(one for one in absent if raw_of(one) in state.members and one != self._own_id),
                 wishes=record.wishes if is_admin and relation == MEMBER else [],
                 asked=record.asked if is_admin and relation == MEMBER else [],
+                leaving=[one for one in record.leaving if raw_of(one) in state.members],
                 picture=picture_after(record.picture, step.change),
             ),
             chain,
         )
         self._duties.caught_up(after.id, state.revision)
-        message = f"{self._title(group)}: {words.done(step.change, partial(self._label, after), self._leaving)}"
+        message = f"{self._title(group)}: {words.done(step.change, partial(self._label, after), record)}"
         news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
         if relation != record.relation and relation == INVITED:
             news = GroupNews.INVITED
@@ -561,9 +561,11 @@ class Arrivals:
         return events
 
     def _leaves(self, tx: Transaction, group: Group, sender: str) -> list[Event]:
-        if not self._wish(tx, group, Remove(person=raw_of(sender))):
+        is_known = sender in group.record.leaving
+        group = group if is_known else self._store.put(tx, group.with_record(leaving=[*group.record.leaving, sender]))
+        self._wish(tx, group, Remove(person=raw_of(sender)))
+        if is_known or group.record.relation != MEMBER:
             return []
-        self._leaving.add((group.record.group, raw_of(sender)))
         message = f"{self._contact(group, sender).label} has left {self._title(group)}"
         return [self._event(group, GroupNews.LEFT, sender, message)]
 

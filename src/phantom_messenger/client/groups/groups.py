@@ -338,9 +338,10 @@ class Groups:
             if group.record.carrier:
                 self._speaking.forget(tx, group.record.carrier)
 
-        if others:
-            leaving = GroupLeave(group=group.record.group)
-            self._speaking.say(group.record.group, others, leaving, self._moment(), also=note)
+        if others:  # that one declines is the admins' to know
+            about, now = group.record.group, self._moment()
+            told = others if group.record.relation == INVITED else [one for one in group.people if one != self._own_id]
+            self._speaking.say(about, told, GroupLeave(group=about), now, also=note)
         else:
             with self._stores.vault.transaction() as tx:
                 note(tx)
@@ -365,16 +366,16 @@ class Groups:
         group = self._changeable(who)
         after = group.with_record(own_name=naming.checked(name))
         others = [person for person in group.people if person != self._own_id]
+
+        def note(tx: Transaction) -> None:
+            self._store.put(tx, after)
+
         if others:
-            name = after.record.own_name
-            self._speaking.greet(after, others, name, self._moment(), also=lambda tx: self._keep(tx, after))
+            self._speaking.greet(after, others, after.record.own_name, self._moment(), also=note)
             self._duties.show(group.id)
         else:
             with self._stores.vault.transaction() as tx:
-                self._keep(tx, after)
-
-    def _keep(self, tx: Transaction, group: Group) -> None:
-        self._store.put(tx, group)
+                note(tx)
 
     def go_on(self, who: str) -> None:
         """Write to a group again whose history is in doubt, with the members that are known here.
@@ -401,8 +402,7 @@ class Groups:
         group = self._administered(who)
         if not 1 <= uses <= MAX_USES or not 1 <= life <= MAX_LIFE_MS:
             raise UsageError(f"a link serves 1 to {MAX_USES} times, and at most 30 days")
-        token = self._random(TOKEN_BYTES)
-        until = self._moment().persistent + life
+        token, until = self._random(TOKEN_BYTES), self._moment().persistent + life
         with self._stores.vault.transaction() as tx:
             self._store.put_token(tx, GroupTokenRecord(group=group.id, token=token, uses=uses, until=until))
         return JoinLink(server, self._own_id, token).text

@@ -23,7 +23,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     that they are there. ``muted``: this user wants no notice. ``picture``: the one that the state names, if it is here.
     ``own_name``: what this user calls themselves there, '' if nothing; ``names``: the same of others, by user id.
     ``fresh``: this user was invited and has not accepted, nor ever been a member before. ``asked``: those of ``wishes``
-    that others have asked for.
+    that others have asked for. ``leaving``: members who have said that they leave.
     """
 
     group: bytes
@@ -49,6 +49,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     names: dict[str, str] = msgspec.field(default_factory=dict)
     fresh: bool = False
     asked: list[bytes] = msgspec.field(default_factory=list)
+    leaving: list[str] = msgspec.field(default_factory=list)
 
 
 class SenderCount(Record, frozen=True, array_like=True):

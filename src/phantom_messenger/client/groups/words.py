@@ -1,6 +1,6 @@
 """What people are told about groups, in sentences."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 from phantom_messenger.client.groups.change import (
     Add,
@@ -14,6 +14,8 @@ from phantom_messenger.client.groups.change import (
     SetRole,
     SetTimer,
 )
+from phantom_messenger.client.groups.records import GroupRecord
+from phantom_messenger.client.groups.store import written
 from phantom_messenger.client.sanitize import one_line
 
 _SECOND_MS = 1_000
@@ -25,21 +27,24 @@ def title(name: str) -> str:
     return f"'{one_line(name)}'" if name else "a group without a name"
 
 
-def done(change: Change, label: Callable[[bytes], str], leaving: Container[tuple[bytes, bytes]] = ()) -> str:
+def done(change: Change, label: Callable[[bytes], str], before: GroupRecord) -> str:
     """What a change does.
 
     Args:
         change: of a version that is known.
         label: how a person is called.
-        leaving: groups, and who has said that they leave them: of them nobody has to hear that they were removed.
+        before: the group before it. Of members who have said that they leave nobody has to hear that they were removed;
+            and of one who had not accepted it is not everybody's to know whether they have declined.
     """
-    gone = [
-        label(op.person) for op in change.ops or () if isinstance(op, Remove) and (change.group, op.person) in leaving
-    ]
+    gone = [op.person for op in change.ops or () if isinstance(op, Remove)]
+    names, who = listed([label(person) for person in gone]), label(change.author)
     if gone and len(gone) == len(change.ops or ()):
-        return f"{listed(gone)} {'is no longer a member' if len(gone) == 1 else 'are no longer members'}"
+        people = {written(person) for person in gone}
+        if people <= set(before.leaving):
+            return f"{names} {'is no longer a member' if len(gone) == 1 else 'are no longer members'}"
+        if who != "you" and people <= set(before.absent):
+            return f"{names} {'is' if len(gone) == 1 else 'are'} no longer invited"
     said = [_done(op, label) for op in change.ops or ()]
-    who = label(change.author)
     return f"{who} {'have' if who == 'you' else 'has'} {listed(said)}"
 
 

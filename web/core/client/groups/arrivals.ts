@@ -177,9 +177,7 @@ export class Arrivals {
         this.#duties.asked(idOf(group), device, said, now);
         break;
       case "group-leave":
-        if (this.#wish(tx, group, { op: "remove", person: sender })) {
-          this.#happened(tx, group, "left", sender, `${this.#label(group, sender)} has left`, now);
-        }
+        this.#leaves(tx, group, sender, now);
         break;
       case "group-propose":
         if (mayInvite(stateOf(group), sender)) {
@@ -395,9 +393,8 @@ export class Arrivals {
     const ownId = this.#persons.own;
     const { state } = chain;
     const change = chain.steps.at(-1)?.change;
-    const ops = change?.ops ?? [];
     const author = change?.author ?? "";
-    const added = ops.flatMap((op) => (op.op === "add" ? [op.person] : []));
+    const added = (change?.ops ?? []).flatMap((op) => (op.op === "add" ? [op.person] : []));
     const absent = [...new Set([...added, ...record.absent])].filter((one) => state.members.has(one) && one !== ownId);
     const relation = relationAfter(record.relation, state.members.has(ownId), state.isClosed);
     const isAdmin = state.members.get(ownId) === "admin" && relation === "member";
@@ -416,13 +413,14 @@ export class Arrivals {
         absent: absent.sort(),
         wishes: isAdmin ? record.wishes : [],
         asked: isAdmin ? record.asked : [],
+        leaving: record.leaving.filter((one) => state.members.has(one)),
         picture: change === undefined ? record.picture : pictureAfter(record.picture, change),
       },
     };
     this.#duties.caughtUp(idOf(after), state.revision);
     const news = relation === "removed" || relation === "closed" ? relation : isInvited ? "invited" : "changed";
     if (change !== undefined) {
-      this.#happened(tx, after, news, author, words.done(change, (person) => this.#label(after, person)), now);
+      this.#happened(tx, after, news, author, words.done(change, (person) => this.#label(after, person), record), now);
     }
     return after;
   }
@@ -560,6 +558,16 @@ export class Arrivals {
           this.#events.push(...this.#many.sending.follow(tx, messageId, sender, state, now));
         }
       }
+    }
+  }
+
+  #leaves(tx: Transaction, before: Group, sender: string, now: Moment): void {
+    const { leaving, relation } = before.record;
+    const isKnown = leaving.includes(sender);
+    const group = isKnown ? before : this.#store.put(tx, withRecord(before, { leaving: [...leaving, sender] }));
+    this.#wish(tx, group, { op: "remove", person: sender });
+    if (!isKnown && relation === "member") {
+      this.#happened(tx, group, "left", sender, `${this.#label(group, sender)} has left`, now);
     }
   }
 

@@ -260,8 +260,10 @@ export class Groups implements Listener {
       }
     };
     if (others.length > 0) {
-      const leaving = { kind: "group-leave", group: group.record.group } as const;
-      this.#speaking.say(group.record.group, others, leaving, this.#ports.now(), { also: note });
+      const { group: about, relation } = group.record;
+      // That one declines is the admins' to know.
+      const told = relation === "invited" ? others : peopleOf(group).filter((person) => person !== this.#persons.own);
+      this.#speaking.say(about, told, { kind: "group-leave", group: about }, this.#ports.now(), { also: note });
     } else {
       this.#transaction(note);
     }

@@ -24,7 +24,7 @@ const never = withDefault(orNull(int), null);
  * members who were added and have not said that they are there. `picture`: the one that the state names, if it is here.
  * `fresh`: this user was invited and has not accepted, nor ever been a member before. `asked`: those of `wishes` that
  * others have asked for. `ownName`: what this user calls themselves there, '' if nothing; `names`: the same of others, by
- * user id.
+ * user id. `leaving`: members who have said that they leave.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -50,6 +50,7 @@ export const GroupRecord = recordType({
   asked: withDefault(list(bytes), []),
   ownName: empty,
   names: withDefault(mapOf(text), new Map()),
+  leaving: withDefault(list(text), []),
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 

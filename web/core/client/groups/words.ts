@@ -1,6 +1,7 @@
 /** What people are told about groups, in sentences. */
 import { isolated } from "../sanitize.ts";
 import type { Change, Op } from "./change.ts";
+import type { GroupRecord } from "./records.ts";
 
 const UNITS = [
   ["day", 86_400_000],
@@ -17,9 +18,25 @@ export function title(name: string): string {
 /** How a person is called: a name, or "you". */
 export type Label = (person: string) => string;
 
-/** What a change does. */
-export function done({ author, ops }: Change, label: Label): string {
+/**
+ * What a change does.
+ *
+ * @param before the group before it. Of members who have said that they leave nobody has to hear that they were removed;
+ * and of one who had not accepted it is not everybody's to know whether they have declined.
+ */
+export function done({ author, ops }: Change, label: Label, before: GroupRecord): string {
   const all = ops ?? [];
+  const gone = all.flatMap((op) => (op.op === "remove" ? [op.person] : []));
+  if (gone.length > 0 && gone.length === all.length) {
+    const names = capital(listed(gone.map(label)));
+    const are = gone.length === 1 ? "is" : "are";
+    if (gone.every((person) => before.leaving.includes(person))) {
+      return `${names} ${gone.length === 1 ? "is no longer a member" : "are no longer members"}`;
+    }
+    if (label(author) !== "you" && gone.every((person) => before.absent.includes(person))) {
+      return `${names} ${are} no longer invited`;
+    }
+  }
   // Several who are added, or removed, are named together.
   const people = (wanted: (op: Op) => boolean, say: string): string[] => {
     const names = all.flatMap((op) => ("person" in op && wanted(op) ? [label(op.person)] : []));
