@@ -156,7 +156,7 @@ export interface GroupCalls {
   /** Of somebody whose messages wait as a request; they are told nothing, and nothing is kept. */
   invitationsOf(given: { peer: string }): Promise<readonly GroupInvitation[]>;
   /** `people`: user ids, who are added and invited. */
-  createGroup(given: { name: string; people: readonly string[] }): Promise<GroupKey>;
+  createGroup(given: { name: string; people: readonly string[]; ownName: string }): Promise<GroupKey>;
   /** `ownName`: as of `callMe`. */
   acceptGroup(given: { group: GroupKey; ownName?: string }): Promise<void>;
   /** What members are to call the user who have not added them; '' for nothing any more. */
@@ -189,7 +189,7 @@ export interface GroupCalls {
   /** None of them serves any more. */
   endGroupLinks(given: { group: GroupKey }): Promise<void>;
   /** Asks to be added, by a link in either form; returns the user id of the admin who is asked. */
-  joinGroup(given: { link: string }): Promise<string>;
+  joinGroup(given: { link: string; ownName: string }): Promise<string>;
   /** How far a text of one's own has come with each member. */
   groupCopies(given: { group: GroupKey; id: string }): Promise<readonly Copy[]>;
 }

@@ -12,12 +12,13 @@ import type { Groups } from "../core/client/groups/groups.ts";
 import { isLink, parseLink } from "../core/client/groups/link.ts";
 import { eventsOf, GROUP, GROUP_INBOX, textsOf } from "../core/client/groups/records.ts";
 import { digitsOf } from "../core/client/groups/state.ts";
-import { groupOf, idOf, keyOf } from "../core/client/groups/store.ts";
+import { groupOf, idOf, keyOf, peopleOf, stateOf } from "../core/client/groups/store.ts";
 import type { Group } from "../core/client/groups/store.ts";
 import { GroupView } from "../core/client/groups/view.ts";
+import * as words from "../core/client/groups/words.ts";
 import type { Messenger } from "../core/client/messenger.ts";
 import * as records from "../core/client/records.ts";
-import { DeliveryState } from "../core/client/status.ts";
+import { DeliveryState, labelOf } from "../core/client/status.ts";
 import type { Event } from "../core/client/status.ts";
 import type { Transaction, Vault } from "../core/client/vault.ts";
 import { comparable } from "../core/client/view.ts";
@@ -358,14 +359,23 @@ function groupCalls(ports: CallPorts): GroupCalls {
   return {
     groups: () => loop.call((core): readonly ShownGroup[] => groupsIn(core).all()),
     invitationsOf: ({ peer }) => loop.call((core) => groupsIn(core).view.invitationsOf(peer, core.messenger.now())),
-    createGroup: ({ name, people }) => loop.call((core) => keyOf(groupsIn(core).groups.create(name, people))),
+    createGroup: ({ name, people, ownName }) =>
+      loop.call((core) => keyOf(groupsIn(core).groups.create(name, people, ownName))),
     acceptGroup: ({ group, ownName }) => on(ports, group, (_, groups, id) => groups.accept(id, ownName)),
     callMe: ({ group, name }) => on(ports, group, (_, groups, id) => groups.callMe(id, name)),
     leaveGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.leave(id)),
     forgetGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.forget(id)),
     closeGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.close(id)),
-    addToGroup: ({ group, people, role }) => on(ports, group, (_, groups, id) => groups.add(id, people, role)),
-    removeFromGroup: ({ group, people }) => on(ports, group, (_, groups, id) => groups.remove(id, people)),
+    addToGroup: ({ group, people, role }) =>
+      on(ports, group, (core, groups, id) => {
+        checkMembers(core, groups.found(id), people, { areIn: false });
+        groups.add(id, people, role);
+      }),
+    removeFromGroup: ({ group, people }) =>
+      on(ports, group, (core, groups, id) => {
+        checkMembers(core, groups.found(id), people, { areIn: true });
+        groups.remove(id, people);
+      }),
     changeRole: ({ group, person, role }) => on(ports, group, (_, groups, id) => groups.setRole(id, person, role)),
     renameGroup: ({ group, name }) => on(ports, group, (_, groups, id) => groups.rename(id, name)),
     groupPicture: ({ group, picture }) =>
@@ -388,17 +398,27 @@ function groupCalls(ports: CallPorts): GroupCalls {
     groupLinks: ({ group }) =>
       on(ports, group, (core, groups, id) => groups.links(id).map((token) => shownLink(ports, core, token))),
     endGroupLinks: ({ group }) => on(ports, group, (_, groups, id) => groups.endLinks(id)),
-    joinGroup: ({ link }) =>
+    joinGroup: ({ link, ownName }) =>
       loop.call((core) => {
         const found = parseLink(linkIn(link));
         if (found.relay !== core.messenger.server) {
           throw new UsageError("this invitation is for another relay; open it in the page of that one");
         }
-        groupsIn(core).groups.join(found);
+        groupsIn(core).groups.join(found, ownName);
         return found.admin;
       }),
     groupCopies: ({ group, id }) => on(ports, group, (core) => groupsIn(core).view.copiesOf(id)),
   };
+}
+
+/** Refuses a change that would change nothing: somebody is a member already, or is none. */
+function checkMembers(core: Core, group: Group, people: readonly string[], { areIn }: { readonly areIn: boolean }): void {
+  const wrong = people.find((one) => peopleOf(group).includes(one) !== areIn);
+  if (wrong !== undefined) {
+    const who = labelOf(core.messenger.stores.book.contact(wrong));
+    const title = words.title(stateOf(group).name);
+    throw new UsageError(`${who} is ${areIn ? "not a member of" : "in"} ${title}${areIn ? " any more" : " already"}`);
+  }
 }
 
 function shownLink(ports: CallPorts, core: Core, token: Parameters<Groups["linkText"]>[0]): JoinLink {

@@ -132,8 +132,9 @@ export class Receiving {
     const { book, inbox, requests, slot, vault } = this.stores;
     const { messageId, senderId: sender } = frame.payload;
     const events: Event[] = [];
-    if (book.isBlocked(sender)) {
-      // It is dropped unread.
+    const ofRemoved = book.isBlocked(sender) ? [] : (this.devices?.ofRemoved(sender) ?? null);
+    if (ofRemoved !== null) {
+      events.push(...ofRemoved); // it is dropped unread
     } else if (requests.holds(sender) && this.devices?.isOffer(frame, now) === true) {
       events.push(...this.devices.offered());
     } else if (requests.holds(sender) && !slot.is.expects(frame)) {

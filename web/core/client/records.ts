@@ -319,6 +319,10 @@ export type ClockRecord = RecordOf<typeof ClockRecord>;
 export const DevicesRecord = recordType({ person: text, encoded: bytes, usable: list(text) });
 export type DevicesRecord = RecordOf<typeof DevicesRecord>;
 
+/** Devices that a person has removed, the newest last: what comes of one is dropped. */
+export const GoneRecord = recordType({ person: text, devices: list(text) });
+export type GoneRecord = RecordOf<typeof GoneRecord>;
+
 /**
  * That there is more than one device, or was. `person`: user id of the first one. `published`: hash of the list that the
  * relay has. `isRestored`: the profile came from a backup, and its person has signed no list since.
@@ -449,6 +453,8 @@ export const DRAFT = kindOf("draft", DraftRecord);
 export const LASTING = kindOf("lasting", LastingRecord);
 /** `DEVICES`/user id of a person. */
 export const DEVICES = kindOf("devices", DevicesRecord);
+/** `GONE`/user id of a person. */
+export const GONE = kindOf("gone", GoneRecord);
 /** `PERSON`/''. */
 export const PERSON = kindOf("person", PersonRecord);
 /** `DEVICE`/user id of an own device. */

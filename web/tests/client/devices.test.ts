@@ -105,10 +105,32 @@ test("a removed device erases itself, and gets nothing any more", () => {
   town.pass(5_000);
   assert.deepEqual(said(phone, bob).slice(-2).map(([, text]) => text).sort(), ["as before", "without the laptop"]);
   assert.deepEqual(phone.messenger.stores.vault.find(records.SESSIONS, laptop.id), null, "nor are there sessions with it");
-  // What it goes on to write is a stranger's.
-  laptop.messenger.sendText(bob.id, "still here");
+  // What it goes on to write is dropped, whatever becomes of the program, and told once.
+  bob.beginAnew();
+  for (const text of ["still here", "and again"]) laptop.messenger.sendText(bob.id, text);
   town.pass(5_000);
   assert.equal(said(bob, phone).some(([, text]) => text === "still here"), false);
+  assert.deepEqual([...bob.messenger.stores.requests.senders()], []);
+  assert.deepEqual(bob.warnings.filter((code) => code === "unreadable"), ["unreadable"]);
+  assert.deepEqual(bob.mailbox.filter(({ payload }) => payload["senderId"] === laptop.id), [], "it is acknowledged");
+});
+
+test("the control: what an unknown user writes waits as a request; a removed device that is known as a person is heard", () => {
+  const [town, phone, laptop, bob] = family();
+  const carol = town.person();
+  carol.messenger.contacts.add("Bob", bob.id);
+  carol.messenger.sendText(bob.id, "who are you?");
+  devicesOf(phone).desk.remove(laptop.id);
+  phone.messenger.devicesChanged();
+  town.pass(5_000);
+  assert.deepEqual([...bob.messenger.stores.requests.senders()], [carol.id]);
+  const book = bob.messenger.stores.devices;
+  assert.equal(book?.whoRemoved(laptop.id), phone.id);
+  bob.messenger.contacts.add("Laptop", laptop.id);
+  assert.equal(book?.whoRemoved(laptop.id), null);
+  bob.messenger.contacts.remove(laptop.id, { history: false });
+  bob.messenger.contacts.remove(phone.id, { history: false });
+  assert.equal(book?.whoRemoved(laptop.id), null, "nothing is kept of somebody who is removed");
 });
 
 for (const isFetched of [true, false]) {

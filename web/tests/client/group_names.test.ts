@@ -50,6 +50,22 @@ test("whoever has not added a member sees what they call themselves", () => {
   assert.ok(ben.person.sent.every((frame) => !JSON.stringify(frame).includes("Benny")), "the relay was told");
 });
 
+test("who makes a group says a name with it", () => {
+  const [town, ada, ben, cleo] = strangers({ ben: "", cleo: "" });
+  assert.throws(() => ben.groups.create("Work", [ada.id], "(B)"), /a name needs 1 to 64 printable characters/);
+  const group = ben.groups.create("Work", [ada.id], "Benny");
+  town.pass(5_000);
+  ada.groups.accept(group);
+  town.pass(3_000);
+  ben.groups.setRole(group, ada.id, "admin");
+  town.pass(3_000);
+  ada.groups.add(group, [cleo.id], "member");
+  town.pass(5_000);
+  cleo.groups.accept(group);
+  town.pass(5_000);
+  assert.deepEqual(seen(cleo, ben, group), ["", "Benny"]);
+});
+
 test("a newcomer is told by those who are there, and by their texts", () => {
   const [town, ada, ben, cleo, group] = strangers({ ben: "Benny", cleo: "" });
   const dan = new Member(town);

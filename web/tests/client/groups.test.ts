@@ -102,7 +102,8 @@ test("who is removed gets nothing of what is said afterwards, and knows it", () 
   assert.equal(cleo.relation(group), "removed");
   assert.deepEqual(cleo.texts(group), []);
   assert.deepEqual(ada.texts(group), ["without Cleo"]);
-  assert.throws(() => cleo.groups.sendText(group, "hello?"), /no member/);
+  assert.throws(() => cleo.groups.accept(group), /you are no longer a member of/);
+  assert.throws(() => cleo.groups.sendText(group, "hello?"), /no longer a member/);
   assertInStep([ada, ben], group);
   ada.groups.add(group, [cleo.id], "member");
   town.pass(3_000);
@@ -141,9 +142,13 @@ test("who leaves is taken out by an admin's client; the last admin must name ano
   for (const one of [ada, ben]) {
     assert.deepEqual(one.events(group).slice(-2), ["Cleo has left", "Cleo is no longer a member"]);
   }
+  assert.throws(() => ben.groups.accept(group), /you are in .* already/);
   ada.groups.close(group);
   town.pass(5_000);
   assert.deepEqual([ada.relation(group), ben.relation(group)], ["closed", "closed"]);
+  for (const act of [() => ben.groups.accept(group), () => ada.groups.rename(group, "Coffee")]) {
+    assert.throws(act, /“\u2068Tea\u2069” is closed/);
+  }
   ben.groups.forget(group);
   assert.equal(ben.groups.store.size, 0);
 });
@@ -345,7 +350,7 @@ test("a member's other devices get what is said, and speak for their person; the
   // As if Ada's device list had come.
   const whose = (device: string): string => (device === tablet.id ? ada.id : device);
   const devicesOf = (person: string): readonly string[] => (person === ada.id ? [ada.id, tablet.id] : [person]);
-  const known = { person: ben.id, isFirst: true, personOf: whose, devicesOf, ownOthers: () => [], claim: () => null };
+  const known = { person: ben.id, isFirst: true, personOf: whose, devicesOf, ownOthers: () => [], claim: () => null, whoRemoved: () => null };
   Object.assign(ben.person.messenger.stores, { devices: known });
   town.pass(10_000);
   tablet.says([ben], { ...said, n: 2, body: "from the tablet" });

@@ -17,7 +17,7 @@ const MINUTE = 60_000;
 function isNowOf(member: Member, person: string, device: string): void {
   const personOf = (one: string): string => (one === device ? person : one);
   const devicesOf = (one: string): readonly string[] => (one === person ? [person, device] : [one]);
-  const known = { person: member.id, isFirst: true, personOf, devicesOf, ownOthers: () => [], claim: () => null };
+  const known = { person: member.id, isFirst: true, personOf, devicesOf, ownOthers: () => [], claim: () => null, whoRemoved: () => null };
   Object.assign(member.person.messenger.stores, { devices: known });
 }
 

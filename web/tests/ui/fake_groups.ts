@@ -181,8 +181,8 @@ export function groupCallsOn(ports: Ports): GroupCalls {
       if (peer !== INVITER) return [];
       return [{ name: "Chess evenings", members: 12, admins: 1, known: [BOB, AMELIE], expiresIn: null }];
     },
-    async createGroup({ name, people }) {
-      const made = group(name, { members: [ME, ...added(people, "member")], revision: 1 });
+    async createGroup({ name, people, ownName }) {
+      const made = group(name, { ownName, members: [ME, ...added(people, "member")], revision: 1 });
       groups.set(made.key, made);
       change(made.key, "You created the group", {});
       return made.key;

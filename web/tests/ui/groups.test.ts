@@ -50,6 +50,8 @@ describe("groups", { skip: SKIP }, () => {
     await reach("checkbox", "Dave");
     await keys.press("Space");
     await page.getByText("2 people chosen").waitFor();
+    await reach("textbox", "What members can call you (optional)");
+    await keys.type("Ali");
     await reach("button", "Create group");
     await keys.press("Enter");
     await focus("#composer");
@@ -60,6 +62,7 @@ describe("groups", { skip: SKIP }, () => {
     await reach("button", "Members and settings");
     await keys.press("Enter");
     await dialog().getByRole("heading", { name: "3 members" }).waitFor();
+    assert.equal(await dialog().getByRole("textbox", { name: "What members can call you (optional)" }).inputValue(), "Ali");
     await reach("button", /^Dave/);
     await keys.press("Enter");
     await dialog().getByText("has not accepted yet").waitFor();
@@ -219,6 +222,7 @@ describe("groups", { skip: SKIP }, () => {
     await load("saved=1&groups#g=phantom%3Ajoin%3Frelay%3Dr%26token%3Dabc");
     await page.getByRole("heading", { name: "Join this group?" }).waitFor();
     assert.equal(new URL(page.url()).hash, "");
+    await page.getByRole("textbox", { name: "What members can call you (optional)" }).fill("Ali");
     await button("Ask to join").click();
     await page.getByRole("status").filter({ hasText: "is asked" }).waitFor();
     await button("Done").click();

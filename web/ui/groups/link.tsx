@@ -6,8 +6,9 @@ import { useAction } from "../parts/action.ts";
 import { Code } from "../parts/code.tsx";
 import { Copy } from "../parts/copy.tsx";
 import { closePanel, Dialog } from "../parts/dialog.tsx";
-import { Choice, Refusal } from "../parts/field.tsx";
+import { Choice, Field, Refusal } from "../parts/field.tsx";
 import { count, moment } from "../times.ts";
+import { OWN_NAME, OWN_NAME_HINT } from "./people.tsx";
 
 const DAY_MS = 86_400_000;
 
@@ -84,6 +85,7 @@ export function InviteByLink({ group }: { readonly group: GroupKey }) {
 /** Somebody's link to a group was opened or typed: it is asked about before anything is sent. */
 export function JoinGroup({ link }: { readonly link: string }) {
   const [asked, setAsked] = useState<string | null>(null);
+  const [ownName, setOwnName] = useState("");
   const action = useAction();
   const admin = people.value.get(asked ?? "");
   if (asked !== null) {
@@ -105,6 +107,7 @@ export function JoinGroup({ link }: { readonly link: string }) {
         This is a link to a group. Join only if you know who gave it to you. The members will see your ID and what you write in
         the group, and you will see theirs.
       </p>
+      <Field label={OWN_NAME} value={ownName} onValue={setOwnName} maxLength={64} hint={OWN_NAME_HINT} />
       <Refusal text={action.fault} />
       <div class="buttons">
         <button
@@ -112,7 +115,7 @@ export function JoinGroup({ link }: { readonly link: string }) {
           class="primary"
           data-begin
           disabled={action.isBusy}
-          onClick={() => void action.run(async () => setAsked(await api().joinGroup({ link })))}
+          onClick={() => void action.run(async () => setAsked(await api().joinGroup({ link, ownName })))}
         >
           Ask to join
         </button>

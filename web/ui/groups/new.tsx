@@ -4,14 +4,16 @@ import { useAction } from "../parts/action.ts";
 import { closePanel, Dialog } from "../parts/dialog.tsx";
 import { Field, Refusal } from "../parts/field.tsx";
 import { ChooseContacts } from "./choose.tsx";
+import { OWN_NAME, OWN_NAME_HINT } from "./people.tsx";
 
 /** A new group, with a name and contacts. */
 export function NewGroup() {
   const [name, setName] = useState("");
+  const [ownName, setOwnName] = useState("");
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const action = useAction();
   async function create(): Promise<void> {
-    const group = await api().createGroup({ name: name.trim(), people: [...chosen] });
+    const group = await api().createGroup({ name: name.trim(), people: [...chosen], ownName });
     closePanel();
     await open(group);
   }
@@ -25,6 +27,7 @@ export function NewGroup() {
       >
         <Field label="Name of the group" value={name} onValue={setName} isRequired hasFocus maxLength={64} hint="The members see it. The relay does not." />
         <ChooseContacts label="Who should be in it" chosen={chosen} onChoose={setChosen} />
+        <Field label={OWN_NAME} value={ownName} onValue={setOwnName} maxLength={64} hint={OWN_NAME_HINT} />
         <p class="hint">They are invited, and can accept or decline. You are the group’s admin, and can make others admins, too.</p>
         <Refusal text={action.fault} />
         <div class="buttons">

@@ -7,11 +7,14 @@ import type { Moment } from "../moment.ts";
 import type { Event } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import type { DeviceDesk } from "./desk.ts";
+import * as notices from "./device_notices.ts";
 import type { LinkingDesk } from "./linking_desk.ts";
 
 /** What the rest of the client passes on. */
 export class DeviceArrivals {
   readonly #stores: Stores;
+  /** Removed devices of which was said that they still write. */
+  readonly #toldRemoved = new Set<string>();
   readonly #desk: DeviceDesk;
   readonly #linking: LinkingDesk;
   /** What waited of somebody who is no stranger any more is received now. */
@@ -28,6 +31,19 @@ export class DeviceArrivals {
     this.#desk = desk;
     this.#linking = linking;
     this.#openRequests = openRequests;
+  }
+
+  /**
+   * What is said of a message of a device that somebody has removed, which did not know it yet; null if it is none. It is
+   * dropped: nothing can be read, as the sessions are erased.
+   */
+  ofRemoved(device: string): Event[] | null {
+    const { book, devices } = this.#stores;
+    const person = devices?.whoRemoved(device) ?? null;
+    if (person === null) return null;
+    const isNews = !this.#toldRemoved.has(device) && person !== devices?.person;
+    this.#toldRemoved.add(device);
+    return isNews ? [notices.ofRemoved(book.contact(person))] : [];
   }
 
   /** Whether a stranger's message is an offer to link this device, which is answered then; `offered` says the rest. */

@@ -27,6 +27,9 @@ export interface Changed {
   readonly gone: readonly string[];
 }
 
+/** Devices of one person that are kept in mind once they were removed. */
+const MAX_GONE = 32;
+
 /** A person whose list was taken up. */
 interface Known {
   readonly list: KnownList;
@@ -42,6 +45,8 @@ export class DeviceBook {
   readonly #book: AddressBook;
   readonly #identity: OwnIdentity;
   readonly #known = new Map<string, Known>();
+  /** Devices that persons have removed. */
+  readonly #gone = new Map<string, readonly string[]>();
   #own: PersonRecord | null;
   #routing: Routing;
 
@@ -56,6 +61,7 @@ export class DeviceBook {
       const found = knownOf(record);
       if (found !== null) this.#known.set(record.person, found);
     }
+    for (const [, { devices, person }] of vault.all(records.GONE)) this.#gone.set(person, devices);
     this.#routing = this.#made();
   }
 
@@ -205,7 +211,29 @@ export class DeviceBook {
     const gone = removed.filter((device) => this.#release(tx, device, person));
     if (person === this.person) for (const device of removed) tx.delete(records.DEVICE, device);
     this.#set(tx, person, { list: after, usable });
+    const dropped = [...(this.#gone.get(person) ?? []), ...gone].filter((one) => !usable.includes(one));
+    this.#setGone(tx, person, dropped);
     return { person, added, removed, gone };
+  }
+
+  /** The person who has removed this device, if it is nobody else's and no person whom the user knows. */
+  whoRemoved(device: string): string | null {
+    if (this.#gone.size === 0 || isKnown(this.#book.get(device))) return null;
+    return [...this.#gone].find(([, devices]) => devices.includes(device))?.[0] ?? null;
+  }
+
+  #setGone(tx: Transaction, person: string, devices: readonly string[]): void {
+    const before = this.#gone.get(person) ?? [];
+    const after = devices.slice(-MAX_GONE);
+    if (before.length === 0 && after.length === 0) return;
+    if (after.length > 0) {
+      tx.put(records.GONE, person, { person, devices: after });
+      this.#gone.set(person, after);
+    } else {
+      tx.delete(records.GONE, person);
+      this.#gone.delete(person);
+    }
+    tx.onRollback(() => (before.length > 0 ? this.#gone.set(person, before) : this.#gone.delete(person)));
   }
 
   /** Nothing is known of this person's devices any more; those there were, besides the first. */
@@ -213,6 +241,7 @@ export class DeviceBook {
     const known = this.#known.get(person);
     if (known === undefined || person === this.person) return [];
     tx.delete(records.DEVICES, person);
+    this.#setGone(tx, person, []);
     const devices = known.usable.filter((one) => one !== person && this.#release(tx, one, person));
     this.#set(tx, person, null);
     return devices;

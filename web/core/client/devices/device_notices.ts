@@ -31,6 +31,12 @@ export function devicesOverdue(peer: Contact, isOwn: boolean): WarningEvent {
   return warning(isOwn ? null : peer, "devices-overdue", text);
 }
 
+/** A device that somebody has removed has sent something. */
+export function ofRemoved(peer: Contact): WarningEvent {
+  const text = `a message from a device that ${labelOf(peer)} has removed cannot be read; ask them for it if you miss one`;
+  return warning(peer, "unreadable", text);
+}
+
 /** One's person has removed this device. */
 export function deviceRemoved(): WarningEvent {
   return warning(null, "device-removed", "your first device has removed this one; what it held is erased");

@@ -115,8 +115,8 @@ export class Groups implements Listener {
 
   // --- changing -----------------------------------------------------------------------
 
-  /** Make a group, and have people added to it; its id. */
-  create(name: string, people: readonly string[]): string {
+  /** Make a group, and have people added to it; its id. `ownName`: as of `callMe`. */
+  create(name: string, people: readonly string[], ownName = ""): string {
     const { identity, random } = this.#ports;
     const ownId = this.#persons.own;
     this.#checkDevice();
@@ -139,6 +139,7 @@ export class Groups implements Listener {
       state: NO_BYTES,
       digest: NO_BYTES,
       wishes: parts(added(people, "member")).map(packOps),
+      ownName: checkedOwnName(ownName),
     });
     this.#transaction((tx) => {
       const made = this.store.put(tx, { record, chain: start.judge(change.encoded).chain });
@@ -153,7 +154,10 @@ export class Groups implements Listener {
     this.#checkDevice();
     const group = this.found(id);
     if (group.record.relation !== "invited") {
-      throw new UsageError(`you are not invited to ${titleOf(group)}`);
+      const { relation } = group.record;
+      const isOver = relation === "closed" || relation === "removed";
+      const why = relation === "member" ? `you are in ${titleOf(group)} already` : `you are not invited to ${titleOf(group)}`;
+      throw new UsageError(isOver ? words.over(titleOf(group), relation) : why);
     }
     const after = withRecord(group, { relation: "member", fresh: false, ownName: checkedOwnName(ownName) });
     this.#transaction((tx) => this.store.put(tx, after));
@@ -243,7 +247,7 @@ export class Groups implements Listener {
     this.#checkDevice();
     const group = this.found(id);
     if (!isLive(group)) {
-      throw new UsageError(`you are no member of ${titleOf(group)}`);
+      throw new UsageError(`you are not a member of ${titleOf(group)}`);
     }
     if (!this.mayLeave(group)) {
       throw new UsageError("you are the last admin of this group; make somebody else an admin first, or close it");
@@ -489,7 +493,7 @@ export class Groups implements Listener {
       throw new UsageError(`accept the invitation to ${titleOf(group)} first`);
     }
     if (relation !== "member") {
-      throw new UsageError(`you are no member of ${titleOf(group)} any more`);
+      throw new UsageError(words.over(titleOf(group), relation));
     }
     if (doubt === "forked") {
       throw new UsageError(`${titleOf(group)} has two histories; compare its numbers with the others first`);

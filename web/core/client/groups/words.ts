@@ -90,6 +90,11 @@ export function listed(said: readonly string[]): string {
   return before.length > 0 ? `${before.reverse().join(", ")} and ${last}` : last;
 }
 
+/** Why nothing can be done any more in a group of which one was a member. */
+export function over(group: string, relation: string): string {
+  return relation === "closed" ? `${group} is closed` : `you are no longer a member of ${group}`;
+}
+
 /** Texts of a member have not come. */
 export function missing(count: number, name: string, group: string): string {
   const [texts, are] = count === 1 ? ["text", "is"] : ["texts", "are"];
