@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +34,9 @@ from support.store_user import StoreUser
 # Whoever is started in the background of a shell ignores SIGINT, and so would every program that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Some tests have a thousand sockets, and shells allow so many files in all.
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
 # How long an example takes says how busy the machine is, and nothing about the product.
 settings.register_profile("any pace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
