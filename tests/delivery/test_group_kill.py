@@ -33,6 +33,9 @@ SEED: Final = 12
 PATIENCE: Final = float(amount(60, 900))
 """Seconds. In the long form the mailboxes of the dead get full, and their senders wait for a minute each time."""
 RUN_SECONDS: Final = amount(250, 7_200)
+HARMLESS: Final = {GroupNews.CHANGED, GroupNews.JOINED, GroupNews.WAITING}
+"""What people may hear of their group; whoever is dead is waited for, if the relay has a change of theirs."""
+
 MOST_WAITING: Final = 200
 """Texts of one person that the relay has not taken yet: more are not written until it lives and has room for them."""
 
@@ -140,7 +143,7 @@ async def listening(people: list[Person]) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
-    assert {news for one in people for news in one.news} <= {GroupNews.CHANGED, GroupNews.JOINED}
+    assert {news for one in people for news in one.news} <= HARMLESS
 
 
 @asynccontextmanager
