@@ -123,10 +123,11 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 async def _soak(relay: Relay, settings: Settings, seconds: float) -> Figures:
     rate = settings.sizes.soak_rate
     resident: list[tuple[float, float]] = []
-    log, turn, began = 0, 0, time.perf_counter()
+    log, turn = 0, 0
     async with LoadGenerator(relay.url, _SOAK_PAIRS, acks=True) as generator:
         await generator.connect(say)
         await generator.make_contacts()
+        began = time.perf_counter()
         while (passed := time.perf_counter() - began) < seconds:
             generator.prepare(int(rate), BODY_CHARS)
             await generator.open_loop(rate)

@@ -19,7 +19,6 @@ from phantom_messenger.loadgen.report import latencies
 
 BODY_CHARS: Final = 1_024
 SHARES: Final = (0.25, 0.5, 0.7, 0.9)
-OPEN_PAIRS: Final = 64
 BUSY: Final = 0.9
 LATE_US: Final = 1_500
 """In an open loop, how late the load may be with one message in a hundred: it has a core of its own."""
@@ -36,6 +35,7 @@ class Sizes:
         closed: senders, and how many unanswered messages of each.
         both: the same, where the relay may use every core.
         rest: seconds between logins and messages: the relay forgets the pace of the logins.
+        open_pairs: senders in an open loop.
         idle: connections that do nothing, and for how long.
         stage_turns: turns of which the stages are timed.
         stored: messages and accounts of a small store and of a big one.
@@ -45,6 +45,7 @@ class Sizes:
     rest: float = 1.5
     closed: tuple[tuple[int, int], ...] = ((1, 1), (64, 1), (64, 8), (1_000, 4))
     both: tuple[int, int] = (64, 8)
+    open_pairs: int = 64
     lone: int = 200
     logins: int = 2_000
     idle: int = 10_000
@@ -58,10 +59,11 @@ class Sizes:
 
 
 QUICK: Final = Sizes(
-    seconds=0.5,
+    seconds=0.2,
     rest=0.1,
     closed=((1, 1), (8, 4)),
     both=(8, 4),
+    open_pairs=8,
     lone=10,
     logins=40,
     idle=60,
@@ -176,7 +178,7 @@ def both(settings: Settings) -> Figures:
 
 
 async def _open(relay: Relay, settings: Settings, rate: float) -> Figures:
-    async with LoadGenerator(relay.url, OPEN_PAIRS, acks=settings.acks) as generator:
+    async with LoadGenerator(relay.url, settings.sizes.open_pairs, acks=settings.acks) as generator:
         await generator.connect(say)
         await generator.make_contacts()
         generator.prepare(max(int(rate * settings.sizes.seconds), 1), BODY_CHARS, say)

@@ -21,7 +21,7 @@ from support.amounts import seeds
 from support.load import Crowd, Peer, befriend, ids
 from support.people import Frame, Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
-from support.relay_process import SERVE, patched
+from support.relay_process import WARM, patched
 from support.simulated import World
 
 PEOPLE = 10
@@ -196,7 +196,7 @@ def start_variant(tmp_path: Path) -> Iterator[StartVariant]:
     """Starts a relay without limits."""
     with ExitStack() as stack:
 
-        def start(command: Sequence[str | Path] = SERVE) -> Variant:
+        def start(command: Sequence[str | Path] = WARM) -> Variant:
             relay = Variant(tmp_path / "relay", "--limits", "off", command=command)
             stack.callback(relay.kill)
             return relay
@@ -233,7 +233,7 @@ def stopped(relay: Variant, stop: Stop, *, seed: int, rounds: int = 1) -> list[s
 
 @pytest.mark.parametrize(
     ("stop", "rounds"),
-    [(once, seeds(3, 50)), (by_hand, seeds(1, 10)), (twice, seeds(1, 10))],
+    [(once, seeds(2, 50)), (by_hand, seeds(1, 10)), (twice, seeds(1, 10))],
     ids=["SIGTERM", "SIGINT", "SIGTERM twice"],
 )
 def test_stop_tells_everybody_and_loses_nothing(start_variant: StartVariant, stop: Stop, rounds: int) -> None:
