@@ -12,7 +12,7 @@ from phantom_messenger.cli import devices
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError
 from support.command_line import PATIENCE, Running, phantom
-from support.relay_process import RelayProcess
+from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import PASSPHRASE, opened, run
 from support.waiting import eventually
 
@@ -20,9 +20,14 @@ from support.waiting import eventually
 @pytest.fixture
 def home(tmp_path: Path, relay: RelayProcess) -> Path:
     """Alice and Bob, who know each other, and Alice's new laptop."""
-    meet(tmp_path, relay)
-    assert phantom(tmp_path, "init", "-p", "laptop", "--server", relay.url).returncode == 0
-    return tmp_path
+    return at_relay(tmp_path, relay)
+
+
+def at_relay(folder: Path, relay: RelayProcess) -> Path:
+    """The same, at a certain relay."""
+    meet(folder, relay)
+    assert phantom(folder, "init", "-p", "laptop", "--server", relay.url).returncode == 0
+    return folder
 
 
 def out(home: Path, *arguments: str) -> str:
@@ -92,7 +97,11 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["relay is there", "control: it is not"])
-def test_what_a_device_has_sent_comes_in_before_it_is_removed(home: Path, relay: RelayProcess, is_there: bool) -> None:
+def test_what_a_device_has_sent_comes_in_before_it_is_removed(
+    tmp_path: Path, start_relay: StartRelay, is_there: bool
+) -> None:
+    relay = start_relay("--limits", "off")
+    home = at_relay(tmp_path, relay)
     linked(home)
     assert out(home, "send", "-p", "laptop", "bob", "on the train")
     if not is_there:

@@ -13,6 +13,7 @@ import pytest
 from phantom_messenger import cli
 from phantom_messenger.cli.common import reports_errors
 from phantom_messenger.cli.devices import NotLinked
+from phantom_messenger.cli.group_commands import LinkRefused
 from phantom_messenger.client.errors import PhantomError
 
 FOLDER = Path(cli.__file__).parent
@@ -47,6 +48,7 @@ OF_THE_REST = {
     "Replaced",
     "DeliveryFailed",
     "NotLinked",
+    "LinkRefused",
 }
 
 OF_CLICK = {"UsageError": 2, "BadParameter": 2, "ClickException": 1, "Abort": 1}
@@ -121,7 +123,7 @@ def code_of(kind: type[PhantomError]) -> object:
 
 
 def test_tables_name_every_error() -> None:
-    assert NotLinked.__name__ in KINDS
+    assert {NotLinked.__name__, LinkRefused.__name__} <= set(KINDS)
     assert set(KINDS) == OF_CALL | OF_THE_REST
     assert raised(FOLDER) <= set(KINDS) | set(OF_CLICK) | CAUGHT
     assert named(FOLDER) == NAMED
