@@ -12,7 +12,7 @@ LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-web test-long replay bench bench-peers bench-several bench-many bench-crypto bench-page cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web clean web-test
+.PHONY: help run test test-web test-long replay bench bench-peers bench-several bench-many bench-linking bench-crypto bench-page cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web clean web-test
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-several: $(VENV)/.dev ## Measure several relays on one PostgreSQL database
 
 bench-many: $(VENV)/.dev ## Measure messages to many, and what others notice of them (two minutes)
 	@$(BIN)/python bench/many.py $(ARGS)
+
+bench-linking: $(VENV)/.dev ## Measure how long a new device waits for what was said before (a minute or two)
+	@$(BIN)/python bench/linking.py $(ARGS)
 
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py

@@ -66,12 +66,10 @@ export class Pacing {
   private readonly pausedUntil = new Map<RateClass, number>();
   private readonly peers = new Map<string, number>();
   private readonly unknown = new Map<string, number>();
-  /** By user, how many messages beside the rate the relay lets through to them, and until when. */
-  private readonly allowances = new Map<string, { readonly left: number; readonly until: number }>();
 
   /** Another relay, which has counted nothing yet. */
   reset(): void {
-    for (const counted of [this.windows, this.fullUntil, this.pausedUntil, this.peers, this.unknown, this.allowances]) {
+    for (const counted of [this.windows, this.fullUntil, this.pausedUntil, this.peers, this.unknown]) {
       counted.clear();
     }
   }
@@ -125,27 +123,6 @@ export class Pacing {
     return wait === 0;
   }
 
-  /** As `acquire`, for a message to one user: as the relay counts it, one of those that they allow first. */
-  acquireMessage(peer: string, limit: number | null, now: number): boolean {
-    const known = this.allowances.get(peer);
-    if (known === undefined || this.allowed(peer, now) === 0 || !this.maySend("MESSAGE", now)) {
-      return this.acquire("MESSAGE", limit, now);
-    }
-    this.allowances.set(peer, { ...known, left: known.left - 1 });
-    return true;
-  }
-
-  /** The relay lets so many messages to this user through beside the rate, on this connection. */
-  allow(peer: string, left: number, until: number): void {
-    this.allowances.set(peer, { left, until });
-  }
-
-  /** How many messages this user still allows beside the rate. */
-  allowed(peer: string, now: number): number {
-    const { left, until } = this.allowances.get(peer) ?? { left: 0, until: 0 };
-    return now < until ? left : 0;
-  }
-
   /** How many frames of a class may still be sent in this minute, of `limit`. */
   free(rate: RateClass, limit: number | null, now: number): number {
     if (limit === null) {
@@ -168,7 +145,6 @@ export class Pacing {
   /** What a relay has asked for holds on its connection: another may be another relay's, or mean it no more. */
   disconnected(): void {
     this.pausedUntil.clear();
-    this.allowances.clear();
     for (const peer of [...this.peers.keys()]) {
       if (!this.unknown.has(peer)) {
         this.peers.delete(peer);

@@ -89,13 +89,9 @@ export class Receiving {
         return [...this.stores.slot.is.receive(frame, now), ...(this.devices?.bundlesCame(frame, now) ?? [])];
       case "PRESENCE":
         return this.presence(link, frame, now);
-      case "ALLOWANCE": {
-        const { expiresIn, messages, recipientId } = frame.payload;
-        if (recipientId !== undefined) {
-          this.sending.allow(recipientId, messages, expiresIn, now.monotonic);
-        }
+      case "ALLOWANCE":
+        this.devices?.allowed(frame, now);
         return [];
-      }
       default:
         return [];
     }

@@ -9,7 +9,6 @@ import type { OwnIdentity } from "../crypto/keys.ts";
 import { encodeBase64 } from "../wire/base64.ts";
 import { ErrorCode } from "../wire/codes.ts";
 import type { ErrorFrame, Message } from "../wire/frames.ts";
-import { ALLOWANCE_MS, ALLOWED_MESSAGES } from "../wire/limits.ts";
 import type { RateClass } from "../wire/limits.ts";
 import { Batching } from "./batching.ts";
 import { conversationId } from "./conversations.ts";
@@ -126,18 +125,6 @@ export class Sending {
     return this.pacing.free(rate, link.limit(rate), now) > KEEP_OF_CLASS;
   }
 
-  /** The relay says how many messages one's own device allows beside the rate; no relay is taken at its word. */
-  allow(peer: string, messages: number, expiresIn: number, now: number): void {
-    if (this.stores.devices?.ownOthers().includes(peer) === true) {
-      this.pacing.allow(peer, Math.min(messages, ALLOWED_MESSAGES), now + Math.min(expiresIn, ALLOWANCE_MS));
-    }
-  }
-
-  /** Whether a message to a user may be sent now that leaves a few of the rate to the rest. */
-  hasRoomFor(link: Link, peer: string, now: number): boolean {
-    return this.pacing.allowed(peer, now) > 0 || this.hasRoom(link, "MESSAGE", now);
-  }
-
   /** Send whatever may be sent now; returns the events. */
   sendPending(link: Link, now: Moment): Event[] {
     const { book, outbox, recovery } = this.stores;
@@ -201,7 +188,7 @@ export class Sending {
       vault.transaction((tx) => outbox.remove(tx, entry.messageId, entry.peer, { isOver: true }));
       return [];
     }
-    if (!this.pacing.acquireMessage(entry.peer, link.limit("MESSAGE"), now.monotonic)) {
+    if (!this.maySend(link, "MESSAGE", now.monotonic)) {
       return [];
     }
     const sealed = state === null ? entry : vault.transaction((tx) => this.seal(tx, state, entry));

@@ -89,14 +89,15 @@ test("for what is not much nothing is asked", () => {
 test("a relay is not taken at its word: only what an own device allows counts, and no more than there can be", () => {
   const town = townWith(256);
   const [phone, laptop, bob] = withTexts(town, 1);
-  const { pacing } = phone.messenger["sending"];
+  const { allowances } = phone.messenger.stores.slot.is.outgoing ?? {};
+  assert.ok(allowances !== undefined);
   const { monotonic } = town.clock;
   for (const recipientId of [laptop.id, bob.id, phone.id]) {
     phone.hear("ALLOWANCE", { messages: 2 ** 50, expiresIn: 2 ** 50, recipientId });
   }
   phone.hear("ALLOWANCE", { messages: 5, expiresIn: 5, senderId: laptop.id });
-  assert.deepEqual([laptop, bob, phone].map(({ id }) => pacing.allowed(id, monotonic)), [ALLOWED_MESSAGES, 0, 0]);
-  assert.equal(pacing.allowed(laptop.id, monotonic + ALLOWANCE_MS), 0);
+  assert.deepEqual([laptop, bob, phone].map(({ id }) => allowances.left(id, monotonic)), [ALLOWED_MESSAGES, 0, 0]);
+  assert.equal(allowances.left(laptop.id, monotonic + ALLOWANCE_MS), 0);
   phone.disconnect();
-  assert.equal(pacing.allowed(laptop.id, monotonic), 0);
+  assert.equal(allowances.left(laptop.id, monotonic), 0);
 });

@@ -1,8 +1,10 @@
 /** What comes from devices, or may be part of linking one. */
 import { CryptoError } from "../../crypto/errors.ts";
 import { fromBase64 } from "../../wire/base64.ts";
-import type { ManyResult, PreKeyBundles, RoutedMessage } from "../../wire/frames.ts";
+import type { AllowanceNotice, ManyResult, PreKeyBundles, RoutedMessage } from "../../wire/frames.ts";
+import { ALLOWANCE_MS, ALLOWED_MESSAGES } from "../../wire/limits.ts";
 import type { Opened } from "../conversations.ts";
+import type { Allowances } from "../many/allowances.ts";
 import type { Moment } from "../moment.ts";
 import type { Event } from "../status.ts";
 import type { Stores } from "../stores.ts";
@@ -19,6 +21,7 @@ export class DeviceArrivals {
   readonly #linking: LinkingDesk;
   /** What waited of somebody who is no stranger any more is received now. */
   readonly #openRequests: (sender: string, now: Moment) => Event[];
+  readonly #allowances: Allowances;
   #offered: Event[] = [];
 
   constructor(
@@ -26,7 +29,9 @@ export class DeviceArrivals {
     desk: DeviceDesk,
     linking: LinkingDesk,
     openRequests: (sender: string, now: Moment) => Event[],
+    allowances: Allowances,
   ) {
+    this.#allowances = allowances;
     this.#stores = stores;
     this.#desk = desk;
     this.#linking = linking;
@@ -76,6 +81,14 @@ export class DeviceArrivals {
     const { content } = opened;
     const mayKnowMore = content.marks?.deviceList !== undefined || content.kind === "between";
     return mayKnowMore ? [...events, ...this.#openAll(now)] : events;
+  }
+
+  /** The relay says how many messages one's own device allows beside the rate; no relay is taken at its word. */
+  allowed({ payload: { expiresIn, messages, recipientId } }: AllowanceNotice, { monotonic }: Moment): void {
+    if (recipientId !== undefined && this.#stores.devices?.ownOthers().includes(recipientId) === true) {
+      const until = monotonic + Math.min(expiresIn, ALLOWANCE_MS);
+      this.#allowances.allow(recipientId, Math.min(messages, ALLOWED_MESSAGES), until);
+    }
   }
 
   /** A device list came with prekeys, or none. */

@@ -106,8 +106,9 @@ export class HistoryOut {
 
   /** Room is left for what the user writes. */
   #mayGive(link: Link, device: string, now: Moment): boolean {
-    const { sending, stores } = this.#parts;
-    return sending.hasRoomFor(link, device, now.monotonic) && stores.slot.is.waiting(device) === 0;
+    const { outgoing, sending, stores } = this.#parts;
+    const isAllowed = outgoing.allowances.left(device, now.monotonic) > 0;
+    return (isAllowed || sending.hasRoom(link, "MESSAGE", now.monotonic)) && stores.slot.is.waiting(device) === 0;
   }
 
   #give(known: HistoryOutRecord): void {

@@ -6,6 +6,7 @@ import type { ExtensionPorts } from "../extension.ts";
 import { isUserId } from "../ids.ts";
 import { newMessageId } from "../message_ids.ts";
 import type { Transaction } from "../vault.ts";
+import type { Allowances } from "./allowances.ts";
 import type { Listener } from "./listener.ts";
 import { ManyRecord } from "./records.ts";
 import type { OrderRecord } from "./records.ts";
@@ -51,6 +52,11 @@ export class Outgoing {
     this.#ports = ports;
     this.#store = store;
     this.#sending = sending;
+  }
+
+  /** What others allow this client to send them beside the rate. */
+  get allowances(): Allowances {
+    return this.#sending.allowances;
   }
 
   /** Tell a part of the client what becomes of the messages of its purpose; before the first connection. */

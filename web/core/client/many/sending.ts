@@ -31,6 +31,7 @@ import type { Refusal } from "../sending.ts";
 import { DeliveryState } from "../status.ts";
 import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
+import { Allowances } from "./allowances.ts";
 import type { Fetching } from "./fetching.ts";
 import type { Listener, Ordered } from "./listener.ts";
 import * as packing from "./packing.ts";
@@ -75,6 +76,7 @@ export class SendingMany {
   readonly #fetching: Fetching;
   readonly #listeners = new Map<string, Listener>();
   readonly #requests = new Map<string, Flight>();
+  readonly allowances = new Allowances();
   /** Messages with an order that wait for somebody who is busy. */
   readonly #waitsSince = new Map<string, number>();
 
@@ -91,6 +93,7 @@ export class SendingMany {
 
   /** What was under way will not be answered. */
   disconnected(): void {
+    this.allowances.disconnected();
     this.#requests.clear();
     this.#waitsSince.clear();
     this.#store.disconnected();
@@ -311,9 +314,9 @@ export class SendingMany {
     const only = parts.length === 1 ? (parts[0]?.copy.peer ?? "") : "";
     return (
       pacing.maySend("MESSAGE", monotonic) &&
-      (pacing.allowed(only, monotonic) > 0 || pacing.free("MESSAGE", limit, monotonic) > 0) &&
+      (this.allowances.left(only, monotonic) > 0 || pacing.free("MESSAGE", limit, monotonic) > 0) &&
       pacing.acquire("RECIPIENTS", link.limit("RECIPIENTS"), monotonic, parts.length) &&
-      pacing.acquireMessage(only, limit, monotonic)
+      (this.allowances.take(only, monotonic) || pacing.acquire("MESSAGE", limit, monotonic))
     );
   }
 
@@ -369,7 +372,7 @@ export class SendingMany {
     let message = given;
     for (const part of parts) {
       const { peer } = part.copy;
-      if (!this.#ports.sending.pacing.acquireMessage(peer, link.limit("MESSAGE"), now.monotonic)) {
+      if (!this.allowances.take(peer, now.monotonic) && !this.#ports.sending.maySend(link, "MESSAGE", now.monotonic)) {
         return;
       }
       message = this.#withHeads(message, [part]);
