@@ -12,8 +12,12 @@ from web_peers import TIMEOUT, Line, Person, SdkPerson, WebPerson, meet, run, se
 from web_peers import made_once as _made  # noqa: F401 - a fixture
 from web_peers import relay_of_all as _relay  # noqa: F401 - a fixture
 
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.pacing import Pacing
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
-from support.relay_process import RelayProcess
+from phantom_messenger.wire import frames
+from support.people import base64_text
+from support.relay_process import RelayProcess, StartRelay
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 
@@ -309,6 +313,54 @@ def test_what_was_said_before_goes_over(made: Path, relay: RelayProcess, tmp_pat
 
             await until(is_over, lambda: "it waits for more")
             assert await new.read_all(bob.id) == [], "none of it is news"
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", ["browser", "sdk"])
+def test_new_device_allows_its_first_device_more_if_much_is_to_come(
+    made: Path, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """More than 48 chunks of one text each, at a relay with limits, though not of those that would take minutes."""
+    relay = start_relay("--rate-message", "100000", "--rate-recipients", "100000")
+    told: list[tuple[str, int]] = []
+    genuine = Pacing.allow
+
+    def allow(self: Pacing, peer: str, messages: int, until: int) -> None:
+        told.append((peer, messages))
+        genuine(self, peer, messages, until)
+
+    monkeypatch.setattr(Pacing, "allow", allow)
+    asked: list[object] = []
+    genuine_send = Link.send
+
+    def send(self: Link, frame: Any, now: int) -> str:
+        if isinstance(frame, frames.Allowance):
+            asked.append(frame.payload.sender_id)
+        return genuine_send(self, frame, now)
+
+    monkeypatch.setattr(Link, "send", send)
+
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            old: Person = web if first == "browser" else sdk
+            await meet(old, bob)
+            random = Random("much")  # noqa: S311 - so that a run can be repeated
+            for _ in range(54):
+                await old.send(bob.id, base64_text(random.randbytes(28_000)))
+            await settled(old, bob)
+            await (link_sdk if first == "browser" else link_browser)(web, sdk, history=True)
+
+            async def is_over() -> bool:
+                return not sdk.client.devices.is_history_coming and not await web.do("isHistoryComing")
+
+            await until(is_over, lambda: "it waits for more")
+            new: Person = sdk if first == "browser" else web
+            assert len(await new.history(bob.id)) >= 54
+            if first == "browser":
+                assert set(asked) == {web.id}
+            else:
+                assert told == [(web.id, 256)]
 
     run(main())
 
