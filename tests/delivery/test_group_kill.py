@@ -121,8 +121,8 @@ async def town(home: Path, relay: RelayProcess) -> AsyncIterator[list[Person]]:
         for other in others:
             assert await other.client.groups.wait_known(info.group, PATIENCE)
             other.client.groups.accept(info.group)
-        alice.client.groups.set_role(info.group, "bob", "admin")
         await reached(lambda: all(len(one.client.groups.find(one.group).members) == 3 for one in people))
+        alice.client.groups.set_role(info.group, "bob", "admin")
         await reached(lambda: others[0].client.groups.find(info.group).is_admin)
         yield people
 
