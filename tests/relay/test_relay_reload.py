@@ -3,9 +3,13 @@
 import asyncio
 import errno
 import os
+import pty
+import select
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +21,8 @@ from phantom_messenger.relay.config import Config
 from support.certificates import Certificate, self_signed
 from support.raw_socket import RawSocket
 from support.reference_client import ReferenceClient
-from support.relay_process import RelayProcess, StartRelay, patched, serve
+from support.relay_process import SERVE, RelayProcess, StartRelay, environment, patched, serve
+from support.waiting import PATIENCE
 
 
 def certified(start_relay: StartRelay, made: Certificate, patch: str = "") -> RelayProcess:
@@ -222,3 +227,62 @@ def test_port_that_is_free_for_one_address_alone_is_given_up_for_another(
     except OSError:
         assert port, "the port that was asked for is not given up"
     assert tried == [port] * attempts
+
+
+# --- the terminal in which it was started ---------------------------------------------------------
+
+
+BEGIN = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+if sys.argv[1]:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Make the terminal one's own, as a shell's children have it, and begin."""
+
+
+class InTerminal:
+    """A relay in the foreground of a terminal of its own."""
+
+    def __init__(self, folder: Path, *, nohup: bool = False) -> None:
+        self._ours, its = pty.openpty()
+
+        begin = [sys.executable, "-c", BEGIN, "nohup" if nohup else "", *SERVE, "--data", str(folder), "--port", "0"]
+        self.process = subprocess.Popen(
+            begin, stdin=its, stdout=its, stderr=its, env=environment(), start_new_session=True
+        )
+        os.close(its)
+        self._shown = ""
+        self.wait_for("listening on ")
+        self.wait_for("\n", since=self._shown.index("listening on "))
+        self.url = self._shown.split("listening on ")[1].split()[0]
+
+    def wait_for(self, text: str, *, since: int = 0) -> None:
+        """Until the terminal shows it."""
+        until = time.monotonic() + PATIENCE
+        while text not in self._shown[since:]:
+            assert time.monotonic() < until, self._shown
+            if select.select([self._ours], [], [], 0.2)[0]:
+                self._shown += os.read(self._ours, 4096).decode()
+
+    def close(self) -> None:
+        """Close the terminal, as its window or a lost connection does."""
+        os.close(self._ours)
+
+
+@pytest.mark.parametrize("nohup", [False, True], ids=["ends with it", "control: nohup"])
+def test_relay_ends_with_its_terminal_and_not_by_a_signal_before(tmp_path: Path, nohup: bool) -> None:
+    relay = InTerminal(tmp_path / "data", nohup=nohup)
+    try:
+        relay.process.send_signal(signal.SIGHUP)
+        relay.wait_for(" nothing-to-reload: ")
+        relay.close()
+        if nohup:
+            with ReferenceClient(relay.url) as client:
+                client.login()
+            relay.process.send_signal(signal.SIGTERM)
+        assert relay.process.wait(PATIENCE) == 0
+    finally:
+        relay.process.kill()
+        relay.process.wait()

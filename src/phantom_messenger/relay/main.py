@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import signal
 import sys
@@ -40,7 +41,7 @@ what arrives meanwhile makes the next wait longer.
 
 
 def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence[str] = ()) -> None:
-    """Run a relay until SIGINT or SIGTERM.
+    """Run a relay until SIGINT or SIGTERM, or until the terminal is closed in which it was started.
 
     Args:
         config: the settings.
@@ -51,6 +52,7 @@ def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence
         ConfigError, StoreError: it cannot start; the message says what to do.
     """
     install(config.log_level, config.log_format)
+    terminals = _terminals()
     for number in IGNORED_SIGNALS:  # by default they end the process, even while it starts
         signal.signal(number, signal.SIG_IGN)
     for event in _startup_warnings(config):
@@ -64,7 +66,13 @@ def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence
         log(Event.DISK_FULL)
     _tune_gc()
     sys.setswitchinterval(SWITCH_SECONDS)
-    uvloop.run(_serve(config, engine, ready))
+    uvloop.run(_serve(config, engine, ready, terminals))
+
+
+def _terminals() -> list[int]:
+    """Which of the standard files are a terminal whose end is the relay's; none if it was started with nohup."""
+    is_kept = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [] if is_kept else [number for number in range(3) if os.isatty(number)]
 
 
 class Engine(NamedTuple):
@@ -103,15 +111,27 @@ def _tune_gc() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _serve(config: Config, engine: Engine, ready: Callable[[str], None]) -> None:
+async def _serve(config: Config, engine: Engine, ready: Callable[[str], None], terminals: Sequence[int]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     server = RelayServer(config, *engine)
+
+    def is_abandoned() -> bool:
+        return bool(terminals) and not any(os.isatty(number) for number in terminals)
+
+    def hung_up() -> None:
+        if is_abandoned():
+            stop.set()
+        else:
+            server.reload()
+
     try:
         await server.start()
-        loop.add_signal_handler(signal.SIGHUP, server.reload)
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
+        if is_abandoned():  # while it started
+            stop.set()
         log(Event.STARTED, version=__version__)
         ready(server.url)
         await stop.wait()
