@@ -20,12 +20,11 @@ COMMANDS: Final = [
     ("init", "--help"),
     ("id", "-p", "alice"),
     ("id", "-p", "nobody"),
-    ("contacts", "add", "-p", "alice", "bob", "ph1"),
     ("contacts", "--nonsense"),
-    ("history", "-p", "alice", "bob"),
     ("send", "-p", "alice", "bob", "-"),
-    ("settings", "-p", "alice", "--json"),
     ("requests", "list", "-p", "alice"),
+    ("export", "/nowhere/file", "-p", "alice"),
+    ("import", "/nowhere/file", "-p", "new"),
 ]
 
 

@@ -16,15 +16,7 @@ WORDS = {"PHANTOM_EXPORT_PASSPHRASE": "words for the file"}
 
 def with_words(home: Path, *arguments: str, words: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a command that has the passphrase of the file."""
-    return subprocess.run(
-        [*QUICK, *arguments],
-        env=environment(home) | (WORDS if words is None else words),
-        input="",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    return phantom(home, *arguments, more=WORDS if words is None else words)
 
 
 def test_person_goes_on_with_a_new_machine(tmp_path: Path, relay: RelayProcess) -> None:

@@ -31,10 +31,15 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def phantom(
-    home: Path, *arguments: str, stdin: str | None = None, without: tuple[str, ...] = ()
+    home: Path,
+    *arguments: str,
+    stdin: str | None = None,
+    without: tuple[str, ...] = (),
+    more: dict[str, str] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
-    variables = {name: value for name, value in environment(home).items() if name not in without}
+    known = {**environment(home), **(more or {})}
+    variables = {name: value for name, value in known.items() if name not in without}
     if is_warm(arguments, variables):
         return _run(warm("client").start(arguments, variables), stdin or "")
     return subprocess.run(
@@ -48,7 +53,10 @@ def phantom(
     )
 
 
-AT_ONCE = {"init", "id", "contacts", "requests", "devices", "send", "listen", "chat", "history", "groups", "settings"}
+AT_ONCE = {
+    *("init", "id", "contacts", "requests", "devices", "send", "listen", "chat", "history", "groups", "settings"),
+    *("export", "import", "destroy"),
+}
 """Commands that need no terminal, and are run most often."""
 
 
