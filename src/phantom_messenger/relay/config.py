@@ -246,7 +246,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "rate_ping": Setting(_RATE, "PING per minute and user"),
     "rate_prekey": Setting(_RATE, "PREKEY_PUBLISH, PREKEY_STATUS and ACCOUNT_DELETE per minute and user"),
     "rate_ack": Setting(_RATE, "MESSAGE_ACK per minute and user"),
-    "rate_block": Setting(_RATE, "BLOCK per minute and user"),
+    "rate_block": Setting(_RATE, "BLOCK and ALLOWANCE per minute and user"),
     "rate_recipients": Setting(_RATE, "recipients of MESSAGE_MANY per minute and user"),
     "connections_per_address": Setting(_number(1, 1_000_000), "connections per address"),
     "mail_days": Setting(_number(1, 3_650), "days to keep messages that nobody fetches"),
