@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import UNSET
 
 from phantom_messenger.client import notices, records
+from phantom_messenger.client.devices.records import LATE
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.pacing import SOON_MS, asked, reason_of
 from phantom_messenger.client.records import BlockRecord
@@ -97,6 +98,7 @@ class Blocking:
         self._stores.book.forget(tx, peer)
         self._stores.conversations.forget(tx, peer)
         tx.delete(records.RECOVERY, peer)
+        tx.delete(LATE, peer)
         if history:
             self._stores.history.erase(tx, peer)
         if not blocked:

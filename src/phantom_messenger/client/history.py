@@ -91,6 +91,13 @@ class History:
         except VaultDamaged:
             return self._found(self._newest(peer, now, 0), since, wanted, limit)
 
+    def sent_to(self, peer: str, limit: int) -> list[SentRecord]:
+        """The last so many messages to somebody that were sent since this device was linked, the newest first."""
+        try:
+            return list(islice(self._sent(peer, self._index.position), limit))
+        except VaultDamaged:
+            return list(islice(self._sent(peer, 0), limit))
+
     def erase(self, tx: Transaction, peer: str) -> None:
         """Erase one conversation."""
         try:

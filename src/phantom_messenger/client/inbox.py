@@ -16,6 +16,7 @@ from phantom_messenger.client.devices.early import Early, Sort
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.groups.contents import GroupSaid, GroupText
 from phantom_messenger.client.inbox_index import InboxIndex
+from phantom_messenger.client.past import Past
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import (
     InboxRecord,
@@ -62,6 +63,7 @@ class Inbox:
         index: knows up to where the inbox is entered in its index.
         inbox_index: finds what one sender has written.
         devices: knows whose a message is. ``sender`` is a person below, unless it says otherwise.
+        past: what was handed over, which comes twice if its writer was late to hear of this device.
     """
 
     def __init__(  # noqa: PLR0917 - the parts it works with
@@ -74,6 +76,7 @@ class Inbox:
         index: ConversationIndex,
         inbox_index: InboxIndex,
         devices: DeviceBook,
+        past: Past,
     ) -> None:
         self._vault = vault
         self._conversations = conversations
@@ -83,6 +86,7 @@ class Inbox:
         self._index = index
         self._inbox_index = inbox_index
         self._devices = devices
+        self._past = past
         self._early = Early(vault)
         self._acknowledged_again: dict[str, int] = {}
 
@@ -122,17 +126,22 @@ class Inbox:
             tx.put(records.SEEN, records.key(self._devices.person, message_id), Seen(now))
         else:
             whose = self._whose(sender, opened.content)
-            received = self._put(tx, frame, opened.content, now if came is None else came, wall)
-            # A newer one cannot have been read elsewhere: it waits for a version that knows it.
-            may_be_read = self._devices.own is not None and received.newer is UNSET
-            if may_be_read and self._early.take(tx, Sort.READ, whose, message_id) is not None:
-                self._put_read(tx, received, quiet=False)
-            else:
-                self._hand_out(tx, whose, message_id)
+            if not self._past.has_received(whose, message_id):  # else it was handed over already
+                received = self._put(tx, frame, opened.content, now if came is None else came, wall)
+                self._take_in(tx, whose, received)
             tx.put(records.SEEN, records.key(whose, message_id), Seen(now))
             self._tell(tx, sender, message_id, "delivered", now)
         self._recovery.readable(tx, sender, message_id)
         return opened
+
+    def _take_in(self, tx: Transaction, whose: str, received: ReceivedRecord) -> None:
+        """A message waits for the application, unless it was read elsewhere."""
+        # A newer one cannot have been: it waits for a version that knows it.
+        may_be_read = self._devices.own is not None and received.newer is UNSET
+        if may_be_read and self._early.take(tx, Sort.READ, whose, received.message_id) is not None:
+            self._put_read(tx, received, quiet=False)
+        else:
+            self._hand_out(tx, whose, received.message_id)
 
     def _whose(self, sender: str, said: Text | Newer) -> str:
         """The person whose device has sent something.
@@ -156,7 +165,7 @@ class Inbox:
         if not isinstance(said, Text):
             return  # it may be of a kind that devices of a newer version say to each other
         peer = self._whose(payload.sender_id, said)
-        if self._vault.has(records.SENT, payload.message_id):
+        if self._vault.has(records.SENT, payload.message_id) or self._past.has_sent(peer, payload.message_id):
             return
         expires_at = None if options.expires_in is None else now + options.expires_in
         state = self._early.take(tx, Sort.SENT, peer, payload.message_id) or DeliveryState.ACCEPTED

@@ -163,8 +163,11 @@ class Outbox:
         entry = self._queue.get(sent.message_id)
         self.remove(tx, sent.message_id, sent.peer, is_over=state is not DeliveryState.ACCEPTED)
         if _RANK[state] <= _RANK[DeliveryState(sent.state)]:
-            if state is DeliveryState.ACCEPTED and sent.message_id in self._unanswered.waiting.get(sent.peer, {}):
-                tx.on_commit(lambda: self._unanswered.put(sent.peer, sent.message_id))  # it was sent again
+            # It was sent again; or a further device has it, and the first one is still to answer.
+            if state is not DeliveryState.ACCEPTED:
+                self._stop_waiting(tx, sent)
+            elif entry is not None or sent.message_id in self._unanswered.waiting.get(sent.peer, {}):
+                self._wait(tx, sent)
             return False
         gone = state in {DeliveryState.BURNED, DeliveryState.EXPIRED}
         expires_at = sent.expires_at
@@ -175,8 +178,7 @@ class Outbox:
         after = msgspec.structs.replace(sent, state=int(state), text=text, expires_at=expires_at, key=key)
         tx.put(records.SENT, sent.message_id, after, due=None if text is None else expires_at)
         if state is DeliveryState.ACCEPTED:
-            tx.put(records.UNANSWERED, sent.message_id, UnansweredRecord(message_id=sent.message_id, peer=sent.peer))
-            tx.on_commit(lambda: self._unanswered.put(sent.peer, sent.message_id))
+            self._wait(tx, sent)
         else:
             self._stop_waiting(tx, sent)
         return True
@@ -194,7 +196,15 @@ class Outbox:
         text = None if state in {DeliveryState.BURNED, DeliveryState.EXPIRED} else sent.text
         after = msgspec.structs.replace(sent, state=int(state), text=text, expires_at=expires_at)
         tx.put(records.SENT, sent.message_id, after, due=None if text is None else expires_at)
+        if text is None:  # the first device may still be to get it, as a message to one
+            self.remove(tx, sent.message_id, sent.peer, is_over=True)
+            self._stop_waiting(tx, sent)
         return True
+
+    def _wait(self, tx: Transaction, sent: SentRecord) -> None:
+        """The relay has it, and its recipient is to answer."""
+        tx.put(records.UNANSWERED, sent.message_id, UnansweredRecord(message_id=sent.message_id, peer=sent.peer))
+        tx.on_commit(lambda: self._unanswered.put(sent.peer, sent.message_id))
 
     def _stop_waiting(self, tx: Transaction, sent: SentRecord) -> None:
         """It was answered, or nothing will come."""

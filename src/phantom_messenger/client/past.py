@@ -9,6 +9,9 @@ from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.records import IntValue, ReceivedRecord, SentRecord
 from phantom_messenger.client.vault import Transaction, Vault
 
+NEWEST: Final = 1_000
+"""Texts with one person among which one is looked for that comes from its writer as well: what does is new."""
+
 _NONE: Final = IntValue(0)
 
 
@@ -21,6 +24,8 @@ class Past:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self._newest: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        """Ids of what was sent to and received of each person, as far as they were looked for."""
 
     def put(self, tx: Transaction, texts: Texts) -> int:
         """Keep older texts than all that were put before; how many were not there yet."""
@@ -39,6 +44,7 @@ class Past:
             number = self._count(person)
             tx.put(PAST_PAGE, f"{person} {number}", PastRecord(sent=sent_ones, received=received_ones))
             tx.put(PAST, person, IntValue(number + 1))
+        tx.on_commit(self._newest.clear)
         return count
 
     def of(self, person: str) -> Iterator[PastRecord]:
@@ -48,11 +54,33 @@ class Past:
             if page is not None:
                 yield page
 
+    def has_received(self, person: str, message_id: str) -> bool:
+        """Whether a text of somebody is among the newest of these."""
+        return message_id in self._newest_of(person)[1]
+
+    def has_sent(self, person: str, message_id: str) -> bool:
+        """Whether a text to somebody is among the newest of these."""
+        return message_id in self._newest_of(person)[0]
+
+    def _newest_of(self, person: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Ids of the newest texts to and of a person."""
+        found = self._newest.get(person)
+        if found is None:
+            sent, received = set[str](), set[str]()
+            for page in self.of(person):
+                sent.update(one.message_id for one in page.sent)
+                received.update(one.message_id for one in page.received)
+                if len(sent) + len(received) >= NEWEST:
+                    break
+            found = self._newest[person] = frozenset(sent), frozenset(received)
+        return found
+
     def erase(self, tx: Transaction, person: str) -> None:
         """Erase what was said with one person."""
         for number in range(self._count(person)):
             tx.delete(PAST_PAGE, f"{person} {number}")
         tx.delete(PAST, person)
+        tx.on_commit(self._newest.clear)
 
     def _count(self, person: str) -> int:
         return (self._vault.find(PAST, person, IntValue) or _NONE).value

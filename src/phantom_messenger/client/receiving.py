@@ -322,7 +322,10 @@ class Receiving:
             if opened.is_weak and opened.content.undecryptable:
                 self._sending.exchanges.renew(sender)
             return
-        if isinstance(opened.content, BetweenDevices) or self._stores.devices.is_own(sender):
+        devices, past = self._stores.devices, self._stores.past
+        if isinstance(opened.content, BetweenDevices) or devices.is_own(sender):
+            return
+        if past.has_received(devices.person_of(sender), message_id):
             return
         yield MessageEvent(message_id=message_id, peer=peer)
         if opened.late:
@@ -374,6 +377,8 @@ class Receiving:
 
         Of one whose key is another than the known one, nothing.
         """
+        if self._devices is not None and opened.is_known:
+            self._devices.desk.late.noted(tx, sender, opened)
         if isinstance(opened.content, GroupSaid) and opened.is_known and self.groups is not None:
             return self.groups.receive(tx, opened.payload, opened.content, now)
         if not isinstance(opened.content, Receipt) or not opened.is_known:
@@ -446,6 +451,8 @@ class Receiving:
     def _advance(self, tx: Transaction, sent: SentRecord, state: DeliveryState, now: Moment) -> list[Event]:
         """A message of one's own has come further."""
         is_news = self._stores.outbox.advance(tx, sent, state, now.persistent)
+        if state in {DeliveryState.BURNED, DeliveryState.EXPIRED}:
+            self._stores.many.remove(tx, sent.message_id)  # further devices get it no more
         if state is DeliveryState.ACCEPTED:
             self._stores.book.introduced(tx, sent.peer)
             self._sending.accepted(sent.peer)

@@ -65,7 +65,7 @@ class Stores:
         past = Past(vault)
         receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)
         index = ConversationIndex(vault, inbox_index)
-        inbox = Inbox(vault, conversations, acks, receipts, recovery, index, inbox_index, devices)
+        inbox = Inbox(vault, conversations, acks, receipts, recovery, index, inbox_index, devices, past)
         return cls(
             vault=vault,
             book=book,

@@ -4,7 +4,7 @@ It alone writes device lists; ids are user ids in base64, as everywhere in the c
 """
 
 import base64
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,11 +30,13 @@ MAX_GONE: Final = 32
 class Changed:
     """What a list has changed: whose it is, and the devices that came and went, by user id.
 
-    ``gone``: those of ``removed`` that are nobody's now; neither persons whom the user knows, nor another's devices.
+    ``joined``: those of ``added`` that count as this person's. ``gone``: those of ``removed`` that are nobody's now;
+    neither persons whom the user knows, nor another's devices.
     """
 
     person: str
     added: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
 
@@ -233,7 +235,9 @@ class DeviceBook:
         gone = tuple(device for device in removed if self._release(tx, device, person))
         tx.on_commit(lambda: self._set(person, after))
         self._set_gone(tx, person, [one for one in [*self._gone.get(person, ()), *gone] if one not in usable])
-        return Changed(person, added, removed, gone)
+        routing = self._made({person: after})
+        joined = tuple(one for one in added if routing.person_of(base64.b64decode(one)) == after.newest.person)
+        return Changed(person, added, joined, removed, gone)
 
     def who_removed(self, device: str) -> str | None:
         """The person who has removed this device, if it is nobody else's and no person whom the user knows."""
@@ -292,11 +296,13 @@ class DeviceBook:
         self._own = record
         self._routing = self._made()
 
-    def _made(self) -> Routing:
+    def _made(self, after: Mapping[str, KnownList] | None = None) -> Routing:
+        """What follows from all lists; ``after``: in place of those that are known of these persons."""
+        everybody = {**self._known, **(after or {})}
         return Routing(
             person=base64.b64decode(self.person),
             device=self._identity.peer.user_id,
-            usable={base64.b64decode(person): known.usable for person, known in self._known.items()},
+            usable={base64.b64decode(person): known.usable for person, known in everybody.items()},
             people=_People(self._book),
         )
 

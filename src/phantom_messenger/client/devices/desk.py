@@ -19,6 +19,7 @@ from phantom_messenger.client.devices.device_list import LIFE_MS, Device, Device
 from phantom_messenger.client.devices.errors import ForkedList
 from phantom_messenger.client.devices.kinds import SyncHere, SyncRead
 from phantom_messenger.client.devices.known_list import ASLEEP_MS, HERE_MS, RENEW_MS, following
+from phantom_messenger.client.devices.late import LateTexts
 from phantom_messenger.client.devices.records import SPREAD, SpreadRecord
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.link import Link
@@ -100,6 +101,8 @@ class DeviceDesk:
         self._identity = identity
         self._moment = moment
         self._forget_device = forget_device
+        self.late = LateTexts(stores)
+        """Knows what a device misses that others did not know yet."""
         self._todo: list[Callable[[], None]] = []
         self._wanted: dict[str, int] = {}
         """Persons whose list was asked for, and when."""
@@ -240,13 +243,17 @@ class DeviceDesk:
         """A device list has come, from whomever."""
         stores = self._stores
         try:
-            person = base64.b64encode(DeviceList.parse(encoded).person).decode()
+            found = DeviceList.parse(encoded)
+            person = base64.b64encode(found.person).decode()
             if not self._is_of_interest(person):
                 return
             before = stores.devices.known(person)
             with stores.vault.transaction() as tx:
                 changed = stores.devices.take_up(tx, encoded, person=person, wall=now.wall)
                 self._drop(tx, changed.gone)
+                others = [device for device in changed.removed if device not in changed.gone]
+                stores.many.withdraw(tx, conversation_id(stores.devices.person, person), others, but="")
+                self._send_late(tx, changed, found.revision, now)
         except ForkedList:
             yield notices.devices_forked(stores.book.contact(person), is_own=person == stores.devices.person)
             return
@@ -256,6 +263,18 @@ class DeviceDesk:
             yield notices.device_removed()
             return
         yield from self._told(changed)
+
+    def _send_late(self, tx: Transaction, changed: Changed, revision: int, now: Moment) -> None:
+        """Send new devices of somebody what was written before they were known: the first one alone got it."""
+        for missed in self.late.missed(tx, changed, revision, now):
+            sent = missed.sent
+            if self._outgoing.send_further(tx, changed.joined, missed.message_id) or sent is None:
+                continue
+            marks = self._marks(to=base64.b64decode(changed.person))
+            said = self._encoded(Text(sent_at=sent.made_at, body=sent.text or "", marks=marks))
+            options = Options(purpose=TEXT, burn=sent.burn, expires_in=sent.expires_in)
+            talk = conversation_id(self._stores.devices.person, changed.person)
+            self._outgoing.send_anew(tx, changed.joined, said, options, sent, talk)
 
     def _told(self, changed: Changed) -> Iterator[Event]:
         devices, contact = self._stores.devices, self._stores.book.contact(changed.person)
@@ -371,10 +390,13 @@ class DeviceDesk:
         message_id: str | None = None,
         also: Callable[[Transaction], None] = lambda _: None,
     ) -> None:
-        own = self._identity.peer
-        encoded = content2.encode(said, Ends(own.user_id, own.public, b"", b""))
         talk = conversation_id(self._stores.devices.person, peer)
+        encoded = self._encoded(said)
         self._outgoing.send(recipients, encoded, options, conversation_id=talk, message_id=message_id, also=also)
+
+    def _encoded(self, said: Said) -> bytes:
+        own = self._identity.peer
+        return content2.encode(said, Ends(own.user_id, own.public, b"", b""))
 
     def _marks(self, *, to: bytes | None = None) -> Marks:
         return Marks(to=to, claim=self._stores.devices.claim())

@@ -13,6 +13,7 @@ HISTORY_OUT: Final = "history-out"
 HISTORY_IN: Final = "history-in"
 EARLY: Final = "early"
 GONE: Final = "gone"
+LATE: Final = "late"
 PAST: Final = "past"
 PAST_PAGE: Final = "past-page"
 
@@ -68,6 +69,20 @@ class EarlyRecord(Record, frozen=True, kw_only=True):
     """
 
     messages: list[EarlyMessage]
+
+
+class LateText(Record, frozen=True, kw_only=True):
+    """A text that a first device has reported; ``revision``: of the list that it named then."""
+
+    id: str
+    revision: int
+
+
+class LateRecord(Record, frozen=True, kw_only=True):
+    """``LATE``/user id of a person: texts that they have reported first under a list that is not known here."""
+
+    person: str
+    texts: list[LateText]
 
 
 class HistoryOutRecord(Record, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import UNSET
@@ -12,8 +12,9 @@ from phantom_messenger.client.errors import InvalidUserId, MessageTooLong, Usage
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.listener import Listener
 from phantom_messenger.client.many.sending import SendingMany, WaitsFor
+from phantom_messenger.client.many.store import ManyMessage
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.records import ManyRecord, OrderRecord
+from phantom_messenger.client.records import ManyRecord, OrderRecord, SentRecord
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto import body
@@ -119,7 +120,16 @@ class Outgoing:
         """
         message_id = message_id or str(uuid.UUID(bytes=self._random(16), version=4))
         self._check(recipients, said, message_id, options.expires_in)
-        record = ManyRecord(
+        record = self._record(said, options, conversation_id, message_id)
+        with self._stores.vault.transaction() as tx:
+            also(tx)
+            self._sending.put(tx, self._open_link(), record, recipients, self._moment())
+        with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
+            self._send_pending()
+        return message_id
+
+    def _record(self, said: bytes, options: Options, conversation_id: str, message_id: str) -> ManyRecord:
+        return ManyRecord(
             message_id=message_id,
             conversation_id=conversation_id,
             content=said,
@@ -131,12 +141,42 @@ class Outgoing:
             expires_in=options.expires_in,
             answered=True if options.answered else UNSET,
         )
-        with self._stores.vault.transaction() as tx:
-            also(tx)
-            self._sending.put(tx, self._open_link(), record, recipients, self._moment())
-        with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
-            self._send_pending()
-        return message_id
+
+    def send_further(self, tx: Transaction, recipients: Sequence[str], message_id: str) -> bool:
+        """Send a message that is there to further users, too, before what waits for them; whether it is there.
+
+        Args:
+            tx: stores it; it leaves with what else waits, after the step that is under way.
+            recipients: user ids; who has got it already gets nothing.
+            message_id: of the message; of several, the oldest comes first.
+        """
+        message = self._stores.many.get(message_id)
+        if message is not None:
+            self._stores.many.add_further(tx, message, recipients)
+        return message is not None
+
+    def send_anew(  # noqa: PLR0917 - as ``send``
+        self,
+        tx: Transaction,
+        recipients: Sequence[str],
+        said: bytes,
+        options: Options,
+        sent: SentRecord,
+        conversation_id: str,
+    ) -> None:
+        """Send what was a message to one to further users, too: under the same id, as ``send_further``.
+
+        Args:
+            tx: stores it.
+            recipients: user ids.
+            said: content 2, without padding.
+            options: how it was sent.
+            sent: the message to one; it goes on to expire when that does.
+            conversation_id: as of that.
+        """
+        record = self._record(said, options, conversation_id, sent.message_id)
+        message = replace(ManyMessage.new(record, [], self._moment().persistent), expires_at=sent.expires_at)
+        self._stores.many.add_further(tx, message, recipients)
 
     def forget(self, tx: Transaction, message_id: str) -> None:
         """Erase a message, and send no copy that still waits: it was burned, or its conversation erased."""

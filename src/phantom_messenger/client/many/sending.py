@@ -295,7 +295,7 @@ class SendingMany:
             self._pacing.may_reach(peer, now.monotonic)
             and self._stores.book.get(peer).trust != Trust.CHANGED
             and not self._exchanges.is_to_be_renewed(peer)
-            and not (copy.resends and self._visibility.is_hidden_from(peer))
+            and not (copy.resends and self._visibility.is_hidden_from(peer) and not self._stores.many.is_for(peer))
         )
 
     # --- frames -------------------------------------------------------------------

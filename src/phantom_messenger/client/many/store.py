@@ -5,7 +5,7 @@ which the messages were written, as texts do. A message is kept until its time i
 relay has accepted the last copy: so long a recipient may ask for it again.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from functools import partial
@@ -71,6 +71,12 @@ class ManyMessage:
         """Whether it brings a revision that the relay has not stored."""
         return self.record.order is not None and not self.ordered
 
+    def with_further(self, peers: Iterable[str]) -> Self:
+        """As it is when it goes to further users, too: as if sent again, for it is older than what waits for them."""
+        never = {DeliveryState.QUEUED, DeliveryState.FAILED}
+        there = {peer for peer, copy in self.copies.items() if copy.waits or copy.state not in never}
+        return self.with_copies(CopyRecord(peer, resends=1) for peer in peers if peer not in there)
+
     def with_copies(self, changed: Iterable[CopyRecord]) -> Self:
         """As it is after some of its copies have changed."""
         return replaced(self, copies={**self.copies, **{copy.peer: copy for copy in changed}})
@@ -109,8 +115,7 @@ class ManyStore:
                 record = vault.find(records.MANY, stored.message_id, ManyRecord)
                 if record is not None:
                     self._apply(ManyMessage.of(record, stored))
-        turns = {name: turn for turn, name in enumerate(self._waiting)}
-        self._queues = {peer: self._in_turn(peer, queue, turns) for peer, queue in self._queues.items()}
+        self._sort(list(self._queues))
 
     def __contains__(self, peer: object) -> bool:
         return peer in self._in_flight or peer in self._sealed
@@ -149,6 +154,10 @@ class ManyStore:
             for name, message in self._waiting.items()
             if name in found or message.is_unordered
         ]
+
+    def is_for(self, peer: str) -> bool:
+        """Whether a message waits for this user that was not sent before."""
+        return any(not self._waiting[name].copies[peer].resends for name in self._queues.get(peer, {}))
 
     def is_soon_free(self, peer: str, since: int) -> bool:
         """Whether a copy is in flight to this user that took off after ``since`` (monotonic)."""
@@ -205,6 +214,17 @@ class ManyStore:
         """Store a new message."""
         tx.put(records.MANY, message.id, message.record)
         self._put(tx, message)
+
+    def add_further(self, tx: Transaction, message: ManyMessage, peers: Sequence[str]) -> None:
+        """Store a message that goes to further users, too; of several, the oldest first."""
+        self.add(tx, message.with_further(peers))
+        tx.on_commit(lambda: self._sort(peers))
+
+    def _sort(self, peers: Iterable[str]) -> None:
+        turns = {name: turn for turn, name in enumerate(self._waiting)}
+        for peer in peers:
+            if peer in self._queues:
+                self._queues[peer] = self._in_turn(peer, self._queues[peer], turns)
 
     def sealed(self, tx: Transaction, message: ManyMessage) -> None:
         """Some of its copies were encrypted."""
