@@ -102,7 +102,7 @@ def test_stranger_who_was_let_in_on_one_is_let_in_on_all(town: Town) -> None:
     carol.send(alice, "thanks")
     pass_time(5_000, *everybody)
     assert laptop.messenger.requests() == []
-    assert [one.text for one in laptop.waiting()] == ["thanks"]
+    assert [one.text for one in laptop.waiting()] == ["may I?", "thanks"]
 
 
 def test_settings_are_the_same_on_all_and_take_effect(family: Family) -> None:
