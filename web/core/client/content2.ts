@@ -68,7 +68,8 @@ function marksIn(members: PackedMap): { readonly marks?: Marks } {
   return { marks };
 }
 
-function claimIn(value: Packed): Claim {
+/** What a content says of its sender's newest device list. */
+export function claimIn(value: Packed): Claim {
   if (!isMap(value)) throw wrong();
   const { revision, hash } = value;
   if (typeof revision !== "number" || revision < 1 || revision > MAX_REVISION) throw wrong();

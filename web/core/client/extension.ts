@@ -7,7 +7,7 @@
 import type { OwnIdentity } from "../crypto/keys.ts";
 import type { Random } from "../bytes.ts";
 import type { ErrorFrame, ManyResult, PreKeyBundles, RoutedMessage } from "../wire/frames.ts";
-import type { Newer } from "./content.ts";
+import type { Claim, Newer } from "./content.ts";
 import type { SyncedGroup } from "./devices/kinds.ts";
 import type { Link } from "./link.ts";
 import type { Outgoing } from "./many/outgoing.ts";
@@ -21,6 +21,10 @@ import type { Transaction } from "./vault.ts";
 /** A content of a kind that the core does not know, and an extension does. */
 export interface Extra {
   readonly kind: string;
+  /** What it says of its sender's device list; null if nothing. */
+  readonly claim: Claim | null;
+  /** What it says of messages of this user; null if nothing. */
+  readonly reported: { readonly delivered: readonly string[]; readonly read: readonly string[] } | null;
   /** Whether a late copy of it does no harm, so that its id need not be remembered for ever. */
   readonly isBrief: boolean;
 }
@@ -33,6 +37,8 @@ export interface SyncedGroups {
   members(): readonly string[];
   /** A group as devices tell each other of it; null if it is none, or nothing to them yet. */
   of(group: string): SyncedGroup | null;
+  /** What this user has written in groups of which a person is a member, as far as it is there; newest first in each. */
+  written(person: string, now: Moment, maxAge: number): Iterable<{ readonly messageId: string; readonly sentAt: number }>;
   /** The first device says what a group is. */
   take(tx: Transaction, said: SyncedGroup, now: Moment): Event[];
 }

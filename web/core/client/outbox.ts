@@ -185,8 +185,11 @@ export class Outbox {
     const entry = this.queue.get(sent.messageId);
     this.remove(tx, sent.messageId, sent.peer, { isOver: state !== DeliveryState.ACCEPTED });
     if (rank(state) <= rank(sent.state)) {
-      if (state === DeliveryState.ACCEPTED && this.unanswered.has(sent.peer, sent.messageId)) {
-        tx.onCommit(() => this.unanswered.put(sent.peer, sent.messageId)); // it was sent again
+      // It was sent again; or a further device has it, and the first one is still to answer.
+      if (state !== DeliveryState.ACCEPTED) {
+        this.stopWaiting(tx, sent);
+      } else if (entry !== null || this.unanswered.has(sent.peer, sent.messageId)) {
+        this.wait(tx, sent);
       }
       return false;
     }
@@ -196,8 +199,7 @@ export class Outbox {
     const text = isGone ? null : sent.text;
     this.putSent(tx, { ...sent, state, text, expiresAt, key: entry === null ? sent.key : entry.key });
     if (state === DeliveryState.ACCEPTED) {
-      tx.put(records.UNANSWERED, sent.messageId, { messageId: sent.messageId, peer: sent.peer });
-      tx.onCommit(() => this.unanswered.put(sent.peer, sent.messageId));
+      this.wait(tx, sent);
     } else {
       this.stopWaiting(tx, sent);
     }
@@ -216,7 +218,18 @@ export class Outbox {
     // If it has none yet, it was accepted just now.
     const expiresAt = sent.expiresAt ?? (sent.expiresIn === null ? null : now + sent.expiresIn);
     this.putSent(tx, { ...sent, state, text: isGone ? null : sent.text, expiresAt });
+    if (isGone) {
+      // The first device may still be to get it, as a message to one.
+      this.remove(tx, sent.messageId, sent.peer, { isOver: true });
+      this.stopWaiting(tx, sent);
+    }
     return true;
+  }
+
+  /** The relay has it, and its recipient is to answer. */
+  private wait(tx: Transaction, sent: SentRecord): void {
+    tx.put(records.UNANSWERED, sent.messageId, { messageId: sent.messageId, peer: sent.peer });
+    tx.onCommit(() => this.unanswered.put(sent.peer, sent.messageId));
   }
 
   /** What has still a text is due when that expires. */

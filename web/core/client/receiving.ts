@@ -344,6 +344,7 @@ export class Receiving {
   private follow(tx: Transaction, frame: RoutedMessage, opened: Arrived, now: Moment): Event[] {
     const sender = frame.payload.senderId;
     const extension = this.stores.slot.is;
+    this.devices?.reported(tx, sender, opened);
     if (opened.extra !== null && opened.isKnown) {
       return extension.take(tx, frame, opened.extra, now);
     }
@@ -435,6 +436,9 @@ export class Receiving {
     const { book, outbox } = this.stores;
     const { messageId, peer } = sent;
     const isNews = outbox.advance(tx, sent, state, now.persistent);
+    if (state === DeliveryState.BURNED || state === DeliveryState.EXPIRED) {
+      this.stores.slot.is.outgoing?.forget(tx, messageId); // further devices get it no more
+    }
     if (state === DeliveryState.ACCEPTED) {
       book.introduced(tx, peer);
       this.sending.accepted(peer);

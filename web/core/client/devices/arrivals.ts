@@ -3,11 +3,12 @@ import { CryptoError } from "../../crypto/errors.ts";
 import { fromBase64 } from "../../wire/base64.ts";
 import type { AllowanceNotice, ManyResult, PreKeyBundles, RoutedMessage } from "../../wire/frames.ts";
 import { ALLOWANCE_MS, ALLOWED_MESSAGES } from "../../wire/limits.ts";
-import type { Opened } from "../conversations.ts";
+import type { Arrived } from "../inbox.ts";
 import type { Allowances } from "../many/allowances.ts";
 import type { Moment } from "../moment.ts";
 import type { Event } from "../status.ts";
 import type { Stores } from "../stores.ts";
+import type { Transaction } from "../vault.ts";
 import type { DeviceDesk } from "./desk.ts";
 import * as notices from "./device_notices.ts";
 import type { LinkingDesk } from "./linking_desk.ts";
@@ -75,8 +76,13 @@ export class DeviceArrivals {
     return this.#offered;
   }
 
+  /** A message has come, in the transaction that keeps what it says: whether it reports something of devices. */
+  reported(tx: Transaction, sender: string, opened: Arrived): void {
+    this.#desk.late.noted(tx, sender, opened);
+  }
+
   /** What a message says of devices, or to this one; who is known as a device now may have written before. */
-  heard(sender: string, opened: Opened, now: Moment): Event[] {
+  heard(sender: string, opened: Arrived, now: Moment): Event[] {
     const events = [...this.#desk.noted(sender, opened, now), ...this.#linking.received(sender, opened)];
     const { content } = opened;
     const mayKnowMore = content.marks?.deviceList !== undefined || content.kind === "between";

@@ -17,12 +17,14 @@ import { type KnownList, takeUp } from "./known_list.ts";
 import { Routing } from "./routing.ts";
 
 /**
- * What a list has changed: whose it is, and the devices that came and went, by user id. `gone`: those of `removed` that
- * are nobody's now; neither persons whom the user knows, nor another's devices.
+ * What a list has changed: whose it is, and the devices that came and went, by user id. `joined`: those of `added` that
+ * count as this person's. `gone`: those of `removed` that are nobody's now; neither persons whom the user knows, nor
+ * another's devices.
  */
 export interface Changed {
   readonly person: string;
   readonly added: readonly string[];
+  readonly joined: readonly string[];
   readonly removed: readonly string[];
   readonly gone: readonly string[];
 }
@@ -201,7 +203,7 @@ export class DeviceBook {
     const found = parseList(encoded);
     const before = this.#known.get(person) ?? null;
     const after = takeUp(before?.list ?? null, found, fromBase64(person), wall);
-    if (after === before?.list) return { person, added: [], removed: [], gone: [] };
+    if (after === before?.list) return { person, added: [], joined: [], removed: [], gone: [] };
     const usable = after.usable.map(encodeBase64);
     tx.put(records.DEVICES, person, DevicesRecord.make({ person, encoded, usable }));
     const old = before?.usable ?? [];
@@ -213,7 +215,7 @@ export class DeviceBook {
     this.#set(tx, person, { list: after, usable });
     const dropped = [...(this.#gone.get(person) ?? []), ...gone].filter((one) => !usable.includes(one));
     this.#setGone(tx, person, dropped);
-    return { person, added, removed, gone };
+    return { person, added, joined: added.filter((one) => this.personOf(one) === person), removed, gone };
   }
 
   /** The person who has removed this device, if it is nobody else's and no person whom the user knows. */

@@ -8,9 +8,10 @@ import type { OwnIdentity } from "../../crypto/keys.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
 import { type Claim, type Marks, receiptOf, timeOf } from "../content.ts";
 import * as content2 from "../content2.ts";
-import { type Opened, conversationId } from "../conversations.ts";
+import { conversationId } from "../conversations.ts";
 import { UsageError } from "../errors.ts";
 import { decodedId } from "../ids.ts";
+import type { Arrived } from "../inbox.ts";
 import type { Link } from "../link.ts";
 import type { Outgoing, ToMany } from "../many/outgoing.ts";
 import type { Moment } from "../moment.ts";
@@ -26,6 +27,7 @@ import * as notices from "./device_notices.ts";
 import { ForkedList } from "./errors.ts";
 import { type DeviceSaid, MAX_READ, type ReadMessage, fieldsOf } from "./kinds.ts";
 import { ASLEEP_MS, HERE_MS, RENEW_MS, following, isOverdue } from "./known_list.ts";
+import { LateTexts } from "./late.ts";
 
 /** The purpose of messages to several devices. */
 export const TEXT = "text";
@@ -55,6 +57,8 @@ const nothing: Also = () => undefined;
 /** Applies the rules of devices to a profile. */
 export class DeviceDesk {
   readonly #parts: DeskParts;
+  /** Knows what a device misses that others did not know yet. */
+  readonly late: LateTexts;
   #todo: (() => void)[] = [];
   /** What one's other devices say goes there. */
   between: (sender: string, said: DeviceSaid, now: Moment) => Event[] = () => [];
@@ -77,6 +81,7 @@ export class DeviceDesk {
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
+    this.late = new LateTexts(parts.stores, parts.devices, parts.outgoing);
     this.#spoke = parts.devices.names().get(parts.devices.device)?.silent ?? 0;
     const ordered = (): Event[] => []; // no message of a person has an order
     parts.outgoing.listen(TEXT, { advanced: (...given) => this.#advanced(...given), ordered });
@@ -127,13 +132,12 @@ export class DeviceDesk {
   // --- what comes ---------------------------------------------------------------
 
   /** Something was received from a user: what it says of devices. */
-  noted(sender: string, opened: Opened, now: Moment): Event[] {
+  noted(sender: string, { content, extra, isKnown }: Arrived, now: Moment): Event[] {
     const { devices } = this.#parts;
-    const { content, isKnown } = opened;
     const isOwn = devices.isOwn(sender);
-    if (!isKnown || (content.marks === undefined && !isOwn)) return [];
+    const { claim, deviceList } = extra === null ? (content.marks ?? {}) : { claim: extra.claim ?? undefined };
+    if (!isKnown || (claim === undefined && deviceList === undefined && !isOwn)) return [];
     if (isOwn) this.#hear(sender, now);
-    const { claim, deviceList } = content.marks ?? {};
     const events = deviceList === undefined ? [] : this.listCame(deviceList, now);
     const whose = devices.personOf(sender);
     if (claim !== undefined && this.#isOfInterest(whose)) this.#compare(sender, whose, claim, now);
@@ -182,15 +186,19 @@ export class DeviceDesk {
 
   /** A device list has come, from whomever. */
   listCame(encoded: Uint8Array, now: Moment): Event[] {
-    const { devices, stores } = this.#parts;
+    const { devices, outgoing, stores } = this.#parts;
     let person = "";
     try {
-      person = encodeBase64(parseList(encoded).person);
+      const { person: raw, revision } = parseList(encoded);
+      person = encodeBase64(raw);
       if (!this.#isOfInterest(person)) return [];
       const wasRemoved = devices.isRemoved;
       const changed = stores.vault.transaction((tx) => {
         const found = devices.takeUp(tx, encoded, person, now.wall);
         this.#drop(tx, found.gone);
+        const others = found.removed.filter((device) => !found.gone.includes(device));
+        outgoing.withdraw(tx, conversationId(devices.person, person), others);
+        this.#sendLate(tx, found, revision, now);
         return found;
       });
       return devices.isRemoved && !wasRemoved ? [notices.deviceRemoved()] : this.#told(changed);
@@ -198,6 +206,24 @@ export class DeviceDesk {
       if (error instanceof ForkedList) return [notices.devicesForked(stores.book.contact(person), this.#isSelf(person))];
       if (error instanceof CryptoError) return [];
       throw error;
+    }
+  }
+
+  /** Sends new devices of somebody what was written before they were known: the first one alone got it. */
+  #sendLate(tx: Transaction, changed: Changed, revision: number, now: Moment): void {
+    const { devices, outgoing } = this.#parts;
+    const { joined: recipients, person } = changed;
+    for (const { messageId, sent } of this.late.missed(tx, changed, revision, now)) {
+      const message = outgoing.find(messageId);
+      if (message !== null) {
+        outgoing.sendFurther(tx, recipients, message);
+      } else if (sent !== null) {
+        const { burn, expiresAt, expiresIn, madeAt, text } = sent;
+        const marks = { ...this.#marks(), to: fromBase64(person) };
+        const said = content2.encode({ kind: "text", sentAt: madeAt, body: text ?? "", marks }, this.#writer);
+        const talk = conversationId(devices.person, person);
+        outgoing.sendAnew(tx, { recipients, said, purpose: TEXT, messageId, burn, expiresIn, conversationId: talk }, expiresAt);
+      }
     }
   }
 

@@ -109,7 +109,7 @@ export class HistoryIn {
       const name = records.key(peer, messageId);
       if (isPerson(peer) && isTime(at) && !vault.has(records.RECEIVED, name)) {
         const put = (to: Transaction): void => {
-          to.put(records.RECEIVED, name, { ...one, read: true });
+          to.put(records.RECEIVED, name, { ...one, read: true, quiet: true });
           to.put(records.SEEN, name, { at: 0 });
         };
         found.push({ peer, isMine: false, messageId, at, put });

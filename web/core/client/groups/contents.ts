@@ -4,7 +4,8 @@ import { NO_BYTES } from "../../bytes.ts";
 import { InvalidMessage } from "../../crypto/errors.ts";
 import type { Packed, PackedMap } from "../../msgpack.ts";
 import type { Claim } from "../content.ts";
-import { encodeFields, marked, VERSION, type Writer } from "../content2.ts";
+import { claimIn, encodeFields, marked, VERSION, type Writer } from "../content2.ts";
+import type { Extra } from "../extension.ts";
 import { asBody, asIds, asTime, wrong } from "../content_fields.ts";
 import { decodeMap } from "../strict_map.ts";
 import { ID_BYTES, MAX_CHANGE_BYTES, MAX_REVISION } from "./change.ts";
@@ -119,8 +120,8 @@ export type GroupSaid =
   | GroupJoin
   | GroupRefuse;
 
-/** The same as it was read: `sentAt` by its sender's clock, `isBrief` as of every `Extra`. */
-export type GroupHeard = GroupSaid & { readonly sentAt: number; readonly isBrief: boolean };
+/** The same as it was read: `sentAt` by its sender's clock, the rest as of every `Extra`. */
+export type GroupHeard = GroupSaid & Pick<Extra, "claim" | "isBrief" | "reported"> & { readonly sentAt: number };
 
 /** Encodes it (MessagePack), without padding: one content for all who are to have it. */
 export function encodeSaid(
@@ -163,7 +164,10 @@ export function decodeSaid(whole: Uint8Array): GroupHeard | null {
   const members = decodeMap(whole);
   const { kind, version } = members;
   const said = version === VERSION ? saidOf(kind, members) : null;
-  return said === null ? null : { ...said, sentAt: asTime(members["sentAt"]), isBrief: said.kind !== "group-text" };
+  if (said === null) return null;
+  const claim = members["devices"] === undefined ? null : claimIn(members["devices"]);
+  const reported = said.kind === "group-receipt" ? said : null;
+  return { ...said, sentAt: asTime(members["sentAt"]), isBrief: said.kind !== "group-text", claim, reported };
 }
 
 function saidOf(kind: Packed | undefined, members: PackedMap): GroupSaid | null {

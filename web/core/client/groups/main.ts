@@ -25,6 +25,7 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
       follow: (listener) => store.follow(listener),
       members: () => store.all().flatMap((group) => (group.record.relation === "member" ? [idOf(group)] : [])),
       of: (group) => store.synced(group),
+      written: (person, now, maxAge) => store.written(person, now, maxAge),
       take: (tx, said, now) => groups.arrivals.synced(tx, said, now),
     },
     read: ({ whole }) => decodeSaid(whole),

@@ -7,6 +7,7 @@
 import { isEqual } from "../../bytes.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
 import type { SyncedGroup } from "../devices/kinds.ts";
+import type { Moment } from "../moment.ts";
 import * as records from "../records.ts";
 import type { Transaction, Vault } from "../vault.ts";
 import { Chain } from "./chain.ts";
@@ -56,6 +57,9 @@ export const MAX_OF_ONE = 10;
 
 /** Numbers of texts of one member that are remembered as missing. */
 export const MAX_MISSING = 200;
+
+/** Texts of one group, of whomever, among which own ones are looked for. */
+const MAX_LOOKED_AT = 1_000;
 
 /** What has happened to a group is remembered so often. */
 export const MAX_EVENTS = 1_000;
@@ -326,6 +330,23 @@ export class GroupStore {
   /** A text; `sender`: '' for an own one. */
   text({ record }: Group, sender: string, messageId: string): GroupTextRecord | null {
     return this.#vault.find(textsOf(record.number), records.key(sender, messageId));
+  }
+
+  /**
+   * What this user has written in groups of which a person is a member, as far as it is there and no older than that;
+   * the newest first, among the newest of each group.
+   */
+  *written(person: string, now: Moment, maxAge: number): Generator<GroupTextRecord> {
+    for (const group of this.all()) {
+      if (group.record.relation !== "member" || !stateOf(group).members.has(person)) continue;
+      let left = MAX_LOOKED_AT;
+      for (const text of this.#vault.newest(textsOf(group.record.number))) {
+        if (now.wall - text.keptAt > maxAge || left === 0) break;
+        left -= 1;
+        const isOver = text.text === null || (text.expiresAt !== null && text.expiresAt <= now.persistent);
+        if (text.sender === "" && !isOver) yield text;
+      }
+    }
   }
 
   /** Where it stands. */

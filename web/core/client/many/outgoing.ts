@@ -11,7 +11,8 @@ import type { Listener } from "./listener.ts";
 import { ManyRecord } from "./records.ts";
 import type { OrderRecord } from "./records.ts";
 import type { SendingMany } from "./sending.ts";
-import type { ManyStore } from "./store.ts";
+import { newMessage } from "./store.ts";
+import type { ManyMessage, ManyStore } from "./store.ts";
 
 /** Longest content of a message to many, in bytes without padding. */
 export const MAX_SAID_BYTES = body.MAX_PADDED - 1;
@@ -83,6 +84,27 @@ export class Outgoing {
     return messageId;
   }
 
+  /** A message as it is stored, in this transaction too; null if there is none. */
+  find(messageId: string): ManyMessage | null {
+    return this.#store.get(messageId);
+  }
+
+  /**
+   * Send a message that is there to further users, too, before what waits for them: of several, the oldest comes first.
+   * Who has got it gets nothing. It leaves with what else waits, after the step that is under way.
+   */
+  sendFurther(tx: Transaction, recipients: readonly string[], message: ManyMessage): void {
+    this.#store.addFurther(tx, message, recipients);
+  }
+
+  /** Send what was a message to one to further users, too, under the same id; it goes on to expire when that does. */
+  sendAnew(tx: Transaction, given: ToMany & { readonly messageId: string }, expiresAt: number | null): void {
+    const { recipients, said, ...rest } = given;
+    const { now, random } = this.#ports;
+    const record = ManyRecord.make({ ...rest, content: said, key: random(32) });
+    this.sendFurther(tx, recipients, { ...newMessage(record, [], now().persistent), expiresAt });
+  }
+
   /** Whether something of a message is still to be sent. */
   isWaiting(messageId: string): boolean {
     return this.#store.waiting(messageId) !== null;
@@ -91,6 +113,11 @@ export class Outgoing {
   /** Erase a message, and send no copy that still waits: it was burned, or its conversation erased. */
   forget(tx: Transaction, messageId: string): void {
     this.#store.remove(tx, messageId);
+  }
+
+  /** Send these users nothing of a conversation any more that still waits. */
+  withdraw(tx: Transaction, conversationId: string, peers: readonly string[]): void {
+    this.#store.withdraw(tx, conversationId, peers, "");
   }
 
   #check({ expiresIn = null, recipients, said }: ToMany, messageId: string): void {

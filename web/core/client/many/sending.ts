@@ -285,7 +285,7 @@ export class SendingMany {
       sending.pacing.mayReach(peer, now.monotonic) &&
       stores.book.get(peer).trust !== "changed" &&
       !sending.exchanges.isToBeRenewed(peer) &&
-      !(resends > 0 && sending.visibility.isHiddenFrom(peer))
+      !(resends > 0 && sending.visibility.isHiddenFrom(peer) && !this.#store.isFor(peer))
     );
   }
 

@@ -57,6 +57,16 @@ export function withCopies(message: ManyMessage, changed: readonly CopyRecord[])
   return { ...message, copies };
 }
 
+/** The message as it is when it goes to further users, too: as if sent again, for it is older than what waits for them. */
+function withFurther(message: ManyMessage, peers: readonly string[]): ManyMessage {
+  const isThere = (peer: string): boolean => {
+    const copy = message.copies.get(peer);
+    const isOut = copy?.state !== DeliveryState.QUEUED && copy?.state !== DeliveryState.FAILED;
+    return copy !== undefined && (copy.waits || isOut);
+  };
+  return withCopies(message, peers.filter((peer) => !isThere(peer)).map((peer) => CopyRecord.make({ peer, resends: 1 })));
+}
+
 /** A copy that was sent and not answered yet: of which message, its head, and since when (monotonic). */
 interface Flying {
   readonly messageId: string;
@@ -86,13 +96,22 @@ export class ManyStore {
         this.#apply(messageOf(record, stored));
       }
     }
+    this.#sort([...this.#queues.keys()]);
+  }
+
+  /** What waits for these users as it was written, what is sent again before the others. */
+  #sort(peers: readonly string[]): void {
     const turns = new Map([...this.#waiting.keys()].map((id, turn) => [id, turn]));
-    for (const [peer, queue] of this.#queues) {
-      // What is sent again goes before the others.
-      const place = (id: string): number =>
-        (turns.get(id) ?? 0) - ((this.#waiting.get(id)?.copies.get(peer)?.resends ?? 0) > 0 ? turns.size : 0);
-      this.#queues.set(peer, [...queue].sort((one, other) => place(one) - place(other)));
+    for (const peer of peers) {
+      const place = (id: string): number => (turns.get(id) ?? 0) - (this.#isAgain(peer, id) ? turns.size : 0);
+      const queue = this.#queues.get(peer);
+      if (queue !== undefined) this.#queues.set(peer, [...queue].sort((one, other) => place(one) - place(other)));
     }
+  }
+
+  /** Whether the copy of a message that waits for a user is one that is sent again. */
+  #isAgain(peer: string, id: string): boolean {
+    return (this.#waiting.get(id)?.copies.get(peer)?.resends ?? 0) > 0;
   }
 
   // --- what waits ---------------------------------------------------------------
@@ -124,6 +143,11 @@ export class ManyStore {
     }
     const isReady = ([id, message]: [string, ManyMessage]): boolean => found.has(id) || isUnordered(message);
     return [...this.#waiting].filter(isReady).map(([id, message]) => [message, found.get(id) ?? []]);
+  }
+
+  /** Whether a message waits for this user that was not sent before. */
+  isFor(peer: string): boolean {
+    return this.#queues.get(peer)?.some((id) => !this.#isAgain(peer, id)) === true;
   }
 
   /** Whether a copy is in flight to this user that took off after `since` (monotonic). */
@@ -178,6 +202,12 @@ export class ManyStore {
   add(tx: Transaction, message: ManyMessage): void {
     tx.put(MANY, message.record.messageId, message.record);
     this.put(tx, message);
+  }
+
+  /** Store a message that goes to further users, too; of several, the oldest first. */
+  addFurther(tx: Transaction, message: ManyMessage, peers: readonly string[]): void {
+    this.add(tx, withFurther(message, peers));
+    tx.onCommit(() => this.#sort(peers));
   }
 
   /** The relay has the copies for these users; those of whom that is news. */

@@ -1,0 +1,156 @@
+/**
+ * Texts that were written before it was known here that their recipient has a further device: that one gets them, too.
+ *
+ * A first device names, in all that it says, the newest list that it knows of its own person. So what it has reported
+ * under a list without the new device, it had before it linked that one, and may have handed it over itself. The new
+ * device never had the others: those of which the first one has reported nothing yet, and those of which it did so under
+ * a list that was not known here. See devices.md.
+ */
+import { isEqual, NO_BYTES } from "../../bytes.ts";
+import type { Arrived } from "../inbox.ts";
+import type { CopyRecord } from "../many/records.ts";
+import type { Outgoing } from "../many/outgoing.ts";
+import type { ManyMessage } from "../many/store.ts";
+import type { Moment } from "../moment.ts";
+import * as records from "../records.ts";
+import type { LateRecord, SentRecord } from "../records.ts";
+import { DeliveryState } from "../status.ts";
+import type { Stores } from "../stores.ts";
+import type { Transaction } from "../vault.ts";
+import type { Changed, DeviceBook } from "./book.ts";
+
+/** Texts that a new device is sent at most, the newest, and of which it is remembered that they were reported so. */
+export const MAX_LATE = 200;
+/** How old they may be, by the clock that has dated them. */
+export const MAX_AGE_MS = 7 * 86_400_000;
+/** Where nobody reports that a text arrives, in large groups and to own devices: since when the relay may have it. */
+export const SOON_MS = 600_000;
+
+/** A text that a new device is to get; `sent`: it was written to its person alone. */
+export interface Missed {
+  readonly messageId: string;
+  readonly writtenAt: number;
+  readonly sent: SentRecord | null;
+}
+
+type Noted = LateRecord["texts"][number];
+
+/** Knows which they are. */
+export class LateTexts {
+  readonly #stores: Stores;
+  readonly #devices: DeviceBook;
+  readonly #outgoing: Outgoing;
+
+  constructor(stores: Stores, devices: DeviceBook, outgoing: Outgoing) {
+    this.#stores = stores;
+    this.#devices = devices;
+    this.#outgoing = outgoing;
+  }
+
+  /** A receipt has come; before what it reports is noted anywhere else. */
+  noted(tx: Transaction, sender: string, { content, extra, isKnown }: Arrived): void {
+    const claim = extra?.claim ?? content.marks?.claim;
+    const said = content.kind === "receipt" ? content : (extra?.reported ?? null);
+    const known = this.#devices.known(sender);
+    const isAhead = claim !== undefined && (known === null || claim.revision > known.newest.revision);
+    if (!isKnown || !isAhead || said === null || this.#devices.personOf(sender) !== sender) return;
+    const told = [...new Set([...said.delivered, ...said.read])];
+    const found = told.filter((id) => this.#isOpen(id, sender)).map((id) => ({ id, revision: claim.revision }));
+    if (found.length > 0) this.#put(tx, sender, [...this.#notedOf(sender), ...found]);
+  }
+
+  /** A list was taken up: which texts the devices that it brings in are to get, the oldest first. */
+  missed(tx: Transaction, { joined, person }: Changed, revision: number, now: Moment): readonly Missed[] {
+    const noted = this.#notedOf(person);
+    const late = new Set(noted.filter((one) => one.revision <= revision).map(({ id }) => id));
+    if (late.size > 0) this.#put(tx, person, noted.filter(({ id }) => !late.has(id)));
+    if (joined.length === 0) return [];
+    const written = person === this.#devices.person ? this.#toAnybody(now) : this.#toPerson(person, late, now);
+    const found = [...written, ...this.#inGroups(person, late, now)].reverse();
+    return found.sort((one, other) => one.writtenAt - other.writtenAt).slice(-MAX_LATE);
+  }
+
+  // --- which they are -------------------------------------------------------------
+
+  *#toPerson(person: string, late: ReadonlySet<string>, now: Moment): Generator<Missed> {
+    const key = this.#stores.book.contact(person).key ?? NO_BYTES;
+    for (const sent of first(this.#sentTo(person), MAX_LATE)) {
+      const { messageId, madeAt } = sent;
+      const isOther = sent.key.length > 0 && !isEqual(sent.key, key);
+      if (isGone(sent, now) || now.wall - madeAt > MAX_AGE_MS || isOther) continue;
+      if (late.has(messageId) || this.#isOpen(messageId, person)) yield { messageId, writtenAt: madeAt, sent };
+    }
+  }
+
+  *#sentTo(person: string): Generator<SentRecord> {
+    for (const entry of this.#stores.history.newest(person)) {
+      if (entry.kind === "sent") yield entry.record;
+    }
+  }
+
+  /** Those of which another own device is to get a copy: the first one reports nothing of its own. */
+  *#toAnybody(now: Moment): Generator<Missed> {
+    for (const sent of first(this.#stores.vault.newest(records.SENT), MAX_LATE)) {
+      const { messageId, madeAt } = sent;
+      if (!isGone(sent, now) && this.#isMissed(messageId, this.#devices.person, now)) {
+        yield { messageId, writtenAt: madeAt, sent: null };
+      }
+    }
+  }
+
+  *#inGroups(person: string, late: ReadonlySet<string>, now: Moment): Generator<Missed> {
+    for (const { messageId, sentAt } of this.#stores.slot.is.synced?.written(person, now, MAX_AGE_MS) ?? []) {
+      if (this.#isMissed(messageId, person, now, late)) yield { messageId, writtenAt: sentAt, sent: null };
+    }
+  }
+
+  /** Whether a message to many is one that a new device of a person is to get. */
+  #isMissed(messageId: string, person: string, now: Moment, late: ReadonlySet<string> = new Set()): boolean {
+    const message = this.#outgoing.find(messageId);
+    const copy = message?.copies.get(person);
+    if (message === null || copy === undefined || copy.state === DeliveryState.FAILED) return false;
+    return late.has(messageId) || this.#isOpenBy(message, copy, now);
+  }
+
+  /** Whether it says something that a first device has reported nothing, or the relay has its copy since now. */
+  #isOpenBy(message: ManyMessage, copy: CopyRecord, now: Moment): boolean {
+    if (copy.state !== DeliveryState.ACCEPTED) return copy.state === DeliveryState.QUEUED;
+    const isTold = message.answered === true && copy.peer !== this.#devices.person;
+    return isTold || now.persistent - message.at <= SOON_MS;
+  }
+
+  /** Whether this device has sent a text to somebody's first device, which has not reported it. */
+  #isOpen(messageId: string, person: string): boolean {
+    const copy = this.#outgoing.find(messageId)?.copies.get(person);
+    if (copy !== undefined) return copy.state === DeliveryState.QUEUED || copy.state === DeliveryState.ACCEPTED;
+    const { outbox, vault } = this.#stores;
+    const waits = outbox.waits(messageId) || vault.has(records.UNANSWERED, messageId);
+    return waits && outbox.sent(messageId, person) !== null;
+  }
+
+  // --- what was reported ------------------------------------------------------------
+
+  #notedOf(person: string): readonly Noted[] {
+    return this.#stores.vault.find(records.LATE, person)?.texts ?? [];
+  }
+
+  #put(tx: Transaction, person: string, texts: readonly Noted[]): void {
+    if (texts.length > 0) tx.put(records.LATE, person, { person, texts: texts.slice(-MAX_LATE) });
+    else tx.delete(records.LATE, person);
+  }
+}
+
+/** The first so many, and no more of them are read. */
+function* first<T>(all: Iterable<T>, count: number): Generator<T> {
+  let left = count;
+  for (const one of all) {
+    yield one;
+    left -= 1;
+    if (left <= 0) return;
+  }
+}
+
+/** Whether there is nothing to be sent of a text any more, or never was. */
+function isGone({ expiresAt, state, text }: SentRecord, now: Moment): boolean {
+  return text === null || state === DeliveryState.FAILED || (expiresAt !== null && expiresAt <= now.persistent);
+}
