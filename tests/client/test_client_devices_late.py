@@ -1,30 +1,50 @@
 """Texts that were written before their sender knew of a device: it gets them, each once, and nothing else."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
-from client_samples import DAY, Device, Town, pass_time, settle
+from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
 from device_samples import link, said
 from group_people import group_of, info
 from group_people import said as said_in_group
 from group_people import write as write_in_group
 
+from conftest import MakeWorld
+from phantom_messenger.client.devices import late as late_texts
 from phantom_messenger.client.devices.late import MAX_LATE, SOON_MS, LateTexts
-from phantom_messenger.client.devices.records import LATE
+from phantom_messenger.client.devices.records import LATE, LateRecord
 from phantom_messenger.client.groups import arrivals, speaking, texts
+from phantom_messenger.client.many import sending
+from phantom_messenger.client.many.sending import KEEP_FREE
 from phantom_messenger.client.past import Past
 from phantom_messenger.client.status import DeliveryState, MessageEvent
 from phantom_messenger.wire import frames
 from support.people import Frame, canonical
 
-MINUTE = 60_000
+MINUTE: Final = 60_000
+HOUR: Final = 60 * MINUTE
 Family = tuple[Device, Device, Device]
 """Alice's phone, what is to be her laptop, and Bob."""
 
 
 @pytest.fixture
 def family(town: Town) -> Family:
+    return people_of(town)
+
+
+@pytest.fixture
+def limited(few_prekeys: None, make_world: MakeWorld, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - is in force
+    """A relay with the limits that it has if nothing is said."""
+    with fast_folder(tmp_path) as folder:
+        made = Town(make_world(), folder)
+        yield made
+        made.close()
+
+
+def people_of(town: Town) -> Family:
     """They know each other, and Bob is away."""
     alice, bob = town.friends("alice", "bob")
     laptop = town.device("laptop", strangers="ask").login()
@@ -35,6 +55,12 @@ def family(town: Town) -> Family:
 def came(device: Device) -> list[str | None]:
     """What waits to be read there, in the order in which it came."""
     return [one.text for one in device.waiting()]
+
+
+def noted(device: Device, person: Device) -> list[str]:
+    """Texts that somebody has reported under a list that is not known there."""
+    record = device.vault.get(LATE, person.id, LateRecord)
+    return [] if record is None else [one.id for one in record.texts]
 
 
 def back(bob: Device, *others: Device) -> None:
@@ -121,7 +147,7 @@ def test_text_that_the_relay_had_before_the_list_came_reaches_the_device(family:
         let_go(bob, receipts)
         held(bob, alice, lambda: True)
         settle(bob)
-        assert bob.vault.has(LATE, alice.id)
+        assert noted(bob, alice)
         let_go(bob, late[:1])
     else:
         let_go(bob, late[:1])
@@ -129,7 +155,7 @@ def test_text_that_the_relay_had_before_the_list_came_reaches_the_device(family:
         let_go(bob, receipts)
     pass_time(10_000, *family)
     assert came(laptop) == ["one", "two"]
-    assert not bob.vault.has(LATE, alice.id)
+    assert not noted(bob, alice)
 
 
 def test_list_that_comes_with_the_first_prekeys_counts_too(town: Town) -> None:
@@ -231,7 +257,7 @@ def test_text_to_a_group_that_is_reported_under_an_unknown_list_is_sent(
     let_go(bob, late[1:])
     held(bob, alice, lambda: True)
     settle(bob)
-    assert bob.vault.has(LATE, alice.id)
+    assert noted(bob, alice)
     let_go(bob, late[:1])
     pass_time(10_000, *members)
     assert said_in_group(laptop) == ["one"]
@@ -426,9 +452,60 @@ def test_what_is_remembered_of_reports_is_bounded_and_goes_with_the_person(famil
     let_go(bob, late[1:])
     held(bob, alice, lambda: True)
     settle(bob)
-    assert bob.vault.has(LATE, alice.id)
+    assert noted(bob, alice)
     bob.messenger.remove(alice.id, False)
-    assert not bob.vault.has(LATE, alice.id)
+    assert not noted(bob, alice)
+
+
+def test_whoever_brings_in_device_after_device_is_sent_a_bounded_number_of_copies(
+    family: Family, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late_texts, "MAX_GIVEN", 3)
+    alice, laptop, bob = family
+    alice.messenger.tell_presence(frames.PresenceStatus.OFFLINE)  # nothing is ever reported
+    link(alice, laptop)
+    bob.send(alice, "one", "two")
+    back(bob, alice, laptop)
+    assert came(laptop) == ["one", "two"]
+    others = [town.device(name, strangers="ask").login() for name in ("tablet", "watch")]
+    for other in others:
+        pass_time(5_000, *family, *others)
+        link(alice, other, bob, laptop, history=False)
+    pass_time(10_000, *family, *others)
+    assert [came(other) for other in others] == [["two"], []]
+    later = town.device("later", strangers="ask").login()
+    pass_time(DAY, *family, *others, later, step=HOUR, reconnect=True)
+    pass_time(5_000, *family, *others, later, reconnect=True)
+    link(alice, later, bob, laptop, *others, history=False)
+    pass_time(10_000, *family, *others, later)
+    assert came(later) == ["one", "two"]
+
+
+@pytest.mark.parametrize("keep", [KEEP_FREE, -1], ids=["", "control"])
+def test_what_is_sent_late_keeps_nothing_from_leaving_that_is_written_now(
+    limited: Town, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    monkeypatch.setattr(sending, "KEEP_FREE", keep)
+    family = alice, laptop, bob = people_of(limited)
+    carol = limited.device("carol").login()
+    bob.messenger.contacts.add("carol", carol.id)
+    link(alice, laptop)
+    late = held(bob, alice)
+    bob.login()
+    bob.send(alice, *map(str, range(MAX_LATE)))
+    while len(came(alice)) < MAX_LATE:
+        pass_time(5_000, *family, carol)
+    pass_time(MINUTE, *family, carol)
+    let_go(bob, late[:1])
+    pass_time(3_000, *family, carol)
+    assert 0 < len(came(laptop)) < MAX_LATE
+    bob.send(alice, "to both")
+    bob.send(carol, "to another")
+    pass_time(3_000, *family, carol)
+    arrived = ["to both" in came(alice), came(carol) == ["to another"]]
+    assert arrived == ([True, True] if keep == KEEP_FREE else [False, False])
+    pass_time(3 * MINUTE, *family, carol)
+    assert came(laptop) == [*map(str, range(MAX_LATE)), "to both"]
 
 
 # --- crashes --------------------------------------------------------------------------

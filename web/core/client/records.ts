@@ -353,8 +353,11 @@ export type EarlyRecord = RecordOf<typeof EarlyRecord>;
 
 const LateText = recordType({ id: text, revision: int });
 
-/** Texts that a person has reported first under a list that is not known here; `revision`: of that list. */
-export const LateRecord = recordType({ person: text, texts: list(LateText) });
+/**
+ * Texts that a person has reported first under a list that is not known here; `revision`: of that list. `given`: how
+ * many copies new devices of theirs were sent in the day that began at `since`, in persistent time.
+ */
+export const LateRecord = recordType({ person: text, texts: list(LateText), given: zero, since: zero });
 export type LateRecord = RecordOf<typeof LateRecord>;
 
 /**

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from itertools import islice, takewhile
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from phantom_messenger.client import records
 from phantom_messenger.client.content import Claim, Receipt
 from phantom_messenger.client.conversations import Opened
@@ -29,7 +31,11 @@ from phantom_messenger.client.vault import Transaction
 MAX_LATE: Final = 200
 """Texts that a new device is sent at most, the newest, and of which it is remembered that they were reported so."""
 
-MAX_AGE_MS: Final = 7 * 86_400_000
+MAX_GIVEN: Final = 1_000
+"""Copies that new devices of one person are sent in a day: so many for five devices, however often they are others."""
+
+DAY_MS: Final = 86_400_000
+MAX_AGE_MS: Final = 7 * DAY_MS
 """How old they may be, by the clock that has dated them."""
 
 MAX_LOOKED_AT: Final = 1_000
@@ -73,7 +79,8 @@ class LateTexts:
             if self._is_open(one, sender)
         ]
         if found:
-            self._put(tx, sender, [*self._noted(sender), *found])
+            known = self._noted(sender)
+            self._put(tx, replace(known, texts=[*known.texts, *found][-MAX_LATE:]))
 
     def _is_ahead(self, person: str, claim: Claim) -> bool:
         known = self._stores.devices.known(person)
@@ -81,17 +88,25 @@ class LateTexts:
 
     def missed(self, tx: Transaction, changed: Changed, revision: int, now: Moment) -> list[Missed]:
         """A list was taken up: which texts the devices that it brings in are to get, the oldest first."""
-        noted = self._noted(changed.person)
-        late = {one.id for one in noted if one.revision <= revision}
-        if late:
-            self._put(tx, changed.person, [one for one in noted if one.id not in late])
-        if not changed.joined:
-            return []
-        is_own = changed.person == self._stores.devices.person
-        written = self._to_anybody(now) if is_own else self._to_person(changed.person, late, now)
-        found = [*written, *self._in_groups(changed.person, late, now)]
+        noted, joined = self._noted(changed.person), len(changed.joined)
+        if now.persistent - noted.since >= DAY_MS:
+            noted = replace(noted, given=0, since=now.persistent)
+        late = {one.id for one in noted.texts if one.revision <= revision}
+        found = self._found(changed.person, late, now) if joined else []
+        room = min(MAX_LATE, (MAX_GIVEN - noted.given) // joined) if joined else 0
+        found = found[-room:] if room > 0 else []
+        if late or found:
+            left = [one for one in noted.texts if one.id not in late]
+            self._put(tx, replace(noted, texts=left, given=noted.given + joined * len(found)))
+        return found
+
+    def _found(self, person: str, late: set[str], now: Moment) -> list[Missed]:
+        """All that a new device of a person has not got, as far as that is looked for, the oldest first."""
+        is_own = person == self._stores.devices.person
+        written = self._to_anybody(now) if is_own else self._to_person(person, late, now)
+        found = [*written, *self._in_groups(person, late, now)]
         found.reverse()  # of what was written in the same millisecond, too, the oldest comes first
-        return sorted(found, key=lambda one: one.written_at)[-MAX_LATE:]
+        return sorted(found, key=lambda one: one.written_at)
 
     # --- which they are -------------------------------------------------------------
 
@@ -151,12 +166,12 @@ class LateTexts:
 
     # --- what was reported ------------------------------------------------------------
 
-    def _noted(self, person: str) -> list[LateText]:
-        found = self._stores.vault.find(LATE, person, LateRecord)
-        return [] if found is None else found.texts
+    def _noted(self, person: str) -> LateRecord:
+        return self._stores.vault.find(LATE, person, LateRecord) or LateRecord(person=person)
 
-    def _put(self, tx: Transaction, person: str, texts: list[LateText]) -> None:
-        if texts:
-            tx.put(LATE, person, LateRecord(person=person, texts=texts[-MAX_LATE:]))
+    @staticmethod
+    def _put(tx: Transaction, record: LateRecord) -> None:
+        if record.texts or record.given:
+            tx.put(LATE, record.person, record)
         else:
-            tx.delete(LATE, person)
+            tx.delete(LATE, record.person)

@@ -79,10 +79,15 @@ class LateText(Record, frozen=True, kw_only=True):
 
 
 class LateRecord(Record, frozen=True, kw_only=True):
-    """``LATE``/user id of a person: texts that they have reported first under a list that is not known here."""
+    """``LATE``/user id of a person: texts that they have reported first under a list that is not known here.
+
+    ``given``: how many copies new devices of theirs were sent in the day that began at ``since``, in persistent time.
+    """
 
     person: str
-    texts: list[LateText]
+    texts: list[LateText] = msgspec.field(default_factory=list)
+    given: int = 0
+    since: int = 0
 
 
 class HistoryOutRecord(Record, frozen=True, kw_only=True):

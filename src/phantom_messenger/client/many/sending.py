@@ -51,6 +51,9 @@ WAITS_MS: Final = 5_000
 for what follows. With an order it waits for all who are busy, so that it reaches all mailboxes with the order; and for
 anybody at all, if nobody can be written to. Then the revision goes to the relay alone, and the copies later."""
 
+KEEP_FREE: Final = 10
+"""Frames of a minute that what is sent again leaves to what was not sent yet: it may be much, for a new device."""
+
 UNANSWERED_MS: Final = 120_000
 """How long an answer is waited for: then a frame is sent again, which the relay takes for what it is."""
 
@@ -188,12 +191,20 @@ class SendingMany:
         self._give_up(now)
         if not self._stores.many.count():
             return
-        for message, peers in self._stores.many.ready(self._stores.outbox):
+        ready = self._stores.many.ready(self._stores.outbox)
+        for message, peers in sorted(ready, key=_is_again):
             if not self._pacing.may_send(RateClass.MESSAGE, now.monotonic):
+                return
+            if _is_again((message, peers)) and not self._has_room(link, now):
                 return
             if message.expires_at is not None and message.expires_at <= now.persistent:
                 continue  # it is erased with what else has expired
             yield from self._send(link, message, peers, now)
+
+    def _has_room(self, link: Link, now: Moment) -> bool:
+        """Whether what is sent again leaves enough of this minute."""
+        limit = link.limit(RateClass.MESSAGE)
+        return limit is None or self._pacing.free(RateClass.MESSAGE, limit, now.monotonic) > min(KEEP_FREE, limit // 2)
 
     def _give_up(self, now: Moment) -> None:
         """Wait no longer for answers that do not come: nothing else would go to these users while this lasts."""
@@ -249,7 +260,7 @@ class SendingMany:
     def _waits_for_answers(self, message: ManyMessage, now: Moment) -> bool:
         """Whether an answer of the relay will soon let more recipients have their copies in the same frame."""
         since, many = now.monotonic - WAITS_MS, self._stores.many
-        return any(copy.waits and many.is_soon_free(peer, since) for peer, copy in message.copies.items())
+        return any(copy.waits and many.is_soon_its_turn(message.id, one, since) for one, copy in message.copies.items())
 
     def _waits_for_somebody(self, message: ManyMessage, parts: list[_Part], now: Moment) -> bool:
         """Whether a message with an order waits a while: for those who are only busy now, or for anybody at all.
@@ -476,6 +487,12 @@ class SendingMany:
             events = listener.ordered(tx, message.id, outcome, list(message.copies), now)
         self._waits_since.pop(message.id, None)
         yield from events
+
+
+def _is_again(ready: tuple[ManyMessage, Sequence[str]]) -> bool:
+    """Whether a message goes to nobody now but those to whom it is sent again."""
+    message, peers = ready
+    return bool(peers) and all(message.copies[peer].resends for peer in peers)
 
 
 def _outcome(error: frames.Error) -> Ordered | None:

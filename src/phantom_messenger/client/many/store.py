@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple, Self
 
 from msgspec import UnsetType
@@ -159,10 +160,11 @@ class ManyStore:
         """Whether a message waits for this user that was not sent before."""
         return any(not self._waiting[name].copies[peer].resends for name in self._queues.get(peer, {}))
 
-    def is_soon_free(self, peer: str, since: int) -> bool:
-        """Whether a copy is in flight to this user that took off after ``since`` (monotonic)."""
-        flying = self._in_flight.get(peer)
-        return flying is not None and flying.at > since
+    def is_soon_its_turn(self, message_id: str, peer: str, since: int) -> bool:
+        """Whether a copy is in flight to this user that took off after ``since`` (monotonic), and this one is next."""
+        flying, queue = self._in_flight.get(peer), self._queues.get(peer, {})
+        is_next = message_id in islice(queue, 2) or (message_id not in queue and len(queue) == 1)
+        return flying is not None and flying.at > since and is_next
 
     def took_off(self, message: ManyMessage, peers: Iterable[str], now: int) -> None:
         """Copies were sent, and not answered yet; ``now`` is monotonic."""

@@ -13,7 +13,8 @@ import type { Outgoing } from "../many/outgoing.ts";
 import type { ManyMessage } from "../many/store.ts";
 import type { Moment } from "../moment.ts";
 import * as records from "../records.ts";
-import type { LateRecord, SentRecord } from "../records.ts";
+import { LateRecord } from "../records.ts";
+import type { SentRecord } from "../records.ts";
 import { DeliveryState } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import type { Transaction } from "../vault.ts";
@@ -21,8 +22,11 @@ import type { Changed, DeviceBook } from "./book.ts";
 
 /** Texts that a new device is sent at most, the newest, and of which it is remembered that they were reported so. */
 export const MAX_LATE = 200;
+/** Copies that new devices of one person are sent in a day: so many for five devices, however often they are others. */
+export const MAX_GIVEN = 1_000;
+const DAY_MS = 86_400_000;
 /** How old they may be, by the clock that has dated them. */
-export const MAX_AGE_MS = 7 * 86_400_000;
+export const MAX_AGE_MS = 7 * DAY_MS;
 /** Where nobody reports that a text arrives, in large groups and to own devices: since when the relay may have it. */
 export const SOON_MS = 600_000;
 
@@ -32,8 +36,6 @@ export interface Missed {
   readonly writtenAt: number;
   readonly sent: SentRecord | null;
 }
-
-type Noted = LateRecord["texts"][number];
 
 /** Knows which they are. */
 export class LateTexts {
@@ -56,18 +58,32 @@ export class LateTexts {
     if (!isKnown || !isAhead || said === null || this.#devices.personOf(sender) !== sender) return;
     const told = [...new Set([...said.delivered, ...said.read])];
     const found = told.filter((id) => this.#isOpen(id, sender)).map((id) => ({ id, revision: claim.revision }));
-    if (found.length > 0) this.#put(tx, sender, [...this.#notedOf(sender), ...found]);
+    const before = this.#notedOf(sender);
+    if (found.length > 0) this.#put(tx, { ...before, texts: [...before.texts, ...found].slice(-MAX_LATE) });
   }
 
   /** A list was taken up: which texts the devices that it brings in are to get, the oldest first. */
   missed(tx: Transaction, { joined, person }: Changed, revision: number, now: Moment): readonly Missed[] {
-    const noted = this.#notedOf(person);
-    const late = new Set(noted.filter((one) => one.revision <= revision).map(({ id }) => id));
-    if (late.size > 0) this.#put(tx, person, noted.filter(({ id }) => !late.has(id)));
-    if (joined.length === 0) return [];
+    const before = this.#notedOf(person);
+    const isOfToday = now.persistent - before.since < DAY_MS;
+    const noted = isOfToday ? before : { ...before, given: 0, since: now.persistent };
+    const late = new Set(noted.texts.filter((one) => one.revision <= revision).map(({ id }) => id));
+    const found = joined.length === 0 ? [] : this.#found(person, late, now);
+    const room = joined.length === 0 ? 0 : Math.min(MAX_LATE, Math.floor((MAX_GIVEN - noted.given) / joined.length));
+    const sent = room > 0 ? found.slice(-room) : [];
+    if (late.size > 0 || sent.length > 0) {
+      const texts = noted.texts.filter(({ id }) => !late.has(id));
+      this.#put(tx, { ...noted, texts, given: noted.given + joined.length * sent.length });
+    }
+    return sent;
+  }
+
+  /** All that a new device of a person has not got, as far as that is looked for, the oldest first. */
+  #found(person: string, late: ReadonlySet<string>, now: Moment): readonly Missed[] {
     const written = person === this.#devices.person ? this.#toAnybody(now) : this.#toPerson(person, late, now);
+    // Of what was written in the same millisecond, too, the oldest comes first.
     const found = [...written, ...this.#inGroups(person, late, now)].reverse();
-    return found.sort((one, other) => one.writtenAt - other.writtenAt).slice(-MAX_LATE);
+    return found.sort((one, other) => one.writtenAt - other.writtenAt);
   }
 
   // --- which they are -------------------------------------------------------------
@@ -130,13 +146,13 @@ export class LateTexts {
 
   // --- what was reported ------------------------------------------------------------
 
-  #notedOf(person: string): readonly Noted[] {
-    return this.#stores.vault.find(records.LATE, person)?.texts ?? [];
+  #notedOf(person: string): LateRecord {
+    return this.#stores.vault.find(records.LATE, person) ?? LateRecord.make({ person, texts: [] });
   }
 
-  #put(tx: Transaction, person: string, texts: readonly Noted[]): void {
-    if (texts.length > 0) tx.put(records.LATE, person, { person, texts: texts.slice(-MAX_LATE) });
-    else tx.delete(records.LATE, person);
+  #put(tx: Transaction, record: LateRecord): void {
+    if (record.texts.length > 0 || record.given > 0) tx.put(records.LATE, record.person, record);
+    else tx.delete(records.LATE, record.person);
   }
 }
 

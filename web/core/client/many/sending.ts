@@ -46,6 +46,9 @@ import type { ManyMessage, ManyStore } from "./store.ts";
  */
 export const WAITS_MS = 5_000;
 
+/** Frames of a minute that what is sent again leaves to what was not sent yet: it may be much, for a new device. */
+export const KEEP_FREE = 10;
+
 /** How long an answer is waited for: then a frame is sent again, which the relay takes for what it is. */
 export const UNANSWERED_MS = 120_000;
 
@@ -68,6 +71,11 @@ interface Part {
 
 /** A refusal, and the relay's sentence. */
 type Refused = Refusal & { readonly message: string };
+
+/** Whether a message goes to nobody now but those to whom it is sent again. */
+function isAgain([{ copies }, peers]: readonly [ManyMessage, readonly string[]]): boolean {
+  return peers.length > 0 && peers.every((peer) => (copies.get(peer)?.resends ?? 0) > 0);
+}
 
 /** Sends what waits for many. */
 export class SendingMany {
@@ -135,8 +143,12 @@ export class SendingMany {
     }
     const events: Event[] = [];
     const { outbox } = this.#ports.stores;
-    for (const [message, peers] of this.#store.ready((peer) => outbox.isAhead(peer))) {
+    const ready = this.#store.ready((peer) => outbox.isAhead(peer));
+    for (const [message, peers] of ready.sort((one, other) => Number(isAgain(one)) - Number(isAgain(other)))) {
       if (!this.#ports.sending.pacing.maySend("MESSAGE", now.monotonic)) {
+        break;
+      }
+      if (isAgain([message, peers]) && !this.#hasRoom(link, now)) {
         break;
       }
       const isOver = message.expiresAt !== null && message.expiresAt <= now.persistent;
@@ -145,6 +157,13 @@ export class SendingMany {
       }
     }
     return events;
+  }
+
+  /** Whether what is sent again leaves enough of this minute. */
+  #hasRoom(link: Link, now: Moment): boolean {
+    const limit = link.limit("MESSAGE");
+    const free = this.#ports.sending.pacing.free("MESSAGE", limit, now.monotonic);
+    return limit === null || free > Math.min(KEEP_FREE, Math.floor(limit / 2));
   }
 
   /** Wait no longer for answers that do not come: nothing else would go to these users while this lasts. */
@@ -223,9 +242,9 @@ export class SendingMany {
   }
 
   /** Whether an answer of the relay will soon let more recipients have their copies in the same frame. */
-  #waitsForAnswers({ copies }: ManyMessage, now: Moment): boolean {
+  #waitsForAnswers({ copies, record }: ManyMessage, now: Moment): boolean {
     const since = now.monotonic - WAITS_MS;
-    return [...copies].some(([peer, { waits }]) => waits && this.#store.isSoonFree(peer, since));
+    return [...copies].some(([peer, { waits }]) => waits && this.#store.isSoonItsTurn(record.messageId, peer, since));
   }
 
   /**

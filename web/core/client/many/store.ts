@@ -150,9 +150,11 @@ export class ManyStore {
     return this.#queues.get(peer)?.some((id) => !this.#isAgain(peer, id)) === true;
   }
 
-  /** Whether a copy is in flight to this user that took off after `since` (monotonic). */
-  isSoonFree(peer: string, since: number): boolean {
-    return (this.#flying.get(peer)?.at ?? since) > since;
+  /** Whether a copy is in flight to this user that took off after `since` (monotonic), and this message is next. */
+  isSoonItsTurn(messageId: string, peer: string, since: number): boolean {
+    const queue = this.#queues.get(peer) ?? [];
+    const isNext = queue.slice(0, 2).includes(messageId) || (queue.length === 1 && !queue.includes(messageId));
+    return isNext && (this.#flying.get(peer)?.at ?? since) > since;
   }
 
   /** Copies were sent, and not answered yet; `now` is monotonic. */
