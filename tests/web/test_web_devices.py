@@ -111,13 +111,15 @@ async def link_sdk(web: WebPerson, sdk: SdkDevice, *, history: bool = False) -> 
     await waited_for(web, "linked")
 
 
-async def heard_of_devices(peer: SdkPerson, person: str, devices: int = 2) -> None:
-    """Wait until somebody knows a person's devices: what they wrote before goes to the first one alone."""
-
-    async def is_so() -> bool:
-        return len(peer.client._messenger._stores.devices.devices_of(person)) == devices
-
-    await until(is_so, lambda: peer.client._messenger._stores.devices.devices_of(person))
+async def link_sdks(first: SdkDevice, new: SdkDevice) -> None:
+    """Both have the SDK."""
+    first.client.devices.link(new.client.devices.show_code("Laptop"), history=False)
+    digits = (await heard(new, LinkingStep.DIGITS)).digits
+    await heard(first, LinkingStep.ANSWERED)
+    assert first.client.devices.confirm(digits)
+    new.client.devices.agree()
+    for one in (first, new):
+        await heard(one, LinkingStep.LINKED)
 
 
 def texts(lines: list[Line]) -> list[tuple[str, bool, str | None]]:
@@ -230,7 +232,6 @@ def test_browser_is_linked_to_a_phone_with_the_sdk(made: Path, relay: RelayProce
             await link_browser(web, sdk)
             assert await _contacts(web) == [bob.id]
             await settled(web, sdk, bob)
-            await heard_of_devices(bob, sdk.id)
             await written((web, sdk), bob, sdk.id)
             # What was read on one is read on the other.
             await bob.send(sdk.id, "burns", burn=True)
@@ -270,7 +271,6 @@ def test_sdk_is_linked_to_a_browser(made: Path, relay: RelayProcess, tmp_path: P
             await link_sdk(web, sdk)
             assert await _contacts(sdk) == [bob.id]
             await settled(web, sdk, bob)
-            await heard_of_devices(bob, web.id)
             await written((web, sdk), bob, web.id)
             device = next(one for one in await web.do("devices") if not one["isFirst"])
             assert device["name"] == "Laptop"
@@ -281,6 +281,44 @@ def test_sdk_is_linked_to_a_browser(made: Path, relay: RelayProcess, tmp_path: P
 
             await until(is_removed, lambda: "it does not know")
             assert [one["isFirst"] for one in await web.do("devices")] == [True]
+
+    run(main())
+
+
+@pytest.mark.parametrize("writer", ["browser", "sdk"])
+def test_what_was_written_before_its_writer_knew_a_device_reaches_it(
+    made: Path, relay: RelayProcess, tmp_path: Path, writer: str
+) -> None:
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            other: Person = web if writer == "browser" else bob
+            laptop = SdkDevice(tmp_path / "laptop", relay)
+            new: Person = laptop if writer == "browser" else web
+            if writer == "browser":
+                await laptop.start()
+            try:
+                await meet(sdk, other)
+                group = await make_group(sdk, "Tea", other)
+                await is_soon(other, group, "invited")
+                await do_with_group(other, "accept", group)
+                await settled(sdk, other, new)
+                await other.offline()
+                await (link_sdks(sdk, laptop) if writer == "browser" else link_browser(web, sdk))
+                await is_soon(new, group, "member")
+                await other.send(sdk.id, "to Alice")
+                await write_in(other, group, "to all")
+                await other.online()
+
+                async def is_there(one: Person) -> bool:
+                    lines = [line.text for line in await one.history(other.id)]
+                    return lines == ["to Alice"] and await group_texts(one, group) == ["to all"]
+
+                for one in (sdk, new):
+                    await until(lambda one=one: is_there(one), lambda: "it has not come")  # type: ignore[misc]
+                await settled(sdk, other, new)
+                assert [await is_there(one) for one in (sdk, new)] == [True, True]
+            finally:
+                await laptop.close()
 
     run(main())
 
@@ -446,7 +484,6 @@ def test_linked_device_has_its_person_s_groups(made: Path, relay: RelayProcess, 
             await settled(old, bob)
             await (link_sdk if first == "browser" else link_browser)(web, sdk)
             await is_soon(new, group, "member")
-            await heard_of_devices(bob, old.id)
             await do_with_group(old, "rename", group, name="Coffee")
             said: list[str] = []
             for one in (bob, new, old):
