@@ -240,12 +240,16 @@ export class Outbox {
 
   /** Erase a message of one's own that failed, or that waits and cannot have left; false if it is neither. */
   erase(tx: Transaction, sent: SentRecord): boolean {
-    const isWaiting = sent.state === DeliveryState.QUEUED && this.isOpen(sent.messageId);
+    const { outgoing } = this.slot.is;
+    const copies = [...(outgoing?.find(sent.messageId)?.copies.values() ?? [])];
+    const isOpen = this.isOpen(sent.messageId) && copies.every(({ head }) => head.length === 0);
+    const isWaiting = sent.state === DeliveryState.QUEUED && isOpen;
     if (!isWaiting && sent.state !== DeliveryState.FAILED) {
       return false;
     }
     this.remove(tx, sent.messageId, sent.peer, { isOver: true });
     this.stopWaiting(tx, sent);
+    outgoing?.forget(tx, sent.messageId);
     // It was never read, so nobody has burned it, and its time was not over.
     this.putSent(tx, { ...sent, state: DeliveryState.FAILED, text: null, burn: false, expiresIn: null, expiresAt: null });
     return true;

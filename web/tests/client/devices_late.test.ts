@@ -272,6 +272,22 @@ test("a device that is removed before the copies leave gets none", () => {
   assert.equal(bob.messenger.stateOf(messageId), DeliveryState.DELIVERED);
 });
 
+test("a text that is taken back before it has left goes to no device", () => {
+  const [town, phone, laptop, bob] = apart();
+  link(town, phone, laptop);
+  const { messageId } = bob.messenger.sendText(phone.id, "taken back");
+  const { outbox, vault } = bob.messenger.stores;
+  const sent = outbox.sent(messageId);
+  assert.ok(sent !== null);
+  const list = phone.messenger.stores.devices?.own?.newest.encoded;
+  assert.ok(list !== undefined);
+  devicesOf(bob).desk.listCame(list, bob.messenger.now());
+  assert.equal(bob.messenger.stores.slot.is.waiting(laptop.id), 1);
+  assert.ok(vault.transaction((tx) => outbox.erase(tx, sent)));
+  back(town, bob);
+  for (const one of [phone, laptop]) assert.deepEqual(came(one, bob), []);
+});
+
 test("what is to be sent is stored with the list: a program that dies goes on with it", () => {
   const [town, phone, laptop, bob] = apart();
   link(town, phone, laptop);
