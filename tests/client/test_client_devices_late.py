@@ -12,7 +12,6 @@ from group_people import group_of, info
 from group_people import said as said_in_group
 from group_people import write as write_in_group
 
-from conftest import MakeWorld
 from phantom_messenger.client.devices import late as late_texts
 from phantom_messenger.client.devices.late import MAX_LATE, SOON_MS, LateTexts
 from phantom_messenger.client.devices.records import LATE, LateRecord
@@ -23,6 +22,7 @@ from phantom_messenger.client.past import Past
 from phantom_messenger.client.status import DeliveryState, MessageEvent
 from phantom_messenger.wire import frames
 from support.people import Frame, canonical
+from support.simulated import MakeWorld
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE

@@ -95,7 +95,6 @@ export class Blocking {
     book.forget(tx, peer);
     conversations.forget(tx, peer);
     tx.delete(records.RECOVERY, peer);
-    tx.delete(records.LATE, peer);
     tx.delete(records.DRAFT, peer);
     tx.delete(records.LASTING, peer);
     if (history) {

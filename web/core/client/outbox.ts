@@ -31,6 +31,13 @@ function rank(state: number): number {
   return RANK[state] ?? 0;
 }
 
+/** A message that has come so far; if it has no time yet at which it expires, it was accepted just now. */
+function furtherOf(sent: SentRecord, state: DeliveryState, now: number): SentRecord {
+  const isGone = state === DeliveryState.BURNED || state === DeliveryState.EXPIRED;
+  const expiresAt = sent.expiresAt ?? (sent.expiresIn === null ? null : now + sent.expiresIn);
+  return { ...sent, state, text: isGone ? null : sent.text, expiresAt };
+}
+
 /** What waits to be accepted, and what was sent. Times are milliseconds of the device's persistent clock. */
 export class Outbox {
   private readonly queue = new Queue();
@@ -193,11 +200,7 @@ export class Outbox {
       }
       return false;
     }
-    const isGone = state === DeliveryState.BURNED || state === DeliveryState.EXPIRED;
-    // If it has none yet, it was accepted just now.
-    const expiresAt = sent.expiresAt ?? (sent.expiresIn === null ? null : now + sent.expiresIn);
-    const text = isGone ? null : sent.text;
-    this.putSent(tx, { ...sent, state, text, expiresAt, key: entry === null ? sent.key : entry.key });
+    this.putSent(tx, { ...furtherOf(sent, state, now), key: entry === null ? sent.key : entry.key });
     if (state === DeliveryState.ACCEPTED) {
       this.wait(tx, sent);
     } else {
@@ -214,11 +217,9 @@ export class Outbox {
     if (rank(state) <= rank(sent.state)) {
       return false;
     }
-    const isGone = state === DeliveryState.BURNED || state === DeliveryState.EXPIRED;
-    // If it has none yet, it was accepted just now.
-    const expiresAt = sent.expiresAt ?? (sent.expiresIn === null ? null : now + sent.expiresIn);
-    this.putSent(tx, { ...sent, state, text: isGone ? null : sent.text, expiresAt });
-    if (isGone) {
+    const after = furtherOf(sent, state, now);
+    this.putSent(tx, after);
+    if (after.text === null) {
       // The first device may still be to get it, as a message to one.
       this.remove(tx, sent.messageId, sent.peer, { isOver: true });
       this.stopWaiting(tx, sent);
@@ -241,8 +242,7 @@ export class Outbox {
   /** Erase a message of one's own that failed, or that waits and cannot have left; false if it is neither. */
   erase(tx: Transaction, sent: SentRecord): boolean {
     const { outgoing } = this.slot.is;
-    const copies = [...(outgoing?.find(sent.messageId)?.copies.values() ?? [])];
-    const isOpen = this.isOpen(sent.messageId) && copies.every(({ head }) => head.length === 0);
+    const isOpen = this.isOpen(sent.messageId) && outgoing?.mayBeOut(sent.messageId) !== true;
     const isWaiting = sent.state === DeliveryState.QUEUED && isOpen;
     if (!isWaiting && sent.state !== DeliveryState.FAILED) {
       return false;

@@ -351,15 +351,6 @@ const EarlyMessage = recordType({ id: text, state: int, until: int });
 export const EarlyRecord = recordType({ messages: list(EarlyMessage) });
 export type EarlyRecord = RecordOf<typeof EarlyRecord>;
 
-const LateText = recordType({ id: text, revision: int });
-
-/**
- * Texts that a person has reported first under a list that is not known here; `revision`: of that list. `given`: how
- * many copies new devices of theirs were sent in the day that began at `since`, in persistent time.
- */
-export const LateRecord = recordType({ person: text, texts: list(LateText), given: zero, since: zero });
-export type LateRecord = RecordOf<typeof LateRecord>;
-
 /**
  * When the user has changed what is known of a person (`userId`), or, if that is '', the settings: milliseconds since
  * 1970, see protocol/devices.md. `waits`: the other own devices are still to be told.
@@ -474,8 +465,6 @@ export const SYNC = kindOf("sync", SyncRecord);
 export const EARLY_SENT = kindOf("early-sent", EarlyRecord);
 /** `EARLY_READ`/person: messages of theirs that were read elsewhere. */
 export const EARLY_READ = kindOf("early-read", EarlyRecord);
-/** `LATE`/user id of a person. */
-export const LATE = kindOf("late", LateRecord);
 /** `SYNCED`/user id, or ''. */
 export const SYNCED = kindOf("synced", SyncedRecord);
 /** `AGREED`/''. */

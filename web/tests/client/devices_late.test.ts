@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LateTexts, MAX_LATE, SOON_MS } from "../../core/client/devices/late.ts";
-import * as records from "../../core/client/records.ts";
+import { LATE } from "../../core/client/devices/late_record.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { devicesOf, link, readAll, said } from "./family.ts";
 import { groupOf, Member } from "./members.ts";
@@ -36,7 +36,7 @@ function hasWritten(from: Person, to: Person): boolean {
 
 /** Whether somebody remembers texts that were reported under a list that is not known there. */
 function hasNoted(person: Person, by: Person): boolean {
-  return (person.vault.find(records.LATE, by.id)?.texts ?? []).length > 0;
+  return (person.vault.find(LATE, by.id)?.texts ?? []).length > 0;
 }
 
 /** The relay keeps what somebody sends to a person back, and what it hands out of lists; what it has kept. */

@@ -14,6 +14,7 @@ import { DeviceRecord, DevicesRecord, isKnown, PersonRecord } from "../records.t
 import type { Transaction, Vault } from "../vault.ts";
 import { type DeviceList, parseList } from "./device_list.ts";
 import { type KnownList, takeUp } from "./known_list.ts";
+import { LATE } from "./late_record.ts";
 import { Routing } from "./routing.ts";
 
 /**
@@ -241,6 +242,7 @@ export class DeviceBook {
   /** Nothing is known of this person's devices any more; those there were, besides the first. */
   forget(tx: Transaction, person: string): readonly string[] {
     const known = this.#known.get(person);
+    tx.delete(LATE, person);
     if (known === undefined || person === this.person) return [];
     tx.delete(records.DEVICES, person);
     this.#setGone(tx, person, []);

@@ -13,12 +13,12 @@ import type { Outgoing } from "../many/outgoing.ts";
 import type { ManyMessage } from "../many/store.ts";
 import type { Moment } from "../moment.ts";
 import * as records from "../records.ts";
-import { LateRecord } from "../records.ts";
 import type { SentRecord } from "../records.ts";
 import { DeliveryState } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import type { Transaction } from "../vault.ts";
 import type { Changed, DeviceBook } from "./book.ts";
+import { LATE, LateRecord } from "./late_record.ts";
 
 /** Texts that a new device is sent at most, the newest, and of which it is remembered that they were reported so. */
 export const MAX_LATE = 200;
@@ -147,12 +147,12 @@ export class LateTexts {
   // --- what was reported ------------------------------------------------------------
 
   #notedOf(person: string): LateRecord {
-    return this.#stores.vault.find(records.LATE, person) ?? LateRecord.make({ person, texts: [] });
+    return this.#stores.vault.find(LATE, person) ?? LateRecord.make({ person, texts: [] });
   }
 
   #put(tx: Transaction, record: LateRecord): void {
-    if (record.texts.length > 0 || record.given > 0) tx.put(records.LATE, record.person, record);
-    else tx.delete(records.LATE, record.person);
+    if (record.texts.length > 0 || record.given > 0) tx.put(LATE, record.person, record);
+    else tx.delete(LATE, record.person);
   }
 }
 

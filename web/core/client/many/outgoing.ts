@@ -110,6 +110,11 @@ export class Outgoing {
     return this.#store.waiting(messageId) !== null;
   }
 
+  /** Whether a copy of a message is encrypted, so that it may have left. */
+  mayBeOut(messageId: string): boolean {
+    return [...(this.find(messageId)?.copies.values() ?? [])].some(({ head }) => head.length > 0);
+  }
+
   /** Erase a message, and send no copy that still waits: it was burned, or its conversation erased. */
   forget(tx: Transaction, messageId: string): void {
     this.#store.remove(tx, messageId);

@@ -31,6 +31,7 @@ import type { Refusal } from "../sending.ts";
 import { DeliveryState } from "../status.ts";
 import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
+import { againLast, hasRoom, isAgain } from "./again.ts";
 import { Allowances } from "./allowances.ts";
 import type { Fetching } from "./fetching.ts";
 import type { Listener, Ordered } from "./listener.ts";
@@ -45,9 +46,6 @@ import type { ManyMessage, ManyStore } from "./store.ts";
  * for anybody at all, if nobody can be written to. Then the revision goes to the relay alone, and the copies later.
  */
 export const WAITS_MS = 5_000;
-
-/** Frames of a minute that what is sent again leaves to what was not sent yet: it may be much, for a new device. */
-export const KEEP_FREE = 10;
 
 /** How long an answer is waited for: then a frame is sent again, which the relay takes for what it is. */
 export const UNANSWERED_MS = 120_000;
@@ -71,11 +69,6 @@ interface Part {
 
 /** A refusal, and the relay's sentence. */
 type Refused = Refusal & { readonly message: string };
-
-/** Whether a message goes to nobody now but those to whom it is sent again. */
-function isAgain([{ copies }, peers]: readonly [ManyMessage, readonly string[]]): boolean {
-  return peers.length > 0 && peers.every((peer) => (copies.get(peer)?.resends ?? 0) > 0);
-}
 
 /** Sends what waits for many. */
 export class SendingMany {
@@ -143,12 +136,9 @@ export class SendingMany {
     }
     const events: Event[] = [];
     const { outbox } = this.#ports.stores;
-    const ready = this.#store.ready((peer) => outbox.isAhead(peer));
-    for (const [message, peers] of ready.sort((one, other) => Number(isAgain(one)) - Number(isAgain(other)))) {
-      if (!this.#ports.sending.pacing.maySend("MESSAGE", now.monotonic)) {
-        break;
-      }
-      if (isAgain([message, peers]) && !this.#hasRoom(link, now)) {
+    const { pacing } = this.#ports.sending;
+    for (const [message, peers] of againLast(this.#store.ready((peer) => outbox.isAhead(peer)))) {
+      if (!pacing.maySend("MESSAGE", now.monotonic) || (isAgain([message, peers]) && !hasRoom(pacing, link, now))) {
         break;
       }
       const isOver = message.expiresAt !== null && message.expiresAt <= now.persistent;
@@ -157,13 +147,6 @@ export class SendingMany {
       }
     }
     return events;
-  }
-
-  /** Whether what is sent again leaves enough of this minute. */
-  #hasRoom(link: Link, now: Moment): boolean {
-    const limit = link.limit("MESSAGE");
-    const free = this.#ports.sending.pacing.free("MESSAGE", limit, now.monotonic);
-    return limit === null || free > Math.min(KEEP_FREE, Math.floor(limit / 2));
   }
 
   /** Wait no longer for answers that do not come: nothing else would go to these users while this lasts. */
