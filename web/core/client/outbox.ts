@@ -200,7 +200,9 @@ export class Outbox {
       }
       return false;
     }
-    this.putSent(tx, { ...furtherOf(sent, state, now), key: entry === null ? sent.key : entry.key });
+    const after = furtherOf(sent, state, now);
+    this.putSent(tx, { ...after, key: entry === null ? sent.key : entry.key });
+    if (after.text === null) this.slot.is.outgoing?.forget(tx, sent.messageId); // further devices get it no more
     if (state === DeliveryState.ACCEPTED) {
       this.wait(tx, sent);
     } else {

@@ -436,9 +436,6 @@ export class Receiving {
     const { book, outbox } = this.stores;
     const { messageId, peer } = sent;
     const isNews = outbox.advance(tx, sent, state, now.persistent);
-    if (state === DeliveryState.BURNED || state === DeliveryState.EXPIRED) {
-      this.stores.slot.is.outgoing?.forget(tx, messageId); // further devices get it no more
-    }
     if (state === DeliveryState.ACCEPTED) {
       book.introduced(tx, peer);
       this.sending.accepted(peer);
