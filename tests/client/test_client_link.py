@@ -7,6 +7,7 @@ from client_samples import YEAR
 from nacl.signing import VerifyKey
 
 from phantom_messenger.client.link import (
+    LATER_LOOK_MS,
     LIMITED_MS,
     LOGIN_MS,
     LONGEST_PONG_MS,
@@ -26,8 +27,9 @@ from phantom_messenger.client.link import (
 )
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.limits import IDLE_TIMEOUT_MS
+from phantom_messenger.wire.limits import IDLE_TIMEOUT_MS, RATES, RateClass
 from support.people import ENVELOPE, Frame, Person, base64_text, canonical
+from support.simulated import MINUTE, SECOND
 
 NOW = 7_000_000
 WALL = 1_750_000_000_000
@@ -504,9 +506,10 @@ def test_mailbox_is_empty_once_several_pings_were_answered_with_nothing_in_betwe
         look(link, now)
         now += LOOK_MS
     assert link.has_fetched()
-    assert link.next_tick(now) > LOOK_MS
-    feed(link, mail(), now)
-    assert not link.has_fetched()
+    assert link.next_tick(now) > LATER_LOOK_MS
+    feed(link, mail(), now)  # nobody wants to know any more
+    assert link.has_fetched()
+    assert link.next_tick(now) > LATER_LOOK_MS
 
 
 def test_who_looks_again_begins_anew() -> None:
@@ -518,3 +521,32 @@ def test_who_looks_again_begins_anew() -> None:
     assert link.has_fetched()
     link.look()
     assert not link.has_fetched()
+
+
+@pytest.mark.parametrize("looks", [True, False], ids=["looks", "control: nobody looks"])
+def test_somebody_who_writes_without_end_makes_a_client_ask_no_more_than_the_relay_takes(looks: bool) -> None:
+    link, pings = open_link(), 0
+    if looks:
+        link.look()
+    for now in range(NOW, NOW + MINUTE, 100):
+        if (now - NOW) % 300 == 0:
+            feed(link, mail(), now)
+        link.tick(now)
+        for ping in drained(link):
+            pings += 1
+            feed(link, pong(ping["id"]), now)
+    assert pings <= RATES[RateClass.PING] * 2 // 3 if looks else pings == 0
+    assert not looks or not link.has_fetched()
+
+
+def test_once_it_is_known_nothing_is_asked_however_much_comes() -> None:
+    link, now = open_link(), NOW
+    link.look()
+    for _ in range(LOOKS):
+        look(link, now)
+        now += LOOK_MS
+    for _ in range(100):
+        now += SECOND
+        feed(link, mail(), now)
+        link.tick(now)
+    assert drained(link) == []

@@ -143,7 +143,7 @@ def test_joining_is_confirmed_once_the_admin_has_answered_and_not_before(
             await group_commands._join(opened(home, "bob"), link, " -p bob")
             assert capsys.readouterr().out == "you have joined Tea; write with: phantom chat -p bob Tea\n"
             await group_commands._join(opened(home, "dave", alice.server, create=True), link, "")
-            with pytest.raises(PhantomError, match="serves no more: it is used up, too old"):
+            with pytest.raises(PhantomError, match="does not work any more: it is used up"):
                 await group_commands._join(opened(home, "eve", alice.server, create=True), link, "")
 
     run(main())

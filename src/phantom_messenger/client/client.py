@@ -348,13 +348,13 @@ class Client(ProfileFront):
         await self._hub.wait_until(lambda: not self._messenger.waiting_for(peer), timeout)
         return self._messenger.waiting_for(peer)
 
-    async def fetch(self, timeout: float | None = None) -> bool:
-        """Wait until everything is here that waited at the relay.
+    async def fetch(self, timeout: float = 10.0) -> bool:
+        """Wait until everything is here that waited at the relay, and for a moment nothing more comes.
 
         Before ``devices.remove``: what a device has sent can be read no more once it is removed.
 
         Args:
-            timeout: seconds; None waits forever.
+            timeout: seconds.
 
         Returns:
             Whether it is; False if the time is over, or the relay could not be reached twice.

@@ -32,7 +32,10 @@ LONGEST_PONG_MS: Final = 120_000
 """How long it may leave a PING unanswered while it says other things: a slow line takes a minute for what is before."""
 
 LOOK_MS: Final = 400
-"""How often a PING asks whether the mailbox is empty, while somebody wants to know."""
+LATER_LOOK_MS: Final = 2_000
+EAGER: Final = 6
+"""How often a PING asks whether the mailbox is empty, while somebody wants to know: the first few times, and then; the
+relay takes 60 of them a minute."""
 
 LOOKS: Final = 3
 """How many in a row must be answered without anything of the mailbox in between: the relay sends a mailbox page by
@@ -135,6 +138,8 @@ class Link:
         self._last_ping_at = now - PING_MS
         self._looks: int | None = None
         """How many have found nothing, in a row; None if nobody wants to know."""
+        self._asked = 0
+        self._has_fetched = False
         self.offset = 0
         """How far the relay's clock is ahead of this machine's, in milliseconds: for the timestamps of frames alone."""
         self._signed_requests: dict[str, None] = {}
@@ -181,14 +186,14 @@ class Link:
                 return []  # of a login that is through
             case frames.Pong():
                 self._pinged_at = None
-                self._looks = None if self._looks is None else self._looks + 1
+                self._looked()
                 answered = "" if frame.id is UNSET else frame.id
                 return [PongSeen(int(answered))] if answered.isdecimal() else []
             case frames.Error():
                 self._take_clock(frame, now)
                 return [frame]
             case frames.RoutedMessage() | frames.Receipt():
-                self.look(again=False)
+                self._looks = None if self._looks is None else 0
                 return [frame]
             case _:
                 return [frame]
@@ -236,7 +241,9 @@ class Link:
             if self._pinged_at is not None and now >= self._pong_until(self._pinged_at):
                 return self._lose("the relay has stopped answering")
             quiet = now - self._heard_at >= PING_MS or now - self._spoke_at >= SPEAK_MS
-            if self._pinged_at is None and (quiet or (self._is_looking and self.may_ping(now, LOOK_MS))):
+            is_looking = self._looks is not None and self.may_ping(now, self._look_ms)
+            self._asked += is_looking
+            if self._pinged_at is None and (quiet or is_looking):
                 self.ping(now)
         return []
 
@@ -249,22 +256,28 @@ class Link:
             return max(0, self._started_at + LOGIN_MS - now)
         if self._pinged_at is not None:
             return max(0, self._pong_until(self._pinged_at) - now)
-        look = [self._last_ping_at + LOOK_MS] * self._is_looking
+        look = [] if self._looks is None else [self._last_ping_at + self._look_ms]
         return max(0, min(self._heard_at + PING_MS, self._spoke_at + SPEAK_MS, *look) - now)
 
     @property
-    def _is_looking(self) -> bool:
-        return self._looks is not None and self._looks < LOOKS
+    def _look_ms(self) -> int:
+        return LOOK_MS if self._asked < EAGER else LATER_LOOK_MS
 
-    def look(self, *, again: bool = True) -> None:
-        """Find out whether the mailbox is empty; not ``again``: only if somebody wants to know."""
-        self._looks = 0 if again or self._looks is not None else None
+    def look(self) -> None:
+        """Find out whether the mailbox is empty."""
+        self._looks, self._asked, self._has_fetched = 0, 0, False
+
+    def _looked(self) -> None:
+        if self._looks is not None:
+            self._looks += 1
+            if self._looks >= LOOKS:
+                self._looks, self._has_fetched = None, True
 
     def has_fetched(self) -> bool:
         """Whether everything has come that was in the mailbox; asked for the first time, that is to be found out."""
-        if self._looks is None:
+        if self._looks is None and not self._has_fetched:
             self.look()
-        return not self._is_looking
+        return self._has_fetched
 
     def may_ping(self, now: int, interval: int) -> bool:
         """Whether no PING is unanswered and the last one is ``interval`` milliseconds ago."""

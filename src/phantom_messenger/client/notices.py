@@ -232,7 +232,8 @@ def devices_overdue(peer: Contact, *, is_own: bool) -> WarningEvent:
 
 def link_refused(admin: Contact) -> WarningEvent:
     """A link to a group, which this user has opened, serves no more."""
-    what = f"the link to a group of {admin.label} serves no more: it is used up, too old, or withdrawn; ask for another"
+    why = "it is used up, too old, or withdrawn"
+    what = f"the link to a group of {admin.label} does not work any more: {why}; ask for another"
     return _warning(admin, "link-refused", what)
 
 

@@ -27,8 +27,13 @@ export const PONG_MS = 10_000;
 /** How long it may leave a PING unanswered while it says other things: a slow line takes a minute for what is before. */
 export const LONGEST_PONG_MS = 120_000;
 
-/** How often a PING asks whether the mailbox is empty, while somebody wants to know. */
+/**
+ * How often a PING asks whether the mailbox is empty, while somebody wants to know: the first few times, and then; the
+ * relay takes 60 of them a minute.
+ */
 export const LOOK_MS = 400;
+export const LATER_LOOK_MS = 2_000;
+export const EAGER = 6;
 
 /**
  * How many in a row must be answered without anything of the mailbox in between: the relay sends a mailbox page by page,
@@ -133,6 +138,8 @@ export class Link {
   private lastPingAt: number;
   /** How many have found nothing, in a row; null if nobody wants to know. */
   private looks: number | null = null;
+  private asked = 0;
+  private isFetched = false;
   private readonly signedRequests = new Set<string>();
   private requests = 0;
   private outgoing: string[] = [];
@@ -199,7 +206,7 @@ export class Link {
         return []; // of a login that is through
       case "PONG":
         this.pingedAt = null;
-        this.looks = this.looks === null ? null : this.looks + 1;
+        this.looked();
         return frame.id !== undefined && /^[0-9]+$/.test(frame.id)
           ? [{ kind: "pong", request: Number(frame.id) }]
           : [];
@@ -263,7 +270,9 @@ export class Link {
         return this.lose("the relay has stopped answering");
       }
       const isQuiet = now - this.heardAt >= PING_MS || now - this.spokeAt >= SPEAK_MS;
-      if (this.pingedAt === null && (isQuiet || (this.isLooking && this.mayPing(now, LOOK_MS)))) {
+      const isLooking = this.looks !== null && this.mayPing(now, this.lookMs);
+      this.asked += Number(isLooking);
+      if (this.pingedAt === null && (isQuiet || isLooking)) {
         this.ping(now);
       }
     }
@@ -282,23 +291,33 @@ export class Link {
     if (this.pingedAt !== null) {
       return Math.max(0, this.pongUntil(this.pingedAt) - now);
     }
-    const look = this.isLooking ? this.lastPingAt + LOOK_MS : Infinity;
+    const look = this.looks === null ? Infinity : this.lastPingAt + this.lookMs;
     return Math.max(0, Math.min(this.heardAt + PING_MS, this.spokeAt + SPEAK_MS, look) - now);
   }
 
-  private get isLooking(): boolean {
-    return this.looks !== null && this.looks < LOOKS;
+  private get lookMs(): number {
+    return this.asked < EAGER ? LOOK_MS : LATER_LOOK_MS;
   }
 
   /** Find out whether the mailbox is empty. */
   look(): void {
-    this.looks = 0;
+    this.looks = this.asked = 0;
+    this.isFetched = false;
+  }
+
+  private looked(): void {
+    if (this.looks === null) return;
+    this.looks += 1;
+    if (this.looks >= LOOKS) {
+      this.looks = null;
+      this.isFetched = true;
+    }
   }
 
   /** Whether everything has come that was in the mailbox; asked for the first time, that is to be found out. */
   get hasFetched(): boolean {
-    this.looks ??= 0;
-    return !this.isLooking;
+    if (this.looks === null && !this.isFetched) this.look();
+    return this.isFetched;
   }
 
   /** Whether no PING is unanswered and the last one is `interval` milliseconds ago. */

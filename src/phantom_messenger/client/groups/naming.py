@@ -14,18 +14,19 @@ from msgspec import UnsetType
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.store import Group
-from phantom_messenger.client.names import checked_name, normal_name
+from phantom_messenger.client.names import checked_name, normal_name, skeleton
 from phantom_messenger.client.status import Contact
 
 MAX_NAMES: Final = 200
 """Names of a group's members that are kept: of all who are in it, and of some who were."""
 
 _BRACKETS: Final = frozenset({"Ps", "Pe"})
-_LIKE_BRACKETS: Final = re.compile("[<>\u00ab\u00bb\u2039\u203a\uff1c\uff1e\u239b-\u23ad\u23dc-\u23e1]")
+_LIKE_BRACKETS: Final = re.compile("[<>\u00ab\u00bb\u2039\u203a\uff1c\uff1e\u02c2\u02c3\u239b-\u23b1\u23dc-\u23e1]")
 """What stands around the id that is shown behind a name, by its category (opening and closing punctuation); and what is
 no punctuation to Unicode, or no bracket, and looks like it."""
 
-_LIKE_ID: Final = re.compile("ph1[a-z0-9]{4}")
+_LIKE_ID: Final = re.compile("phl[-_.:/\u2010-\u2015]*[a-z0-9]{4}")
+"""In the ``skeleton`` of a name, in which '1' is 'l'."""
 
 
 def shown(name: str) -> str:
@@ -33,7 +34,7 @@ def shown(name: str) -> str:
     try:
         kept = (one for one in normal_name(name) if unicodedata.category(one) not in _BRACKETS)
         found = checked_name(_LIKE_BRACKETS.sub("", "".join(kept)).lstrip("~ "))
-        return "" if _LIKE_ID.search(unicodedata.normalize("NFKC", found).casefold()) else found
+        return "" if _LIKE_ID.search(skeleton(found)) else found
     except UsageError:
         return ""
 
