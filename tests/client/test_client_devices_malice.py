@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from client_samples import DAY, Town, pass_time
-from device_samples import two_of_alice
+from device_samples import said, two_of_alice
 
 from phantom_messenger.client.devices import linking
 from phantom_messenger.client.devices.chunks import place_of
@@ -314,13 +314,13 @@ def test_removed_device_that_goes_on_learns_and_changes_nothing(town: Town) -> N
     before, settings = alice.messenger.contacts.find("bob"), alice.messenger.presence.settings
     heard = len(laptop.received)
     desk, raw_bob = laptop.messenger.desk, base64.b64decode(bob.id)
-    for said in (
+    for wish in (
         SyncContacts(contacts=[KnownPerson(id=raw_bob, at=2**45, name="mallory", blocked=True)]),
         SyncSettings(at=2**45, presence=False),
         SyncRead(messages=[ReadMessage(sender=raw_bob, id=unread.message_id)]),
         HistoryAsk(place=place_of(2**40), chunks=16),
     ):
-        desk.say([alice.id], said)
+        desk.say([alice.id], wish)
     own = laptop.messenger._stores.devices.own
     assert own is not None
     desk.tell_list(own.newest, [bob.id, alice.id])
@@ -333,6 +333,31 @@ def test_removed_device_that_goes_on_learns_and_changes_nothing(town: Town) -> N
     assert "let me stay" not in [one.text for one in bob.messenger.history(alice.id)]
     from_alice = [one for one in laptop.received[heard:] if one["type"] == "MESSAGE"]
     assert all(len(str(one)) < 3_000 for one in from_alice)  # at most what says that it was removed
+
+
+@pytest.mark.parametrize("is_removed", [True, False], ids=["removed", "control: it is not"])
+def test_thief_who_writes_on_from_a_removed_device_is_heard_by_nobody(town: Town, is_removed: bool) -> None:
+    alice, laptop, bob = two_of_alice(town)
+    pass_time(10_000, alice, laptop, bob)
+    laptop.tamper = lambda frame: [] if frame["type"] == "MESSAGE" else [frame]  # its thief lets it hear of nothing
+    if is_removed:
+        alice.messenger.desk.remove(laptop.id)
+    pass_time(5_000, alice, laptop, bob)
+    texts = [f"it is me {number}" for number in range(5)]
+    for text in texts:
+        laptop.send(bob, text)
+        pass_time(2_000, alice, laptop, bob)
+    bob.kill()  # what it knows of the device outlasts its program
+    bob.login()
+    laptop.kill()
+    laptop.login()
+    laptop.send(bob, "still me")
+    pass_time(10_000, alice, laptop, bob)
+    heard = [] if is_removed else [*texts, "still me"]
+    assert [text for is_own, text in said(bob, alice)[-6:] if not is_own and text in {*texts, "still me"}] == heard
+    assert [text for is_own, text in said(alice, bob)[-6:] if is_own and text in {*texts, "still me"}] == heard
+    assert bob.messenger.requests() == []
+    assert bob.messenger._stores.conversations.load(laptop.id).sending_to_many is None or not is_removed
 
 
 def test_control_device_that_is_still_one_changes_all_of_it(town: Town) -> None:

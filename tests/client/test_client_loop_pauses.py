@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -25,6 +26,8 @@ from support.sdk_clients import PASSPHRASE, PATIENCE, first, friends, opened, ru
 
 BACKLOG = 100
 WORDS = "words for the file"
+NOWHERE: Final = "ws://127.0.0.1:9/ws"
+"""Where no relay is."""
 
 
 # --- a turn of the loop -------------------------------------------------------------------
@@ -113,6 +116,44 @@ def test_one_frame_is_sent_in_a_turn(tmp_path: Path) -> None:
 
     run(main())
     assert max(Counter(sent).values()) <= 2
+
+
+async def beats_while_sending(home: Path) -> int:
+    """How many turns another task gets while a program sends many messages, one after the other."""
+    count, beats = 20, 0
+    with closing(opened(home, "bob", NOWHERE)) as bob:
+        bobs = bob.user_id
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            beats += 1
+            await asyncio.sleep(0)
+
+    with closing(opened(home, "alice", NOWHERE)) as alice:
+        alice.contacts.add("bob", bobs)
+        beating = asyncio.create_task(beat())
+        await asyncio.sleep(0)
+        begun = beats
+        for number in range(count):
+            await alice.send("bob", str(number))
+        beating.cancel()
+        assert alice.history("bob")[-1].text == str(count - 1)
+        return (beats - begun) // count
+
+
+def test_sending_gives_others_a_turn_for_each_message(tmp_path: Path) -> None:
+    assert run(beats_while_sending(tmp_path)) >= 1
+
+
+def test_control_program_that_sends_without_giving_turns_holds_up_its_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_: float) -> None:
+        return
+
+    monkeypatch.setattr("phantom_messenger.client.client.asyncio", SimpleNamespace(sleep=nothing))
+    assert run(beats_while_sending(tmp_path)) == 0
 
 
 # --- exporting and importing in a thread ------------------------------------------------------
