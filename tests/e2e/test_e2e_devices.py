@@ -1,9 +1,11 @@
 """Two devices of one person, on the command line: linked, listed, used, removed."""
 
+import asyncio
 import json
 import re
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from e2e_people import meet
@@ -186,6 +188,36 @@ def test_ctrl_c_ends_a_link_at_once_on_both_sides(home: Path) -> None:
     assert first.errors[-1] == "phantom: interrupted"
     assert new.ended() == 1
     assert "only device" in phantom(home, "devices", "-p", "alice").stderr
+
+
+@pytest.mark.parametrize(
+    ("is_linking", "seconds"),
+    [(False, devices.LEAVE_SECONDS), (True, devices.TELL_SECONDS)],
+    ids=["handing over", "control: linking"],
+)
+def test_ctrl_c_while_history_goes_over_does_not_wait_until_all_of_it_has_left(
+    is_linking: bool, seconds: float
+) -> None:
+    waited: list[float] = []
+
+    class Busy:
+        """A client with more to send than it may for minutes."""
+
+        devices = SimpleNamespace(is_linking=is_linking, cancel=lambda: None)
+
+        @staticmethod
+        async def flush(seconds: float) -> int:
+            waited.append(seconds)
+            return 1
+
+    async def main() -> None:
+        async with devices._or_tell(Busy()):  # type: ignore[arg-type] # as one
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert waited == [seconds]
+    assert devices.LEAVE_SECONDS <= 1
 
 
 def test_code_that_is_none_is_refused_before_anything_is_asked(home: Path) -> None:

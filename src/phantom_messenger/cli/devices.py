@@ -45,6 +45,9 @@ BEGIN = 11
 TELL_SECONDS = 10.0
 """For which it is tried to tell the other device that a link has ended here."""
 
+LEAVE_SECONDS = 1.0
+"""The same once it is linked: what is still to be sent is on disk, and goes on when both are connected again."""
+
 T = TypeVar("T")
 
 
@@ -144,9 +147,10 @@ async def _or_tell(client: Client) -> AsyncIterator[None]:
     try:
         yield
     except BaseException:
+        seconds = TELL_SECONDS if client.devices.is_linking else LEAVE_SECONDS
         client.devices.cancel()
         with contextlib.suppress(PhantomError):
-            await client.flush(TELL_SECONDS)
+            await client.flush(seconds)
         raise
 
 
