@@ -1,14 +1,22 @@
 /** Persons with several devices: linking, texts everywhere, receipts, read marks, removal; and who tries to take part. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { OwnIdentity } from "../../core/crypto/keys.ts";
 import { encodeBase64, fromBase64 } from "../../core/wire/base64.ts";
 import type { OwnDevice } from "../../core/client/devices/devices.ts";
 import { linkLine, parseLinkLine } from "../../core/client/devices/link_code.ts";
+import { Link } from "../../core/client/link.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import * as records from "../../core/client/records.ts";
 import { RELAY, begin, devicesOf, family, link, readAll, said, step } from "./family.ts";
 import { random } from "./support.ts";
 import { type Person, Town } from "./town.ts";
+
+/** Something of a mailbox. */
+function ack(recipientId: string): object {
+  const messageId = "00000000-0000-4000-8000-000000000001";
+  return { payload: { messageId, recipientId, status: "delivered", timestamp: 1 }, seq: 1, timestamp: 1, type: "MESSAGE_ACK" };
+}
 
 test("a device is linked, and knows people", () => {
   const [, phone, laptop, bob] = family();
@@ -151,6 +159,46 @@ for (const isFetched of [true, false]) {
     town.pass(5_000);
     assert.ok(said(bob, phone).some(([, text]) => text === "on the train"));
     assert.equal(said(phone, bob).some(([, text]) => text === "on the train"), isFetched);
+  });
+}
+
+for (const looks of [true, false]) {
+  const who = looks ? "who looks whether anything waits asks no more than the relay takes" : "who does not asks nothing: the control";
+  test(`while mail comes without end, ${who}`, () => {
+    const [, phone] = family();
+    const link = new Link(new OwnIdentity(random(32)), { userId: phone.id, audience: "relay.test", now: 0, wall: 0 });
+    link.state = "open";
+    if (looks) link.look();
+    let pings = 0;
+    const answer = (now: number): void => {
+      for (const text of link.drain()) {
+        const { id } = JSON.parse(text) as { readonly id: string };
+        pings += 1;
+        link.receive(JSON.stringify({ id, payload: {}, timestamp: 1, type: "PONG" }), now);
+      }
+    };
+    const mail = JSON.stringify(ack(phone.id));
+    for (let now = 0; now < 60_000; now += 100) {
+      if (now % 300 === 0) link.receive(mail, now);
+      link.tick(now);
+      answer(now);
+    }
+    assert.equal(pings > 0, looks);
+    assert.ok(pings <= 40);
+    if (!looks) return;
+    assert.equal(link.hasFetched, false);
+    for (let now = 60_000; now < 70_000; now += 100) {
+      link.tick(now);
+      answer(now);
+    }
+    assert.ok(link.hasFetched);
+    pings = 0;
+    for (let now = 70_000; now < 80_000; now += 100) {
+      link.receive(mail, now);
+      link.tick(now);
+      answer(now);
+    }
+    assert.equal(pings, 0, "once it is known nothing is asked any more");
   });
 }
 
