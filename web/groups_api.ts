@@ -71,8 +71,10 @@ export interface Group {
    */
   readonly doubt: "" | "forked" | "newer";
   readonly rival: GroupPerson | null;
-  /** Changes of the group are missing, and asked for; the user's own wait, unless they go on (`goOnInGroup`). */
+  /** Changes of the group are missing, and asked for. */
   readonly isBehind: boolean;
+  /** The user's changes wait for one of those, until it comes or they go on (`goOnInGroup`). */
+  readonly isWaiting: boolean;
   /** The user among them, in the order of the ids. */
   readonly members: readonly GroupMember[];
   /** Shown as an `<img>` of a blob, never decoded otherwise, and not if it is more than 1,024 pixels wide or high. */

@@ -217,7 +217,6 @@ def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
         "group-held",
         "group-link",
         "group-join",
-        "group-over",
         "sync",
     }
     kinds -= {"person", "device"}  # of the member `devices`

@@ -2,11 +2,9 @@
 
 import pytest
 from client_samples import Device, Town, pass_time, settle
-from group_people import group_of, info, known, names, news, said, tell, unread, write
+from group_people import group_of, info, names, news, said, unread, write
 from many_copies import refusing
 
-from phantom_messenger.client.groups.contents import GroupChange
-from phantom_messenger.client.groups.store import GroupStore, raw_of
 from phantom_messenger.client.many.store import ManyStore
 from phantom_messenger.client.pacing import Pacing
 from phantom_messenger.client.status import DeliveryState, GroupNews
@@ -170,55 +168,6 @@ def test_copies_for_whom_the_relay_does_not_know_are_kept_for_30_days(town: Town
     pass_time(MINUTE, alice)
     assert alice.messenger.waiting == 0
     assert alice.messenger.groups.progress(number).get(bob.id) in {None, DeliveryState.FAILED}
-
-
-# --- what comes late -----------------------------------------------------------------------
-
-
-def old_invitation(alice: Device, bob: Device) -> GroupChange:
-    step = next(step for step in known(alice).chain.steps if step.change.adds(raw_of(bob.id)))
-    state = step.before.encode() if step.before.revision else b""
-    return GroupChange(
-        group=known(alice).record.group, change=step.change.encoded, state=state, base=step.base if state else b""
-    )
-
-
-@pytest.mark.parametrize("end", ["removed before", "removed", "left"])
-def test_invitation_of_before_the_end_comes_late_and_is_none(town: Town, end: str) -> None:
-    alice, bob, carol = town.friends("alice", "bob", "carol")
-    group_of(alice, carol)
-    alice.messenger.groups.add("Tea", [bob.id])
-    settle(alice, bob, carol)
-    late = old_invitation(alice, bob)
-    if end != "removed before":
-        bob.messenger.groups.accept("Tea")
-        settle(alice, bob, carol)
-    if end == "left":
-        bob.messenger.groups.leave("Tea")
-    else:
-        alice.messenger.groups.remove("Tea", [bob.id])
-    settle(alice, bob, carol)
-    pass_time(10 * SECOND, alice, bob, carol)
-    tell(alice, [bob], late)
-    settle(alice, bob, carol)
-    assert [group.relation for group in bob.messenger.groups.all()] == ([] if end == "removed before" else [end])
-    alice.messenger.groups.add("Tea", [bob.id])
-    settle(alice, bob, carol)
-    assert info(bob).relation == "invited", "the control: a new one"
-
-
-def test_control_without_its_memory_a_late_invitation_counts(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GroupStore, "knows_later", lambda *_: False)
-    alice, bob, carol = town.friends("alice", "bob", "carol")
-    group_of(alice, carol)
-    alice.messenger.groups.add("Tea", [bob.id])
-    settle(alice, bob, carol)
-    late = old_invitation(alice, bob)
-    alice.messenger.groups.remove("Tea", [bob.id])
-    settle(alice, bob, carol)
-    tell(alice, [bob], late)
-    settle(alice, bob, carol)
-    assert info(bob).relation == "invited"
 
 
 def invited_twice(town: Town) -> Device:

@@ -1,13 +1,17 @@
 """A change that the relay has put in order, and that has come to nobody: who goes beyond it divides the group."""
 
+from base64 import b64encode
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from client_samples import Device, Town, pass_time, settle
-from group_people import digits, group_of, info, known, names, news, said, tell, write
+from client_samples import WORDS, Device, Town, pass_time, settle
+from group_people import digits, group_of, info, known, names, news, restored, said, tell, write
 
-from phantom_messenger.client.groups.contents import GroupHello
-from phantom_messenger.client.groups.duties import ASK_AGAIN_MS, MAX_ASKS, Duties
+from phantom_messenger.client.backup import export_profile
+from phantom_messenger.client.groups.contents import MAX_CHANGES, GroupChanges, GroupHello
+from phantom_messenger.client.groups.duties import ASK_AGAIN_MS, MAX_ASKS_OF_ALL, Duties
 from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many import sending
@@ -16,6 +20,7 @@ from phantom_messenger.client.many.store import ManyMessage
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupEvent, GroupNews
+from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND
 
 
@@ -69,8 +74,8 @@ def test_change_waits_for_its_author_and_follows_theirs(town: Town) -> None:
     assert GroupNews.FORKED not in news(ada) + news(ben) + news(cleo)
 
 
-def test_control_who_believes_any_member_divides_the_group(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Duties, "_knows_what_is_missing", lambda *_: True)
+def test_control_who_believes_one_member_divides_the_group(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Duties, "_who_may_know", lambda _, group: group.people[:0])
     ada, ben, cleo = three(town)
     let_go = rename_unheard(ben, "Ben's")
     ada.messenger.groups.set_timer("Tea", MINUTE)
@@ -136,7 +141,7 @@ def test_who_is_away_for_long_is_not_asked_every_minute(town: Town) -> None:
     ada, ben, cleo = three(town)
     rename_unheard(ben, "Ben's")
     ada.messenger.groups.set_timer("Tea", MINUTE)
-    pass_time((MAX_ASKS + 1) * ASK_AGAIN_MS, ada, cleo, step=10 * SECOND)
+    pass_time((MAX_ASKS_OF_ALL + 1) * ASK_AGAIN_MS, ada, cleo, step=10 * SECOND)
     before = asked(ada)
     pass_time(3 * HOUR, ada, cleo, step=30 * SECOND)
     assert asked(ada) - before == 3
@@ -158,26 +163,103 @@ def test_admin_who_keeps_back_what_is_in_order_is_removed_once_the_user_goes_on(
     assert names(ada) == names(cleo) == {ada.id, cleo.id}
 
 
-def test_author_who_says_that_there_is_nothing_is_believed(town: Town) -> None:
+def test_change_goes_on_once_all_have_said_that_there_is_nothing(town: Town) -> None:
     ada, ben, cleo = three(town)
     group, head = known(ben).record.group, known(ben).chain.head
     order = OrderRecord(name=order_of(group), revision=4, writers=[ada.id, ben.id])
     tell(ben, [cleo], GroupHello(group=group, revision=3, head=head), order)
     pass_time(sending.WAITS_MS + SECOND, ben)
     ada.messenger.groups.rename("Tea", "Coffee")
-    pass_time(MINUTE, ada, ben, cleo)
+    pass_time(10 * SECOND, ada, ben, cleo)
     assert [info(one, "Coffee").revision for one in (ada, ben, cleo)] == [5, 5, 5]
 
 
-def test_answer_to_an_earlier_question_says_nothing_of_a_later_change(town: Town) -> None:
+def test_what_each_member_says_counts_once_and_for_the_revision_that_they_were_asked_for(town: Town) -> None:
     ada, ben, cleo = three(town)
     rename_unheard(ben, "Ben's")
     ada.messenger.groups.set_timer("Tea", MINUTE)
-    pass_time(MINUTE, ada, cleo)
-    duties, group = ada.messenger.groups._duties, ada.messenger.groups._store.all()[0]
-    duties.answered(group, ben.id, 3)
-    assert duties._doubted, "what ben knew at revision 3"
-    duties.answered(group, cleo.id, 4)
-    assert duties._doubted, "cleo is not the author"
-    duties.answered(group, ben.id, 4)
-    assert not duties._doubted
+    pass_time(3 * SECOND, ada)
+    duties, group = ada.messenger.groups._duties, known(ada)
+
+    def says(one: Device, ordered: int, *changes: bytes) -> bool:
+        answer = GroupChanges(group=group.record.group, changes=list(changes), ordered=ordered)
+        duties.answered(group, one.id, answer, ada.messenger._now())
+        return not duties._doubted
+
+    assert not says(ben, 4)
+    assert not says(ben, 4), "one of them twice"
+    assert not says(cleo, 3), "what Cleo knew at revision 3"
+    assert not says(cleo, 4, b"x"), "there may be more"
+    assert says(cleo, 4)
+
+
+def test_whoever_is_far_behind_after_a_restore_goes_on_from_where_the_others_are(town: Town, tmp_path: Path) -> None:
+    ada, ben, cleo = three(town)
+    export_profile(ada.vault, tmp_path / "file", WORDS)
+    group = info(ben).group
+    for number in range(MAX_CHANGES + 6):
+        ben.messenger.groups.rename(group, f"Tea {number}")
+        settle(ada, ben, cleo)
+    ada = restored(ada, tmp_path / "file")
+    ada.messenger.groups.set_timer(group, MINUTE)
+    ada.login()
+    pass_time(5 * MINUTE, ada, ben, cleo, step=5 * SECOND)
+    in_step(group, ada, ben, cleo)
+
+
+def withhold(device: Device, other: Device) -> None:
+    """What this device sends to many does not leave for one of them."""
+    many = many_of(device)
+    parts = many._parts
+
+    def without(*arguments: Any) -> Any:
+        found, lacking = parts(*arguments)
+        return [part for part in found if part.copy.peer != other.id], lacking
+
+    many._parts = without  # type: ignore[method-assign, assignment]
+
+
+def in_step(group: str, *devices: Device) -> None:
+    assert len({one.messenger.groups.digits(group) for one in devices}) == 1
+    assert all(GroupNews.FORKED not in news(one) for one in devices)
+
+
+@pytest.mark.parametrize("who", ["the author", "the one who asks"])
+def test_author_who_was_restored_from_a_backup_is_not_believed_alone(town: Town, tmp_path: Path, who: str) -> None:
+    ada, ben, cleo = three(town)
+    author, other = (ben, ada) if who == "the author" else (ada, ben)
+    export_profile(author.vault, tmp_path / "file", WORDS)
+    group = info(ben).group
+    withhold(author, other)
+    author.messenger.groups.rename(group, "Coffee")
+    pass_time(5 * SECOND, author, cleo)
+    assert (info(cleo, group).revision, info(other, group).revision) == (4, 3)
+    author = restored(author, tmp_path / "file")
+    cleo.cut()
+    asking = other if who == "the author" else author
+    asking.messenger.groups.set_timer(group, MINUTE)
+    author.login()
+    pass_time(5 * MINUTE, author, other, step=5 * SECOND)
+    assert asking.messenger.groups.wanted == 1, "Cleo may have it, and has"
+    cleo.login()
+    pass_time(HOUR + 5 * MINUTE, author, other, cleo, step=30 * SECOND)
+    in_step(group, author, other, cleo)
+    assert info(cleo, group).timer == MINUTE
+
+
+@pytest.mark.parametrize(("size", "kept"), [(16, 16), (15, 0), (600_000, 0)])
+def test_author_that_a_relay_names_at_length_is_none(town: Town, size: int, kept: int) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    details = {"reason": "order", "revision": 9, "author": b64encode(bytes(size)).decode()}
+
+    def refuse(frame: Frame) -> list[Frame]:
+        if frame["type"] != "MANY_RESULT":
+            return [frame]
+        return [{**frame, "type": "ERROR", "payload": {"code": 1001, "details": details, "message": "no"}}]
+
+    ada.tamper = refuse
+    ada.messenger.groups.rename("Tea", "Coffee")
+    pass_time(SECOND, ada, ben)
+    [group] = ada.messenger._stores.groups.all()
+    assert (group.record.ordered, len(group.record.ordered_by)) == (9, kept)

@@ -17,6 +17,7 @@ from simulation_group_checks import GroupLedger
 from simulation_network import Setting
 
 from phantom_messenger.client.groups.groups import Groups
+from phantom_messenger.client.groups.store import INVITED
 from support.simulated import MINUTE, SECOND
 
 TIMERS: Final = (0, 0, MINUTE, 20 * MINUTE)
@@ -151,11 +152,25 @@ class GroupPart(Acting):
                     done()
 
     def last_words(self) -> None:
-        """Everybody who is in it says something: whoever has missed a change learns of it now."""
+        """Everybody who is in it says something: whoever has missed a change learns of it now.
+
+        An invitation of one admin's may come after another has removed that person again; who accepts it is told.
+        """
         for device in self._devices:
             with self._trying(device):
-                if device.messenger.groups.has(self._ledger.group):
+                if self._is_outdated(device):
+                    device.messenger.groups.accept(self._ledger.group)
+                elif device.messenger.groups.has(self._ledger.group):
                     self.write(device, f"group text {len(self._ledger.texts)}")
+
+    def _is_outdated(self, device: DevicePart) -> bool:
+        """Whether somebody holds an invitation to a group in which they are not any more."""
+        stores = [one.messenger._stores.groups for one in self._devices if one.is_running]
+        found = [group for store in stores if (group := store.get(self._ledger.group)) is not None and group.is_live]
+        own = device.messenger._stores.groups.get(self._ledger.group)
+        newest = max(found, key=lambda group: group.state.revision, default=None)
+        is_invited = own is not None and own.record.relation == INVITED
+        return is_invited and newest is not None and device.id not in newest.people
 
     def finish(self, owners: list[Owner], connection: apsw.Connection) -> None:
         """All are online and nothing is under way."""

@@ -34,6 +34,7 @@ export function group(name: string, changed: Partial<Group> = {}): Group {
     doubt: "",
     rival: null,
     isBehind: false,
+    isWaiting: false,
     members: [ME, BOB, AMELIE, LAYLA, SOPHIA],
     picture: null,
     expiresIn: null,

@@ -85,9 +85,9 @@ function Notices({ who }: { readonly who: GroupTalk }) {
       {who.doubt === "newer" && (
         <Banner>This group was changed by a newer version of Phantom. Reload this page later to write in it again.</Banner>
       )}
-      {who.isBehind && who.waiting === 0 && <Banner isSoft>Some changes to this group have not arrived yet. Other members are being asked for them.</Banner>}
-      {who.isBehind && who.waiting > 0 && <Missing who={who} />}
-      {!who.isBehind && who.waiting > 0 && <Banner isSoft>{count(who.waiting, "change")} of yours {who.waiting === 1 ? "is" : "are"} waiting for the relay.</Banner>}
+      {who.isBehind && !who.isWaiting && <Banner isSoft>Some changes to this group have not arrived yet. Other members are being asked for them.</Banner>}
+      {who.isWaiting && <Missing who={who} />}
+      {!who.isWaiting && who.waiting > 0 && <Banner isSoft>{count(who.waiting, "change")} of yours {who.waiting === 1 ? "is" : "are"} waiting for the relay.</Banner>}
       {who.notice !== null && <Banner>{sentence(who.notice.text)}</Banner>}
     </>
   );
@@ -110,8 +110,8 @@ function Missing({ who: { key: group, waiting } }: { readonly who: GroupTalk }) 
       <Icon name="clock" />
       <div>
         <p>
-          Somebody changed this group before you, and that has not arrived yet: {count(waiting, "change")} of yours{" "}
-          {waiting === 1 ? "waits" : "wait"} for it. It comes once their device is online.
+          This group was changed before, and that has not arrived yet: {count(waiting, "change")} of yours{" "}
+          {waiting === 1 ? "waits" : "wait"} for it. It comes once the device of whoever has it is online.
         </p>
         <Refusal text={action.fault} />
         <p class="next">

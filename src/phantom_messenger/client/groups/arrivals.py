@@ -141,7 +141,7 @@ class Arrivals:
             case GroupChange():
                 return self._take(tx, group, [said.change], sender, now)
             case GroupChanges():
-                self._duties.answered(group, device, said.ordered)
+                self._duties.answered(group, device, said, now)
                 return self._take(tx, group, said.changes, sender, now, picture=said.picture)
             case GroupText():
                 return self._text(tx, group, held(payload, said, now), said, now)
@@ -263,7 +263,7 @@ class Arrivals:
         # A change that adds others reaches one who has just left, too, and invites nobody to come back.
         is_for_us = chain.state.group == said.group and chain.steps[-1].change.adds(self._own)
         is_ours = is_for_us and self._stores.devices.is_first and not is_person
-        if not is_ours or written(author) != sender or chain.state.is_closed or self._store.knows_later(chain.state):
+        if not is_ours or written(author) != sender or chain.state.is_closed:
             return []
         join = self._store.take_join(tx, sender)
         is_wanted = join is not None
@@ -337,8 +337,8 @@ class Arrivals:
             group = group.with_record(picture=picture)
         self._withdraw(tx, group, before)
         if group.record.fresh and not group.is_live:
-            # Invited and removed again, however often somebody does it: nothing of it is shown.
-            self._store.end(tx, group, now.persistent)
+            # Invited and removed again, however often somebody does it: nothing of it is left.
+            self._store.erase(tx, group)
         else:
             self._store.put(tx, group)
         return events

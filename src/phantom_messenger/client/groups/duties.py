@@ -36,8 +36,9 @@ MAX_ASKS: Final = 10
 WAITING_TOLD_MS: Final = 5_000
 """How long an answer of who has written what is missing is waited for before the user is told."""
 
+MAX_ASKS_OF_ALL: Final = 3
 ASK_SELDOM_MS: Final = 3_600_000
-"""How often is asked after that for what the relay has put in order: its author may be away for long."""
+"""How often all are asked after that for what the relay has put in order: whoever has it may be away for long."""
 
 ANSWER_AGAIN_MS: Final = 10_000
 """How often one member is answered."""
@@ -60,7 +61,8 @@ GATHER_MS: Final = 5_000
 class Lack:
     """A group whose changes up to ``revision`` are missing since a time.
 
-    ``whom``: who says that they have them. ``asked``: who was asked.
+    ``whom``: who says that they have them. ``asked``: who was asked. ``without``: who has said that there is none of
+    what the relay has in order.
     """
 
     since: int
@@ -69,6 +71,7 @@ class Lack:
     asks: int = 0
     due: int = field(default=0)
     asked: set[str] = field(default_factory=set)
+    without: set[str] = field(default_factory=set)
 
 
 class _Question(NamedTuple):
@@ -183,36 +186,39 @@ class Duties:
         lack = self._lacks.get(group)
         if lack is not None and revision >= lack.revision:
             del self._lacks[group]
+            self._doubted.pop(group, None)
 
-    def answered(self, group: Group, device: str, ordered: int) -> None:
-        """Somebody has said which changes there are, and ``ordered`` as they were asked.
+    def answered(self, group: Group, device: str, said: GroupChanges, now: Moment) -> None:
+        """Somebody has said which changes there are.
 
-        What the relay had then is among the changes, or void: if they who say so have written it.
+        That there is none of what the relay has in order is known once all say so: its author may have been restored
+        from a backup, and anybody may be the only one who has it.
         """
-        doubted = self._doubted.get(group.id)
-        if doubted is not None and ordered >= doubted and self._knows_what_is_missing(group, device):
+        doubted, lack = self._doubted.get(group.id), self._lacks.get(group.id)
+        if doubted is None or lack is None or said.ordered < doubted or device not in group.people:
+            return
+        if said.changes:  # there may be more than fits one answer
+            lack.due = min(lack.due, now.monotonic + ANSWER_AGAIN_MS + 1_000)
+            return
+        lack.without.add(device)
+        if lack.asks == 1:  # only the author was asked until now
+            lack.due = now.monotonic
+        if lack.without.issuperset(self._who_may_know(group)):
             self._confirmed[group.id] = self._doubted.pop(group.id)
             self._lacks.pop(group.id, None)
 
-    def _knows_what_is_missing(self, group: Group, device: str) -> bool:
-        """Whether a device has the relay's last revision, if there is one at all.
-
-        Only the one that has written it is sure to have it: others may have missed it as well, and who goes beyond it
-        then divides the group. If this user has written it themselves, or the relay does not say who has, any member.
-        """
-        author = group.record.ordered_by
-        if author in {b"", self._digest(group, self._stores.devices.person)}:
-            return self._stores.devices.person_of(device) in group.people
-        return author == self._digest(group, device) and device in group.people
+    def _who_may_know(self, group: Group) -> list[str]:
+        """Of whom each may be the only one who has a change: all who have accepted, if there is anybody."""
+        others = self._others(group)
+        return [one for one in others if one not in group.record.absent] or others
 
     @staticmethod
     def _digest(group: Group, person: str) -> bytes:
         return digest(order_of(group.record.group), person)
 
     def missing_author(self, group: Group) -> str:
-        """Who has written the relay's last revision; '' if that is not known, or if it is this user."""
-        others = self._others(group)
-        return next((one for one in others if self._digest(group, one) == group.record.ordered_by), "")
+        """Who has written the relay's last revision, perhaps this user; '' if that is not known."""
+        return next((one for one in group.people if self._digest(group, one) == group.record.ordered_by), "")
 
     def knows_all(self, group: Group, now: Moment) -> bool:
         """Whether everything is known that the relay has put in order; if not, a member is asked.
@@ -226,7 +232,7 @@ class Duties:
         if max(group.state.revision, self._confirmed.get(group.id, 0), group.record.passed) >= ordered:
             return True
         self._doubted[group.id] = ordered
-        self._lack(group.id, ordered, now).due = now.monotonic
+        lack = self._lacks[group.id] = Lack(now.monotonic, ordered, lack.whom if lack else [], due=now.monotonic)
         return False
 
     def goes_on(self, group: str) -> None:
@@ -324,25 +330,23 @@ class Duties:
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:
         group = self._store.get(name)
-        self._void.setdefault(name, set()).update(lack.asked.intersection(lack.whom))
-        is_doubted = name in self._doubted
-        if group is None or not group.is_live or (lack.asks >= MAX_ASKS and not is_doubted):
+        if group is None or not group.is_live:
             del self._lacks[name]
-            return
-        if is_doubted:
-            self._doubted[name] = group.record.ordered
-        self._say_ask(group, lack, now, picture=False)
-        if lack.asks > MAX_ASKS:
-            lack.due = now.monotonic + ASK_SELDOM_MS
+        elif name in self._doubted:
+            self._ask_all(group, lack, now)
+        else:
+            self._void.setdefault(name, set()).update(lack.asked.intersection(lack.whom))
+            if lack.asks >= MAX_ASKS:
+                del self._lacks[name]
+            else:
+                self._say_ask(group, lack, now, picture=False)
 
     def _say_ask(self, group: Group, lack: Lack, now: Moment, *, picture: bool) -> None:
         others = [] if self.is_silent(group.id) else self._askable(group)
         # Who is no member has no change that members lack, whatever they say. An own device is asked like a member.
         has_own = bool(self._stores.devices.own_others())
         mates = [*others, *([self._stores.devices.person] if has_own else [])]
-        ordered = 0 if picture else self._doubted.get(group.id, 0)
-        first = [self.missing_author(group), *lack.whom] if ordered else lack.whom
-        claimed = [one for one in dict.fromkeys(first) if one in mates]
+        claimed = [one for one in lack.whom if one in mates]
         askable = claimed + [one for one in others or mates if one not in claimed]
         whom = askable[lack.asks % len(askable)] if askable else ""
         lack.asks += 1
@@ -350,8 +354,24 @@ class Duties:
         if not whom:  # those who have claimed something are gone, and nobody else is there
             return
         lack.asked.add(whom)
-        asking = GroupAsk(group=group.record.group, since=group.state.revision, picture=picture, ordered=ordered)
+        asking = GroupAsk(group=group.record.group, since=group.state.revision, picture=picture)
         self._speaking.say(group.record.group, [whom], asking, now)
+
+    def _ask_all(self, group: Group, lack: Lack, now: Moment) -> None:
+        """Ask for what the relay has in order: its author first, who is most likely to have it, then everybody."""
+        author, others = self.missing_author(group), [] if self.is_silent(group.id) else self._others(group)
+        whom = [one for one in others if one not in lack.without]
+        if lack.asks == 0 and author in whom:
+            whom = [author]
+        lack.asks += 1
+        lack.due = now.monotonic + (ASK_AGAIN_MS if lack.asks < MAX_ASKS_OF_ALL else ASK_SELDOM_MS)
+        self._doubted[group.id] = group.record.ordered
+        if self._stores.devices.own_others():
+            whom.append(self._stores.devices.person)
+        if whom:
+            since, ordered = group.state.revision, group.record.ordered
+            asking = GroupAsk(group=group.record.group, since=since, ordered=ordered)
+            self._speaking.say(group.record.group, whom, asking, now)
 
     def _ask_for_pictures(self, now: Moment) -> None:
         """Members who were added since it was set did not get it with a change."""

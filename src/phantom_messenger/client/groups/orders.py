@@ -85,9 +85,10 @@ class Orders:
         if not group.own_wishes or self._told.get(group.id) == ordered or not self._duties.waits_long(group, now):
             return []
         self._told[group.id] = ordered
-        author = self._duties.missing_author(group)
-        by = naming.member_of(group, author, self._stores.book) if author else None
-        message = words.waiting("somebody" if by is None else by.label, words.title(group.state.name))
+        author, title = self._duties.missing_author(group), words.title(group.state.name)
+        is_own = author == written(self._own)
+        by = naming.member_of(group, author, self._stores.book) if author and not is_own else None
+        message = words.waiting("you" if is_own else "somebody" if by is None else by.label, title)
         return [GroupEvent(group=group.id, name=group.state.name, news=GroupNews.WAITING, by=by, message=message)]
 
     def _is_under_way(self, group: Group) -> bool:

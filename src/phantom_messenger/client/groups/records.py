@@ -147,15 +147,6 @@ class GroupJoinRecord(Record, frozen=True, kw_only=True):
     token: bytes = b""
 
 
-class GroupOverRecord(Record, frozen=True, kw_only=True):
-    """``GROUP_OVER``/id of a group: this user was removed before they accepted, and nothing else is left of it.
-
-    ``revision``: the one that has removed them; an invitation of before may still be on its way.
-    """
-
-    revision: int
-
-
 def group_texts(number: int) -> str:
     """The kind of a group's texts: one for each group, so that they are found without those of others."""
     return f"group-text-{number}"

@@ -21,7 +21,6 @@ from phantom_messenger.client.groups.records import (
     GroupHeldRecord,
     GroupInboxRecord,
     GroupJoinRecord,
-    GroupOverRecord,
     GroupRecord,
     GroupStepRecord,
     GroupTextRecord,
@@ -61,8 +60,6 @@ KEEP_TOKENS_MS: Final = 30 * 86_400_000
 """How long a link is known that is too old: who opens it is told."""
 
 KEEP_JOINS_MS: Final = 30 * 86_400_000
-MAX_OVER: Final = 200
-"""Groups that one was invited to and removed from, of which that is remembered; for as long as joins are."""
 
 INVITED, MEMBER, LEFT, REMOVED, CLOSED = "invited", "member", "left", "removed", "closed"
 LEAST_OF_ID: Final = 8
@@ -377,7 +374,6 @@ class GroupStore:
                 self.handled(tx, group.id, record.sender, record.message_id)
         tx.delete_due(records.GROUP_HELD, now)
         tx.delete_due(records.GROUP_JOIN, now)
-        tx.delete_due(records.GROUP_OVER, now)
         for token in [one for one in self._tokens.values() if one.until + KEEP_TOKENS_MS <= now]:
             self.drop_token(tx, token)
 
@@ -468,21 +464,6 @@ class GroupStore:
         if found is not None:
             tx.delete(records.GROUP_JOIN, admin)
         return found
-
-    def end(self, tx: Transaction, group: Group, now: int) -> None:
-        """Erase a group of which this user is no member before they ever were; that it is over is kept for a while."""
-        self.erase(tx, group)
-        if self._vault.count(records.GROUP_OVER) < MAX_OVER:
-            over = GroupOverRecord(revision=group.state.revision)
-            tx.put(records.GROUP_OVER, group.id, over, due=now + KEEP_JOINS_MS)
-
-    def knows_later(self, state: GroupState) -> bool:
-        """Whether this user was invited after that, and left or was removed since."""
-        group = self.get(written(state.group))
-        if group is not None:
-            return state.revision <= group.state.revision
-        over = self._vault.find(records.GROUP_OVER, written(state.group), GroupOverRecord)
-        return over is not None and state.revision <= over.revision
 
     def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
         """The id of a content that is not shown is remembered for a while against duplicates."""

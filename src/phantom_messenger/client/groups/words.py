@@ -95,10 +95,12 @@ def forked(who: str, group: str) -> str:
 
 
 def waiting(who: str, group: str) -> str:
-    """A change waits for one of somebody else's."""
+    """A change waits for one that the relay has and this device has not."""
+    if who == "you":  # before the profile was restored
+        return f"you have changed {group} in a way that is not known here any more; the other members are asked for it"
     return (
         f"{who} changed {group} before you, and their change has not arrived here; yours follows it once it comes,"
-        " when their program is on line"
+        " when their program is online"
     )
 
 

@@ -44,6 +44,7 @@ from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.codes import ErrorCode, Reason
 from phantom_messenger.wire.frames import Feature
 from phantom_messenger.wire.limits import MAX_SAFE_INTEGER, RateClass
+from phantom_messenger.wire.orders import DIGEST_BYTES
 from phantom_messenger.wire.splice import SIGNATURE_CHARS
 
 WAITS_MS: Final = 5_000
@@ -503,7 +504,8 @@ def _outcome(error: frames.Error) -> Ordered | None:
         revision, author = said.get("revision"), said.get("author")
         is_one = type(revision) is int and 0 < revision <= _MAX_REVISION  # a relay may say anything
         known = decode_base64(author) if isinstance(author, str) else None
-        return OrderStale(revision, known or b"") if is_one else OrderStale(None)
+        by = known if known is not None and len(known) == DIGEST_BYTES else b""
+        return OrderStale(revision, by) if is_one else OrderStale(None)
     if code == ErrorCode.UNAUTHORIZED and reason in {Reason.ORDER, Reason.WRITER}:
         return OrderDenied()
     is_later = code in {ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR} or reason == Reason.CLOCK

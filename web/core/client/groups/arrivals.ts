@@ -118,7 +118,7 @@ export class Arrivals {
         this.#takeChanges(tx, group, [said.change], { sender, now });
         return;
       case "group-changes":
-        this.#duties.answered(group, frame.payload.senderId, said.ordered);
+        this.#duties.answered(group, frame.payload.senderId, said, now);
         this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
         return;
       case "group-text":
@@ -245,7 +245,7 @@ export class Arrivals {
       return;
     }
     // A change that adds others reaches one who has just left, too, and invites nobody to come back.
-    if (!addsPerson(change, this.#persons.own) || chain.state.isClosed || this.#store.knowsLater(chain.state)) {
+    if (!addsPerson(change, this.#persons.own) || chain.state.isClosed) {
       return;
     }
     const join = this.#store.takeJoin(tx, sender);
@@ -328,8 +328,7 @@ export class Arrivals {
     }
     this.#withdraw(tx, before, group);
     if (group.record.fresh && !isLive(group)) {
-      // Invited and removed again, however often somebody does it: nothing of it is shown.
-      this.#store.end(tx, group, now.persistent);
+      this.#store.erase(tx, group); // invited and removed again, however often somebody does it: nothing of it is left
     } else {
       this.#store.put(tx, group);
     }

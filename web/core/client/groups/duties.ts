@@ -12,7 +12,7 @@ import type { Moment } from "../moment.ts";
 import type { Transaction } from "../vault.ts";
 import { MAX_REVISION } from "./change.ts";
 import { MAX_CHANGES, MAX_CHANGES_BYTES } from "./contents.ts";
-import type { GroupAsk } from "./contents.ts";
+import type { GroupAsk, GroupChanges } from "./contents.ts";
 import { Persons } from "./persons.ts";
 import type { GroupToldRecord } from "./records.ts";
 import type { Speaking } from "./speaking.ts";
@@ -26,7 +26,8 @@ export const ASK_AFTER_MS = 5_000;
 export const ASK_AGAIN_MS = 60_000;
 export const MAX_ASKS = 10;
 
-/** How often is asked after that for what the relay has put in order: its author may be away for long. */
+/** How often all are asked for what the relay has put in order before it is once an hour: who has it may be away for long. */
+const MAX_ASKS_OF_ALL = 3;
 const ASK_SELDOM_MS = 3_600_000;
 
 /** How long an answer of who has written what is missing is waited for before the user is told. */
@@ -57,11 +58,15 @@ const AUTHOR_BYTES = 16;
 /** How many members it is remembered of that they were answered. */
 const MAX_ANSWERED = 1_000;
 
-/** A group whose changes up to `revision` are missing, who says that they have them (`whom`), and who was asked. */
+/**
+ * A group whose changes up to `revision` are missing, who says that they have them (`whom`), and who was asked; `without`:
+ * who has said that there is none of what the relay has in order.
+ */
 interface Lack {
   revision: number;
   readonly whom: string[];
   readonly asked: Set<string>;
+  readonly without: Set<string>;
   asks: number;
   due: number;
 }
@@ -180,42 +185,46 @@ export class Duties {
   caughtUp(group: string, revision: number): void {
     this.#void.delete(group);
     if (revision >= (this.#lacks.get(group)?.revision ?? Number.POSITIVE_INFINITY)) {
-      this.#lacks.delete(group);
+      this.goesOn(group);
     }
   }
 
   /**
-   * Somebody has said which changes there are, and `ordered` as they were asked: what the relay had then is among the
-   * changes, or void, if they who say so have written it.
-   */
-  answered(group: Group, device: string, ordered: number): void {
-    const id = idOf(group);
-    const revision = this.#doubted.get(id);
-    if (revision !== undefined && ordered >= revision && this.#knowsWhatIsMissing(group, device)) {
-      this.#doubted.delete(id);
-      this.#confirmed.set(id, revision);
-      this.#lacks.delete(id);
-    }
-  }
-
-  /**
-   * Whether a device has the relay's last revision, if there is one at all.
+   * Somebody has said which changes there are.
    *
-   * Only the one that has written it is sure to have it: others may have missed it as well, and who goes beyond it then
-   * divides the group. If this user has written it themselves, or the relay does not say who has, any member.
+   * That there is none of what the relay has in order is known once all say so: its author may have been restored from a
+   * backup, and anybody may be the only one who has it.
    */
-  #knowsWhatIsMissing(group: Group, device: string): boolean {
-    const { orderedBy } = group.record;
-    const { members } = stateOf(group);
-    if (orderedBy.length === 0 || isEqual(orderedBy, authorOf(group, this.#persons.own))) {
-      return members.has(this.#persons.of(device));
+  answered(group: Group, device: string, { changes, ordered }: GroupChanges, now: Moment): void {
+    const id = idOf(group);
+    const [doubted, lack] = [this.#doubted.get(id), this.#lacks.get(id)];
+    if (doubted === undefined || lack === undefined || ordered < doubted || !stateOf(group).members.has(device)) {
+      return;
     }
-    return members.has(device) && isEqual(orderedBy, authorOf(group, device));
+    if (changes.length > 0) {
+      lack.due = Math.min(lack.due, now.monotonic + ANSWER_AGAIN_MS + 1_000); // there may be more than fits one answer
+      return;
+    }
+    lack.without.add(device);
+    if (lack.asks === 1) {
+      lack.due = now.monotonic; // only the author was asked until now
+    }
+    if (this.#whoMayKnow(group).every((one) => lack.without.has(one))) {
+      this.#confirmed.set(id, doubted);
+      this.goesOn(id);
+    }
   }
 
-  /** Who has written the relay's last revision; '' if that is not known, or if it is this user. */
+  /** Of whom each may be the only one who has a change: all who have accepted, if there is anybody. */
+  #whoMayKnow(group: Group): string[] {
+    const others = this.#others(group);
+    const joined = others.filter((one) => !group.record.absent.includes(one));
+    return joined.length > 0 ? joined : others;
+  }
+
+  /** Who has written the relay's last revision, perhaps this user; '' if that is not known. */
   missingAuthor(group: Group): string {
-    return this.#others(group).find((one) => isEqual(authorOf(group, one), group.record.orderedBy)) ?? "";
+    return peopleOf(group).find((one) => isEqual(authorOf(group, one), group.record.orderedBy)) ?? "";
   }
 
   /**
@@ -235,10 +244,7 @@ export class Duties {
       return true;
     }
     this.#doubted.set(id, ordered);
-    const found = lack ?? lackOf(ordered, now.monotonic);
-    found.revision = Math.max(found.revision, ordered);
-    found.due = now.monotonic;
-    this.#lacks.set(id, found);
+    this.#lacks.set(id, { ...lackOf(ordered, now.monotonic), whom: lack?.whom ?? [] });
     return false;
   }
 
@@ -369,19 +375,34 @@ export class Duties {
 
   #ask(name: string, lack: Lack, now: Moment): void {
     const group = this.#store.get(name);
-    const isDoubted = this.#doubted.has(name);
-    const inVain = lack.whom.filter((one) => lack.asked.has(one));
-    this.#void.set(name, new Set([...(this.#void.get(name) ?? []), ...inVain]));
-    if (group === null || !isLive(group) || (lack.asks >= MAX_ASKS && !isDoubted)) {
+    if (group === null || !isLive(group)) {
       this.#lacks.delete(name);
-      return;
+    } else if (this.#doubted.has(name)) {
+      this.#askAll(group, lack, now);
+    } else {
+      const inVain = lack.whom.filter((one) => lack.asked.has(one));
+      this.#void.set(name, new Set([...(this.#void.get(name) ?? []), ...inVain]));
+      if (lack.asks >= MAX_ASKS) {
+        this.#lacks.delete(name);
+      } else {
+        this.#sayAsk(group, lack, now, { picture: false });
+      }
     }
-    if (isDoubted) {
-      this.#doubted.set(name, group.record.ordered);
-    }
-    this.#sayAsk(group, lack, now, { picture: false });
-    if (lack.asks > MAX_ASKS) {
-      lack.due = now.monotonic + ASK_SELDOM_MS;
+  }
+
+  /** Ask for what the relay has in order: its author first, who is most likely to have it, then everybody. */
+  #askAll(group: Group, lack: Lack, now: Moment): void {
+    const { group: id, ordered } = group.record;
+    const others = this.isSilent(idOf(group)) ? [] : this.#others(group);
+    const left = others.filter((one) => !lack.without.has(one));
+    const author = lack.asks === 0 ? left.filter((one) => one === this.missingAuthor(group)) : [];
+    lack.asks += 1;
+    lack.due = now.monotonic + (lack.asks < MAX_ASKS_OF_ALL ? ASK_AGAIN_MS : ASK_SELDOM_MS);
+    this.#doubted.set(idOf(group), ordered);
+    const whom = [...(author.length > 0 ? author : left), ...(this.#persons.hasOthers ? [this.#persons.own] : [])];
+    if (whom.length > 0) {
+      const from = stateOf(group).revision;
+      this.#speaking.say(id, whom, { kind: "group-ask", group: id, from, picture: false, ordered }, now);
     }
   }
 
@@ -391,9 +412,7 @@ export class Duties {
     // own devices are asked like a member.
     const { own } = this.#persons;
     const mates = this.#persons.hasOthers ? [...others, own] : others;
-    const ordered = picture ? 0 : (this.#doubted.get(idOf(group)) ?? 0);
-    const first = ordered > 0 ? [this.missingAuthor(group), ...lack.whom] : lack.whom;
-    const claiming = [...new Set(first)].filter((one) => mates.includes(one));
+    const claiming = lack.whom.filter((one) => mates.includes(one));
     const askable = [...claiming, ...(others.length > 0 ? others : mates).filter((one) => !claiming.includes(one))];
     const asked = askable[lack.asks % Math.max(1, askable.length)];
     lack.asks += 1;
@@ -402,7 +421,7 @@ export class Duties {
       lack.asked.add(asked);
       const { group: id } = group.record;
       const from = stateOf(group).revision;
-      this.#speaking.say(id, [asked], { kind: "group-ask", group: id, from, picture, ordered }, now);
+      this.#speaking.say(id, [asked], { kind: "group-ask", group: id, from, picture, ordered: 0 }, now);
     }
   }
 
@@ -464,7 +483,7 @@ export class Duties {
 }
 
 function lackOf(revision: number, due: number): Lack {
-  return { revision, whom: [], asked: new Set(), asks: 0, due };
+  return { revision, whom: [], asked: new Set(), without: new Set(), asks: 0, due };
 }
 
 /** When the user is told that the first answer has not come. */

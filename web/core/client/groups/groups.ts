@@ -108,6 +108,11 @@ export class Groups implements Listener {
     this.step();
   }
 
+  /** Whether changes of the user wait for one that the relay has in order, and that has not come for a while. */
+  isWaiting(group: Group): boolean {
+    return this.#duties.waitsLong(group, this.#ports.now());
+  }
+
   /** Whether changes of a group are missing. */
   isBehind(group: Group): boolean {
     return this.#duties.isBehind(idOf(group));

@@ -95,9 +95,10 @@ export class Orders implements Listener {
     }
     this.#told.set(idOf(group), ordered);
     const author = this.#duties.missingAuthor(group);
-    const who = author === "" ? "somebody" : labelOf(memberOf(group, this.#ports.stores.book.contact(author)));
+    const isOther = author !== "" && author !== this.#ports.ownId;
+    const who = isOther ? labelOf(memberOf(group, this.#ports.stores.book.contact(author))) : author && "you";
     const message = words.waiting(who, words.title(stateOf(group).name));
-    return [{ kind: "group", news: "waiting", group: idOf(group), by: author, message }];
+    return [{ kind: "group", news: "waiting", group: idOf(group), by: isOther ? author : "", message }];
   }
 
   /** The group, if its user appears offline with what they want themselves before what others want. */

@@ -120,13 +120,6 @@ export type GroupTokenRecord = RecordOf<typeof GroupTokenRecord>;
 export const GroupJoinRecord = recordType({ admin: text, at: int, name: empty, token: none });
 export type GroupJoinRecord = RecordOf<typeof GroupJoinRecord>;
 
-/**
- * This user was removed from a group before they accepted, by `revision`, and nothing else is left of it: an invitation of
- * before may still be on its way.
- */
-export const GroupOverRecord = recordType({ revision: int });
-export type GroupOverRecord = RecordOf<typeof GroupOverRecord>;
-
 /** `GROUP`/id of the group in base64. */
 export const GROUP = kindOf("group", GroupRecord, { isCached: true });
 /** `GROUP_COUNTS`/id of the group. */
@@ -143,8 +136,6 @@ export const GROUP_HELD = kindOf("group-held", GroupHeldRecord);
 export const GROUP_LINK = kindOf("group-link", GroupTokenRecord, { isCached: true });
 /** `GROUP_JOIN`/user id of an admin. */
 export const GROUP_JOIN = kindOf("group-join", GroupJoinRecord);
-/** `GROUP_OVER`/id of the group in base64. */
-export const GROUP_OVER = kindOf("group-over", GroupOverRecord);
 
 /** The kind of a group's texts, by '<sender> <message id>': one for each, so that they are found without others. */
 export function textsOf(number: number): Kind<GroupTextRecord> {

@@ -20,7 +20,6 @@ import {
   GROUP_HELD,
   GROUP_INBOX,
   GROUP_JOIN,
-  GROUP_OVER,
   GROUP_LINK,
   GROUP_STEP,
   GROUP_TOLD,
@@ -68,9 +67,6 @@ export const MAX_EVENTS = 1_000;
 const KEEP_TOKENS_MS = 30 * 86_400_000;
 
 const KEEP_JOINS_MS = 30 * 86_400_000;
-
-/** Groups that one was invited to and removed from, of which that is remembered; for as long as joins are. */
-const MAX_OVER = 200;
 
 /** A group as it is known here. */
 export interface Group {
@@ -418,7 +414,6 @@ export class GroupStore {
     }
     tx.deleteDue(GROUP_HELD, now);
     tx.deleteDue(GROUP_JOIN, now);
-    tx.deleteDue(GROUP_OVER, now);
     for (const token of this.#tokens.values()) {
       if (token.until + KEEP_TOKENS_MS <= now) {
         this.dropToken(tx, token);
@@ -535,21 +530,6 @@ export class GroupStore {
     const found = this.join(admin);
     tx.delete(GROUP_JOIN, admin);
     return found;
-  }
-
-  /** Erase a group of which this user is no member before they ever were; that it is over is kept for a while. */
-  end(tx: Transaction, group: Group, now: number): void {
-    this.erase(tx, group);
-    if (this.#vault.count(GROUP_OVER) < MAX_OVER) {
-      tx.put(GROUP_OVER, idOf(group), { revision: stateOf(group).revision }, { due: now + KEEP_JOINS_MS });
-    }
-  }
-
-  /** Whether this user was invited after that, and left or was removed since. */
-  knowsLater({ group: raw, revision }: GroupState): boolean {
-    const id = encodeBase64(raw);
-    const known = this.get(id);
-    return revision <= (known === null ? (this.#vault.find(GROUP_OVER, id)?.revision ?? 0) : stateOf(known).revision);
   }
 }
 

@@ -88,6 +88,7 @@ export class GroupView {
       doubt: record.doubt as ShownGroup["doubt"],
       rival: record.rival === "" || record.doubt === "" ? null : this.#person(record.rival, group),
       isBehind: this.#groups.isBehind(group),
+      isWaiting: this.#groups.isWaiting(group),
       members: [...state.members].map(([person, one]): GroupMember => {
         return { ...this.#person(person, group), role: one, hasJoined: !record.absent.includes(person) };
       }),

@@ -111,8 +111,11 @@ export function forked(name: string, group: string): string {
 
 /** A change waits for one of somebody else's. */
 export function waiting(name: string, group: string): string {
+  if (name === "you") {
+    return `you have changed ${group} in a way that is not known here any more; the other members are asked for it`;
+  }
   return (
-    `${name} changed ${group} before you, and their change has not arrived here; yours follows it once it comes, when ` +
+    `${name === "" ? "somebody" : name} changed ${group} before you, and their change has not arrived here; yours follows it once it comes, when ` +
     "they are online"
   );
 }

@@ -60,6 +60,9 @@ interface Flight {
   readonly isOrdered: boolean;
 }
 
+/** How long what the relay has for an author's name is. */
+const AUTHOR_BYTES = 16;
+
 /** A recipient whose copy may leave now; `state` and `session` are null if it is encrypted already. */
 interface Part {
   readonly copy: CopyRecord;
@@ -554,10 +557,10 @@ function outcomeOf(error: ErrorFrame): Ordered | null {
   const reason = reasonOf(error);
   if (code === ErrorCode.INVALID_MESSAGE && reason === "order") {
     const revision = details?.["revision"];
-    const isRevision = typeof revision === "number" && Number.isSafeInteger(revision) && revision >= 0;
+    const isRevision = typeof revision === "number" && Number.isInteger(revision) && revision > 0 && revision < 2 ** 32;
     const author = details?.["author"];
     const known = typeof author === "string" ? decodeBase64(author) : null;
-    return { is: "stale", revision: isRevision ? revision : null, author: known ?? NO_BYTES };
+    return { is: "stale", revision: isRevision ? revision : null, author: known?.length === AUTHOR_BYTES ? known : NO_BYTES };
   }
   if (code === ErrorCode.UNAUTHORIZED && (reason === "order" || reason === "writer")) {
     return { is: "denied" };
