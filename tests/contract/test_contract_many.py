@@ -226,6 +226,15 @@ def test_300_of_one_sender_to_groups_may_wait(alice: StoreUser, bob: StoreUser, 
     assert isinstance(accepted(alice, [bob], "more", group=True)[0], Item)
 
 
+def test_what_takes_the_place_of_one_to_no_group_counts_among_the_300(alice: StoreUser, bob: StoreUser) -> None:
+    alice.meet(bob)
+    assert isinstance(alice.write(bob, "alone"), Item)
+    commands = [many(alice, [bob], str(number), group=True) for number in range(MAX_GROUP_BACKLOG - 1)]
+    alice.store.run(commands)
+    assert isinstance(accepted(alice, [bob], "alone", "again", group=True)[0], Item)
+    assert accepted(alice, [bob], "more", group=True) == [AppendRefusal.FULL]
+
+
 # --- order ----------------------------------------------------------------------------
 
 

@@ -187,6 +187,7 @@ class SQLiteMailboxes:
             return AppendRefusal.FULL
         if has_room:
             self._delete(entry)
+        self._quota.replaced(identity[0], item)
         return self._insert_alone(identity, item, now, mark, has_room=has_room)
 
     def _insert_alone(

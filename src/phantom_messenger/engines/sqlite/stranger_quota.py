@@ -127,6 +127,10 @@ class StrangerQuota:
                     return key
         return None
 
+    def replaced(self, account: int, item: NewItem) -> None:
+        """An item took the place of one that need not have been to a group, or to none, as it is."""
+        self._rooms.pop((account, "of groups", item.kind, item.sender), None)
+
     def make(self, item: NewItem, needs: list[Need]) -> bool:
         """Delete items of other strangers to make room for a stranger's, and take it.
 
