@@ -13,6 +13,7 @@ from vector_replay import Json, people, raw, transcripts, vectors
 
 from phantom_messenger.crypto import body, bundle, handshake2, ratchet, ratchet2
 from phantom_messenger.crypto.handshake import HandshakeHeader
+from support.amounts import amount
 
 EVERYBODY: Final = people(vectors("prekeys.json"))
 HANDSHAKES: Final = vectors("suite2-handshakes.json")
@@ -26,8 +27,8 @@ SMALL: Final = [
 ]
 EACH: Final = pytest.mark.parametrize(("play", "case"), SMALL, ids=[case["name"] for _, case in SMALL])
 EACH_TRANSCRIPT: Final = pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
-LOOKED_AT: Final = ("one-message", "handshake-repeated", "offer-by-time", "restored-before-offer", "jump-too-far")
-"""Transcripts of which each value is spoilt."""
+LOOKED_AT: Final = ("one-message", "offer-by-time", "restored-before-offer", "handshake-repeated", "jump-too-far")
+"""Transcripts of which each value is spoilt: the first three in the short form."""
 
 
 def errors_of(transcript: Json) -> list[str]:
@@ -112,7 +113,7 @@ def test_control_each_value_of_a_vector_is_looked_at(play: Callable[[Json], None
     assert unseen == []
 
 
-@pytest.mark.parametrize("name", LOOKED_AT)
+@pytest.mark.parametrize("name", LOOKED_AT[: amount(3, 5)])
 def test_control_each_value_of_a_transcript_is_looked_at(name: str) -> None:
     transcript = next(one for one in TRANSCRIPTS if one["name"] == name)
     count, unseen = survivors(lambda changed: Play2(EVERYBODY, changed), transcript)
@@ -141,15 +142,17 @@ def test_control_true_inputs_are_not_refused() -> None:
 # --- controls: the code is another one --------------------------------------------
 
 
-def red_names() -> set[str]:
-    """What of all this the code does not do as listed."""
+def red_names(among: set[str]) -> set[str]:
+    """What of these the code does not do as listed."""
     found = set()
     refusals = Refusals2(EVERYBODY)
     for case in REFUSED:
-        if refusals.error_of(case) != case["expect"]["error"]:
+        if case["name"] in among and refusals.error_of(case) != case["expect"]["error"]:
             found.add(case["name"])
     plays: list[tuple[Callable[[Json], object], Json]] = [*SMALL, *((_play, one) for one in TRANSCRIPTS)]
     for play, case in plays:
+        if case["name"] not in among:
+            continue
         try:
             play(case)
         except Exception:  # noqa: BLE001 - red is red
@@ -187,7 +190,7 @@ def test_control_another_limit_or_label_goes_red(
     module: ModuleType, name: str, value: object, red: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, name, value)
-    assert red <= red_names()
+    assert red_names(red) == red
 
 
 def test_control_responder_with_other_prekeys_is_noticed() -> None:
