@@ -10,7 +10,7 @@ import pytest
 from phantom_messenger.version import __version__
 from support.certificates import self_signed
 from support.reference_client import Connect
-from support.relay_process import SERVE, RelayProcess, StartRelay, serve
+from support.relay_process import SERVE, WARM, Command, RelayProcess, StartRelay, serve
 
 
 @pytest.fixture(name="start_relay")
@@ -22,9 +22,11 @@ def as_it_is_installed(start_relay: StartRelay) -> StartRelay:
 # --- what it refuses --------------------------------------------------------------
 
 
-def assert_refused(code: int, arguments: list[str], *words: str, more: dict[str, str] | None = None) -> None:
+def assert_refused(
+    code: int, arguments: list[str], *words: str, more: dict[str, str] | None = None, command: Command = SERVE
+) -> None:
     """It ends with this code and one line that holds these words."""
-    found = serve(*arguments, more=more)
+    found = serve(*arguments, more=more, command=command)
     assert found.returncode == code, found.stderr
     assert found.stdout == ""
     lines = [line for line in found.stderr.splitlines() if " warning " not in line]
@@ -56,7 +58,8 @@ WRONG = {
 @pytest.mark.parametrize(("name", "arguments"), WRONG.items(), ids=WRONG)
 def test_wrong_value_is_one_line_that_names_the_setting(tmp_path: Path, name: str, arguments: list[str]) -> None:
     known = [] if name == "data" else ["--data", str(tmp_path / "data")]
-    assert_refused(2, [*known, "--port", "0", *arguments], f"--{name.strip()}")
+    command = SERVE if name in {"port", "config"} else WARM  # two of them as it is installed
+    assert_refused(2, [*known, "--port", "0", *arguments], f"--{name.strip()}", command=command)
 
 
 def test_wrong_value_of_the_environment_is_named(tmp_path: Path) -> None:

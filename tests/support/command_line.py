@@ -1,6 +1,5 @@
 """``phantom`` as people run it: a process with a home folder of its own."""
 
-import contextlib
 import os
 import queue
 import signal
@@ -8,11 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
-from support.warm import WarmProcess, is_usual, warm
+from support.warm import finished, is_usual, warm
 
 PHANTOM = [str(Path(sys.executable).with_name("phantom"))]
 """The command as it is installed."""
@@ -41,7 +38,7 @@ def phantom(
     known = {**environment(home), **(more or {})}
     variables = {name: value for name, value in known.items() if name not in without}
     if is_warm(arguments, variables):
-        return _run(warm("client").start(arguments, variables), stdin or "")
+        return finished(warm("client").start(arguments, variables), stdin or "", PATIENCE)
     return subprocess.run(
         [*QUICK, *arguments],
         env=variables,
@@ -67,34 +64,6 @@ _WARMED = QUICK
 def is_warm(arguments: tuple[str, ...], variables: dict[str, str]) -> bool:
     """Whether a program that has loaded it already can run a command."""
     return QUICK is _WARMED and arguments[:1] != () and arguments[0] in AT_ONCE and is_usual(variables)
-
-
-def _run(process: WarmProcess, stdin: str) -> "subprocess.CompletedProcess[str]":
-    """As ``subprocess.run``."""
-    assert process.stdin is not None
-    assert process.stderr is not None
-    with ThreadPoolExecutor(3) as threads:
-        writing = threads.submit(_write, process.stdin, stdin)
-        texts = [threads.submit(_read, pipe) for pipe in (process.stdout, process.stderr)]
-        try:
-            code = process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise subprocess.TimeoutExpired(process.args, PATIENCE, *(text.result() for text in texts)) from None
-        writing.result()
-        stdout, stderr = (text.result() for text in texts)
-    return subprocess.CompletedProcess(process.args, code, stdout, stderr)
-
-
-def _write(pipe: IO[str], text: str) -> None:
-    with contextlib.suppress(BrokenPipeError), pipe:
-        pipe.write(text)
-
-
-def _read(pipe: IO[str]) -> str:
-    with pipe:
-        return pipe.read()
 
 
 class Running:

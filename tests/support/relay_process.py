@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from support.warm import WarmProcess, is_usual, warm
+from support.warm import WarmProcess, finished, is_usual, warm
 
 PHANTOM = Path(sys.executable).with_name("phantom")
 Command = Sequence[str | Path]
@@ -33,8 +33,12 @@ def patched(patch: str) -> Command:
     return [sys.executable, "-c", f"{patch}\nfrom phantom_messenger.cli.main import main\nmain()", "serve"]
 
 
-def serve(*arguments: str, more: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run ``phantom serve`` when it is expected to end by itself."""
+def serve(
+    *arguments: str, more: Mapping[str, str] | None = None, command: Command = SERVE
+) -> "subprocess.CompletedProcess[str]":
+    """Run ``phantom serve`` when it is expected to end by itself; ``command`` may be ``WARM``."""
+    if command is WARM and is_usual(environment(more)):
+        return finished(warm("relay").start(["serve", *arguments], environment(more)), "", START_SECONDS)
     return subprocess.run(
         [PHANTOM, "serve", *arguments],
         env=environment(more),

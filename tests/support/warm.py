@@ -1,6 +1,7 @@
 """Commands that a program runs which has loaded already what they need: see ``warm_phantom.py``."""
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Final
 
@@ -135,3 +137,31 @@ def warm(role: str) -> Warm:
     made = Warm(role)
     atexit.register(made.end)
     return made
+
+
+def finished(process: WarmProcess, stdin: str, patience: float) -> "subprocess.CompletedProcess[str]":
+    """Wait for a command's end, for so many seconds; as ``subprocess.run``."""
+    assert process.stdin is not None
+    assert process.stderr is not None
+    with ThreadPoolExecutor(3) as threads:
+        writing = threads.submit(_write, process.stdin, stdin)
+        texts = [threads.submit(_read, pipe) for pipe in (process.stdout, process.stderr)]
+        try:
+            code = process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise subprocess.TimeoutExpired(process.args, patience, *(text.result() for text in texts)) from None
+        writing.result()
+        stdout, stderr = (text.result() for text in texts)
+    return subprocess.CompletedProcess(process.args, code, stdout, stderr)
+
+
+def _write(pipe: IO[str], text: str) -> None:
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(text)
+
+
+def _read(pipe: IO[str]) -> str:
+    with pipe:
+        return pipe.read()
