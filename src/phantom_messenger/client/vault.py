@@ -177,6 +177,8 @@ class Vault:
 
     def __init__(self, path: Path, secret: Secret, *, create: bool = True) -> None:
         self._wrote = True  # perhaps by an earlier run that died
+        self._writes = False
+        """Whether the transaction that is under way has written anything."""
         self._is_parted = False
         self._is_damaged = False
         self._scrubber: Scrubber | None = None
@@ -242,9 +244,7 @@ class Vault:
         tx = Transaction(self)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._wrote = True
-            if self._scrubber is not None:
-                self._scrubber.begin()
+            self._writes = False
             yield tx
             if self._is_damaged:  # what was done without the damaged record may be wrong
                 raise vault_file.damaged(self.path)
@@ -264,6 +264,13 @@ class Vault:
         finally:
             if self._scrubber is not None:
                 self._scrubber.committed()
+
+    def _begin_to_write(self) -> None:
+        """Before the first thing that a transaction writes: one that writes nothing leaves the disk alone."""
+        if not self._writes:
+            self._writes = self._wrote = True
+            if self._scrubber is not None:
+                self._scrubber.begin()
 
     def _roll_back(self) -> None:
         """Leave nothing of a transaction, unless SQLite has ended it by itself, as it does when the disk is full."""
@@ -338,6 +345,7 @@ class Vault:
         hashed = self._hashed(kind, name)
         nonce = os.urandom(primitives.NONCE_BYTES)
         sealed = nonce + self._cipher.seal(nonce, msgspec.msgpack.encode(value), kind.encode() + hashed)
+        self._begin_to_write()
         self._run(
             "INSERT INTO records (kind, name, due, value) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (kind, name) DO UPDATE SET due = excluded.due, value = excluded.value",
@@ -345,15 +353,20 @@ class Vault:
         )
 
     def _delete(self, kind: str, name: str) -> None:
-        self._run("DELETE FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
+        self._delete_where("WHERE kind = ? AND name = ?", kind, self._hashed(kind, name))
 
     def _delete_some(self, kind: str, limit: int) -> None:
-        self._run(
-            "DELETE FROM records WHERE position IN (SELECT position FROM records WHERE kind = ? LIMIT ?)", (kind, limit)
-        )
+        self._delete_where("WHERE position IN (SELECT position FROM records WHERE kind = ? LIMIT ?)", kind, limit)
 
     def _delete_due(self, kind: str, now: int) -> None:
-        self._run("DELETE FROM records INDEXED BY records_due WHERE kind = ? AND due <= ?", (kind, now))
+        self._delete_where("INDEXED BY records_due WHERE kind = ? AND due <= ?", kind, now)
+
+    def _delete_where(self, condition: str, *values: Any) -> None:
+        if not self._writes:
+            if not self._run(f"SELECT 1 FROM records {condition} LIMIT 1", values):  # noqa: S608 - constants
+                return
+            self._begin_to_write()
+        self._run(f"DELETE FROM records {condition}", values)  # noqa: S608 - as above
 
     def all(self, kind: str, type_: type[S], *, after: int = 0) -> Iterator[tuple[int, S]]:
         """The records of a kind behind a position, in order, each with its position; damaged ones are left out."""

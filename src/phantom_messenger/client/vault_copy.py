@@ -33,7 +33,7 @@ class VaultCopy(Vault):
         of._part()  # noqa: SLF001 - a part of the vault; later nothing could be parted
         self._of = of
         self._scrubber, self._lock = None, None
-        self._wrote = self._is_damaged = False
+        self._wrote = self._writes = self._is_damaged = False
         self._is_parted = True
         self.readers = set()
         self.unreadable = 0
