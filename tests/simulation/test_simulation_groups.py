@@ -62,7 +62,7 @@ def test_admin_who_does_not_ask_what_is_missing_divides_the_group(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Duties, "knows_all", lambda *_: True)
-    finds(folder, "knows another history", seen=FIRST_WITH_GROUP + 80)
+    finds(folder, "knows another history", seen=FIRST_WITH_GROUP + 220)
 
 
 def test_text_that_came_before_its_change_and_is_forgotten_is_lost(
