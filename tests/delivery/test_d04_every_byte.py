@@ -27,6 +27,9 @@ FRIENDS_STRIDE = max(16 // TIMES, 1) if LONG else 400
 STRANGERS_STRIDE = max(16 // TIMES, 1) if LONG else 2_400
 """Bytes from one cut to the next: a first contact takes long."""
 
+CONTROLS_STRIDE = min(FRIENDS_STRIDE, 80)
+"""A control ends with the first cut that shows the fault, and too few cuts may show none."""
+
 AROUND = amount(0, 16)
 """So many bytes before and behind the end of a step between friends have a cut each: there a frame begins or ends."""
 
@@ -137,7 +140,7 @@ async def red(folder: Path, name: str, complaint: str) -> None:
         await dialogue.befriend(bob, alice)
         victim = victim_of(dialogue, name)
         await dialogue.survey(victim)  # the first round carries a handshake
-        places = offsets(await dialogue.survey(victim), name, FRIENDS_STRIDE)
+        places = offsets(await dialogue.survey(victim), name, CONTROLS_STRIDE)
         net.patience = PATIENCE / 20
         with pytest.raises(AssertionError, match=re.compile(complaint, re.DOTALL)):
             await all_rounds(dialogue, victim, places)
