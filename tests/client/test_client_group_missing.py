@@ -74,6 +74,38 @@ def test_change_waits_for_its_author_and_follows_theirs(town: Town) -> None:
     assert GroupNews.FORKED not in news(ada) + news(ben) + news(cleo)
 
 
+def claimed_while_it_was_missing(town: Town) -> int:
+    """Cleo claims to know more than there is while Ada waits for Ben's change, which then comes: Ada's revision."""
+    ada, ben, cleo = three(town)
+    let_go = rename_unheard(ben, "Ben's")
+    ada.messenger.groups.set_timer("Tea", MINUTE)
+    pass_time(10 * SECOND, ada, cleo)  # only Ben was asked until now
+    group = known(cleo).record.group
+    tell(cleo, [ada], GroupHello(group=group, revision=90, head=bytes(32)))
+    pass_time(10 * SECOND, ada, cleo)
+    cleo.cut()  # and answers nothing any more
+    let_go()
+    ben.login()
+    pass_time(HOUR, ada, ben, step=10 * SECOND)
+    return info(ada, "Ben's").revision
+
+
+def test_doubt_ends_once_what_the_relay_has_is_known_whatever_members_claim(town: Town) -> None:
+    assert claimed_while_it_was_missing(town) == 5
+
+
+def test_control_doubt_that_ends_with_what_members_claim_does_not_end(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def caught_up(self: Duties, group: str, revision: int) -> None:
+        lack = self._lacks.get(group)
+        if lack is not None and revision >= lack.revision:
+            self.goes_on(group)
+
+    monkeypatch.setattr(Duties, "caught_up", caught_up)
+    assert claimed_while_it_was_missing(town) == 4
+
+
 def test_control_who_believes_one_member_divides_the_group(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Duties, "_who_may_know", lambda _, group: group.people[:0])
     ada, ben, cleo = three(town)

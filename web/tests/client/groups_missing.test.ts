@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { stateOf } from "../../core/client/groups/store.ts";
-import { assertInStep, groupOf } from "./members.ts";
+import { assertInStep, groupOf, keyOf, withMallory } from "./members.ts";
 import type { Member } from "./members.ts";
+import { random } from "./support.ts";
 import { authorOf } from "./town.ts";
 import type { Town } from "./town.ts";
 
@@ -88,4 +89,28 @@ test("the user may go on without it", () => {
   town.pass(MINUTE);
   assert.equal(revision(), before + 2);
   assert.equal(stateOf(cleo.groups.found(group)).timer, MINUTE);
+});
+
+test("the doubt ends once what the relay has is known, whatever members claim", () => {
+  const [town, all, mallory, raw] = withMallory();
+  const [ada, ben] = all as [Member, Member];
+  const group = keyOf(raw);
+  ada.groups.setRole(group, ben.id, "admin");
+  town.pass(5_000);
+  const { head } = ada.groups.found(group).chain;
+  mallory.says(all, { kind: "group-hello", group: raw, revision: stateOf(ada.groups.found(group)).revision, head });
+  town.pass(MINUTE);
+  town.refusals.set(ada.id, { code: 1003, reason: "backlog" });
+  ben.groups.rename(group, "Ben's");
+  town.pass(8_000);
+  ben.person.disconnect();
+  town.refusals.clear();
+  ada.groups.setTimer(group, MINUTE);
+  const { revision } = stateOf(ada.groups.found(group));
+  town.pass(10_000);
+  mallory.says([ada], { kind: "group-text", group: raw, revision: 900, head: random(32), n: 1, body: "later" });
+  town.pass(10_000);
+  ben.person.connect();
+  town.pass(60 * MINUTE);
+  assert.equal(stateOf(ada.groups.found(group)).revision, revision + 2);
 });

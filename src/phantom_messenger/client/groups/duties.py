@@ -184,9 +184,14 @@ class Duties:
         """Changes up to a revision are known."""
         self._void.pop(group, None)
         lack = self._lacks.get(group)
-        if lack is not None and revision >= lack.revision:
-            del self._lacks[group]
-            self._doubted.pop(group, None)
+        if lack is None:
+            return
+        if revision >= lack.revision:
+            self.goes_on(group)
+        elif revision >= self._doubted.get(group, MAX_REVISION + 1):
+            # The rest is what somebody claims, who need not be believed for as long as the relay is.
+            del self._doubted[group]
+            self._lacks[group] = Lack(lack.since, lack.revision, lack.whom, due=lack.since + ASK_AFTER_MS)
 
     def answered(self, group: Group, device: str, said: GroupChanges, now: Moment) -> None:
         """Somebody has said which changes there are.
@@ -236,7 +241,7 @@ class Duties:
         return False
 
     def goes_on(self, group: str) -> None:
-        """The user waits no longer for what the relay has put in order."""
+        """What is missing is waited for no longer: it has come, or the user does not want to."""
         self._doubted.pop(group, None)
         self._lacks.pop(group, None)
 

@@ -184,8 +184,16 @@ export class Duties {
   /** Changes up to a revision are known. */
   caughtUp(group: string, revision: number): void {
     this.#void.delete(group);
-    if (revision >= (this.#lacks.get(group)?.revision ?? Number.POSITIVE_INFINITY)) {
+    const lack = this.#lacks.get(group);
+    if (lack === undefined) {
+      return;
+    }
+    if (revision >= lack.revision) {
       this.goesOn(group);
+    } else if (revision >= (this.#doubted.get(group) ?? Number.POSITIVE_INFINITY)) {
+      // The rest is what somebody claims, who need not be believed for as long as the relay is.
+      this.#doubted.delete(group);
+      this.#lacks.set(group, { ...lackOf(lack.revision, 0), whom: lack.whom });
     }
   }
 
@@ -248,7 +256,7 @@ export class Duties {
     return false;
   }
 
-  /** The user waits no longer for what the relay has put in order. */
+  /** What is missing is waited for no longer: it has come, or the user does not want to. */
   goesOn(group: string): void {
     this.#doubted.delete(group);
     this.#lacks.delete(group);
