@@ -27,6 +27,7 @@ from phantom_messenger.client.errors import (
 )
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, WarningEvent
 from support.certificates import self_signed
+from support.ports import HeldPort
 from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import PATIENCE, event, first, friends, opened, run
 
@@ -96,13 +97,6 @@ def test_wrong_name_passphrase_or_place_is_said(tmp_path: Path) -> None:
 # --- the way to the relay ---------------------------------------------------------
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def unreachable(client: Client, timeout: float = 5.0) -> str:
     """What is said after the first attempt to reach the relay."""
     async with client:
@@ -113,7 +107,8 @@ async def unreachable(client: Client, timeout: float = 5.0) -> str:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_closed_port_is_said_in_a_sentence(tmp_path: Path, host: str) -> None:
-    url = f"ws://{host}:{closed_port()}/ws"
+    closed = HeldPort()
+    url = f"ws://{host}:{closed.number}/ws"
     said = run(unreachable(opened(tmp_path, "alice", url)))
     assert said == (
         f"the relay at {url} cannot be reached because "
@@ -316,7 +311,8 @@ def test_destroying_deletes_the_account_and_the_files(tmp_path: Path, relay: Rel
 
 
 def test_destroying_without_the_relay_deletes_nothing_unless_asked(tmp_path: Path) -> None:
-    url = f"ws://127.0.0.1:{closed_port()}/ws"
+    closed = HeldPort()
+    url = f"ws://127.0.0.1:{closed.number}/ws"
 
     async def main() -> None:
         async with opened(tmp_path, "alice", url) as alice:

@@ -6,7 +6,6 @@ Nothing of the project is imported here.
 import asyncio
 import json
 import random
-import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -63,16 +62,6 @@ def rising_clock() -> Callable[[], int]:
 def dice(seed: float) -> random.Random:
     """Chance that is the same in every run."""
     return random.Random(seed)  # noqa: S311 - no secret
-
-
-def quiet_port() -> int:
-    """A free port that no outgoing connection gets by chance while the relay is down."""
-    while True:
-        port = 15_000 + secrets.randbelow(17_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class Line:

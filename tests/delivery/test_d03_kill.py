@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
-from crowd import PATIENCE, Crowd, Member, alive, befriend, dice, empty_mailboxes, person, quiet_port
+from crowd import PATIENCE, Crowd, Member, alive, befriend, dice, empty_mailboxes, person
 from crowd_ledger import Ledger
 
 from support.amounts import replayed, seeds
@@ -145,7 +145,7 @@ def run_storm(
 
 def test_accepted_messages_survive_kill_after_kill(start_relay: StartRelay) -> None:
     kills = seeds(4, 100)
-    relay = start_relay("--limits", "off", port=quiet_port(), command=SERVE)  # a start is timed
+    relay = start_relay("--limits", "off", command=SERVE)  # a start is timed
     ledger, report = run_storm(relay, people=20, kills=kills)
     figures = {
         "kills": kills,
@@ -245,13 +245,13 @@ time.sleep(2.5)
     ],
 )
 def test_control_relay_with_a_protection_off_is_caught(patch: str, fault: str, start_relay: StartRelay) -> None:
-    relay = start_relay("--limits", "off", port=quiet_port())
+    relay = start_relay("--limits", "off")
     ledger, _ = run_storm(relay, people=6, kills=2, stay=0.1, patch=patch)
     assert any(fault in found for found in ledger.verdict()), f"seed {SEED}, {ledger.verdict()}"
 
 
 def test_control_relay_that_listens_late_is_caught(start_relay: StartRelay) -> None:
-    relay = start_relay("--limits", "off", port=quiet_port())
+    relay = start_relay("--limits", "off")
     relay.kill()
     relay.command = patched(LISTENS_LATE)
     assert seconds_to_listen(relay) > MEDIAN_READY

@@ -17,7 +17,7 @@ from typing import Final
 import psycopg
 import pytest
 import several_crowd
-from crowd import Crowd, alive, befriend, quiet_port
+from crowd import Crowd, alive, befriend
 from several_crowd import Place
 from several_ledger import SeveralLedger
 
@@ -70,9 +70,7 @@ class Scene:
         self.server = server
         self.store = server.make_database()
         command = {} if patch is None else {"command": patched(patch)}
-        self.relays = [
-            start_relay("--limits", "off", "--store", self.store, port=quiet_port(), **command) for _ in range(2)
-        ]
+        self.relays = [start_relay("--limits", "off", "--store", self.store, **command) for _ in range(2)]
         self.place = Place([relay.url for relay in self.relays], SeveralLedger())
 
     def run(self, faults: Sequence[Fault]) -> SeveralLedger:

@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from crowd import quiet_port
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from support.amounts import amount, seeds
@@ -127,7 +126,7 @@ def places() -> list[int]:
 
 @pytest.fixture
 def scene(start_relay: StartRelay) -> Scene:
-    return Scene(start_relay("--limits", "off", port=quiet_port()))
+    return Scene(start_relay("--limits", "off"))
 
 
 @pytest.mark.timeout(3_600)

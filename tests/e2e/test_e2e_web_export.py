@@ -17,6 +17,7 @@ from phantom_messenger.web.export import for_relay
 from phantom_messenger.web.fetch import Site
 from phantom_messenger.web.files import PageFile, load, page_hash
 from phantom_messenger.web.headers import security_headers
+from support.ports import HeldPort
 from support.waiting import eventually
 
 FILES: Final = load()
@@ -99,13 +100,6 @@ def program(name: str) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 def is_listening(port: int) -> bool:
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
@@ -152,7 +146,8 @@ def test_page_that_others_serve_with_these_settings_is_the_same(
     tmp_path: Path, command: Callable[[Path, int], Sequence[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    port = free_port()
+    held = HeldPort()
+    port = held.number
     assert run("export", str(tmp_path / "the page"), "--relay", RELAY).exit_code == 0
     with running(command(tmp_path, port), port):
         found = run("verify", f"http://127.0.0.1:{port}/", "--relay", RELAY)

@@ -201,6 +201,14 @@ def test_every_host_of_the_list_is_listened_on(
     }
 
 
+@needs_ipv6
+def test_port_0_is_one_that_is_free_for_every_host_of_the_list(start_relay: StartRelay) -> None:
+    relay = start_relay("--host", "127.0.0.1,::1", "--port", "0", "--public-names", "relay.test", port=None)
+    assert relay.port
+    assert greets("127.0.0.1", relay.port)
+    assert greets("::1", relay.port)
+
+
 def test_host_that_cannot_be_listened_on_is_named_with_the_others(tmp_path: Path) -> None:
     found = serve("--host", "127.0.0.1,192.0.2.1", "--public-names", "relay.test", "--data", str(tmp_path / "data"))
     assert found.returncode == 2

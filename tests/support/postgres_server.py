@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from support.ports import HeldPort
 from support.waiting import eventually
 
 PATIENCE = 60.0
@@ -52,7 +52,7 @@ class PostgresServer:
         lines = [f"{name} = '{value}'\n" for name, value in {**small, **settings}.items()]
         with (self.data / "postgresql.conf").open("a") as file:
             file.writelines(lines)
-        self._begin()
+        self.start()
 
     def _settle(self) -> None:
         """A folder and a port of its own."""
@@ -64,7 +64,8 @@ class PostgresServer:
         self._whom = _as_whom()
         if self._whom:
             os.chown(self.folder, self._whom["user"], self._whom["group"])
-        self.port = _free_port()
+        self._held = HeldPort()
+        self.port = self._held.number
         self._count = 0
 
     def _run(self, program: str, *arguments: Any) -> None:
@@ -76,20 +77,6 @@ class PostgresServer:
             cwd=self.folder,
             **self._whom,
         )
-
-    def _begin(self) -> None:
-        """Start it for the first time; on another port, if somebody has taken the one that was free a moment ago."""
-        while True:
-            try:
-                self.start()
-            except subprocess.CalledProcessError:
-                log = self.folder / "log"
-                if "Address already in use" not in log.read_text():
-                    raise
-                log.unlink()
-                self.port = _free_port()
-            else:
-                return
 
     def start(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1"
@@ -162,7 +149,7 @@ class StandbyServer(PostgresServer):
         self._run("pg_basebackup", "-D", self.data, *whence, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(f"unix_socket_directories = '{self.folder}'\n")
-        self._begin()
+        self.start()
 
     def catch_up(self, primary: PostgresServer) -> None:
         """Wait until it has done all that the primary has done by now."""
@@ -193,10 +180,3 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

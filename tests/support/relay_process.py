@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from support.ports import HeldPort
 from support.warm import WarmProcess, finished, is_usual, warm
 
 PHANTOM = Path(sys.executable).with_name("phantom")
@@ -57,7 +58,8 @@ class RelayProcess:
         folder: gets the data folder and what the relay prints.
         arguments: further ones of ``phantom serve``.
         more: of its environment.
-        port: 0 takes a free one; the same is taken again by ``restart``.
+        port: 0 is one that nobody else gets while this object is there, not even while the relay is down; None leaves
+            it to the arguments.
         command: stands for ``phantom serve``; see ``WARM`` and ``patched``.
     """
 
@@ -71,7 +73,8 @@ class RelayProcess:
     ) -> None:
         self.command = command
         self.data = folder / "data"
-        self.port = port
+        self._held = HeldPort() if port == 0 else None
+        self.port = self._held.number if self._held else port
         self.url = ""
         self.line = ""
         self._arguments = arguments
