@@ -1,13 +1,14 @@
 """One connection of the relay and what its client sends, frame by frame, without a socket."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 import pytest
 
 from phantom_messenger.relay import websocket
 from phantom_messenger.relay.framing import PartialMessages
+from phantom_messenger.relay.reading import FRAME_COST, ReadBudget
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.websocket import MAX_DISCARDED, WebSocketConnection
 from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
@@ -28,13 +29,13 @@ class Anybody:
 class Client:
     """A connection, the client's side of it, and what the relay was told."""
 
-    def __init__(self, early: bytes = b"", *, greets: bool = True) -> None:
+    def __init__(self, early: bytes = b"", *, greets: bool = True, reads: ReadBudget | None = None) -> None:
         self.told: list[Any] = []
         self.wire = FakeTransport()
         self.partial = PartialMessages()
         self.session = cast("Session", Anybody())
         self.aborts = False
-        self.connection = WebSocketConnection(self, "192.0.2.1", "relay.test", self.partial)
+        self.connection = WebSocketConnection(self, "192.0.2.1", "relay.test", self.partial, reads=reads)
         closed = lambda: self.told.append("closed")  # noqa: E731
         self.connection.open(cast("asyncio.Transport", self.wire), RESPONSE, early, closed)
         assert self.wire.protocol is self.connection
@@ -305,7 +306,7 @@ def test_so_much_is_discarded_behind_a_close_and_no_more() -> None:
     def act(client: Client) -> None:
         client.connection.close(1000, "")
         whole = frame(TEXT, b"x" * 1_000)
-        assert client.send(*[whole] * (MAX_DISCARDED // (len(whole) + websocket.FRAME_COST)), at_once=len(whole)) == []
+        assert client.send(*[whole] * (MAX_DISCARDED // (len(whole) + FRAME_COST)), at_once=len(whole)) == []
         assert client.wire.flow == "reading"
         client.send(whole, at_once=len(whole))
         assert client.wire.flow == "paused"
@@ -351,3 +352,89 @@ def test_whoever_holds_too_much_is_ended() -> None:
         assert client.held == 0
 
     in_loop(act)
+
+
+# --- waiting for a turn: see ``relay.reading`` ---
+
+WORDS: Final = [b"one", b"two", b"three", b"four"]
+SENT: Final = b"".join(frame(TEXT, word) for word in WORDS)
+
+
+def while_waiting(act: Callable[[Client], Awaitable[Any]], sent: bytes = SENT) -> None:
+    """Do something with a client whose third frame has to wait: the first is free, the second spends the budget.
+
+    Whatever happens meanwhile, nothing of it is lost, handled twice or out of order.
+    """
+
+    async def main() -> None:
+        client = Client(reads=ReadBudget(1))
+        assert client.send(sent) == WORDS[:2]
+        assert client.wire.flow == "paused"
+        await act(client)
+
+    asyncio.run(main())
+
+
+def test_what_waits_is_handled_in_later_turns_and_then_it_is_read_on() -> None:
+    async def act(client: Client) -> None:
+        assert client.held == 0
+        await asyncio.sleep(0)
+        assert client.told == WORDS[2:]
+        assert client.wire.flow == "reading"
+        assert client.send(frame(TEXT, b"five")) == [*WORDS[2:], b"five"]
+
+    while_waiting(act)
+
+
+def test_who_takes_nothing_when_its_turn_has_come_is_read_when_it_does() -> None:
+    async def act(client: Client) -> None:
+        client.connection.pause_writing()
+        await asyncio.sleep(0)
+        assert client.told == []
+        assert client.held == len(b"".join(frame(TEXT, word) for word in WORDS[2:]))
+        client.connection.resume_writing()
+        await asyncio.sleep(0)
+        assert client.told == ["writable", *WORDS[2:]]
+        assert client.wire.flow == "reading"
+        assert client.held == 0
+
+    while_waiting(act)
+
+
+def test_who_takes_something_again_has_to_wait_all_the_same() -> None:
+    async def act(client: Client) -> None:
+        client.connection.pause_writing()
+        client.connection.resume_writing()
+        assert client.told == ["writable"]
+        assert client.wire.flow == "paused"
+        await asyncio.sleep(0)
+        assert client.told == ["writable", *WORDS[2:]]
+        assert client.wire.flow == "reading"
+
+    while_waiting(act)
+
+
+def test_close_that_waits_is_the_answer_to_a_close() -> None:
+    async def act(client: Client) -> None:
+        client.connection.close(1000, "")
+        assert client.wire.flow == "paused"
+        await asyncio.sleep(0)
+        assert client.told == []
+        assert client.wire.ended == "closed"
+
+    while_waiting(act, SENT + close_frame(1000))
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_who_is_gone_when_its_turn_has_come_is_left_alone(is_full: bool) -> None:
+    async def act(client: Client) -> None:
+        if is_full:
+            client.connection.pause_writing()
+        client.connection.connection_lost(None)
+        client.told.clear()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert client.told == []
+        assert client.held == 0
+
+    while_waiting(act)

@@ -1,19 +1,32 @@
-"""What is read in one turn of the event loop is bounded: who sends little does not wait for all that others pour."""
+"""What a turn of the event loop reads and handles is bounded: who sends little does not wait for all that others pour.
+
+On asyncio's loop and on uvloop, which the relay runs on: it reads a socket many times in a turn.
+"""
 
 import asyncio
 import socket
 import ssl
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import pytest
+import uvloop
 
-from phantom_messenger.relay import tcp
+from phantom_messenger.relay import tcp, websocket
 from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import TLS_RECEIVE_BUFFER
+from phantom_messenger.relay.reading import (
+    FRAME_COST,
+    READ_BUDGET,
+    READ_BYTES,
+    SMALL_READ,
+    ReadBudget,
+)
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.tcp import TLS_HELD
-from phantom_messenger.relay.websocket import READ_BUDGET, SMALL_READ, ReadBudget, WebSocketConnection
+from phantom_messenger.relay.websocket import WebSocketConnection
 from support.certificates import Certificate, self_signed
 from support.raw_socket import TEXT, frame
 from support.waiting import PATIENCE
@@ -26,13 +39,29 @@ HELLO: Final = b"hello"
 PIECE: Final = 8_192
 """Of what each sends over TLS, so much arrives in a turn."""
 
-MOST: Final = READ_BUDGET + 16_384 + MANY * SMALL_READ
+MOST: Final = READ_BUDGET + 2 * READ_BYTES + MANY * SMALL_READ
+
+TINY: Final = [b"%d" % number for number in range(60)]
+MOST_TINY: Final = READ_BUDGET // FRAME_COST + MANY + 1
+"""Frames of a turn: what its budget comes to, and the first of each read."""
+
+LONG: Final = b"x" * 60_000
+END: Final = 16
+"""Bytes of a long message that come later than the others, all at once."""
+
+MOST_LONG: Final = READ_BUDGET // len(LONG) + 1
+
+MOST_HALF: Final = MANY * SMALL_READ + 2 * READ_BUDGET
+"""What all hold of messages that are half read: a small read of each, and what the last turns have read."""
+
+
+Run = Callable[[Coroutine[Any, Any, "Reader"]], "Reader"]
+loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 
 
 MANY_OVER_TLS: Final = 50
 BUDGET_OVER_TLS: Final = 65_536
-MOST_OVER_TLS: Final = BUDGET_OVER_TLS + 16_384 + 2 * MANY_OVER_TLS * SMALL_READ
-"""What was left of a connection, and what has arrived of it, can be read in the same turn."""
+MOST_OVER_TLS: Final = BUDGET_OVER_TLS + 2 * READ_BYTES + MANY_OVER_TLS * SMALL_READ
 
 MOST_HELD: Final = TLS_HELD + 2 * TLS_RECEIVE_BUFFER
 """Ciphertext of one connection, outside its socket; the operating system doubles the socket's buffer."""
@@ -45,7 +74,7 @@ Tunnel = tuple[asyncio.Transport, ssl.SSLObject, ssl.MemoryBIO]
 
 
 class Somebody:
-    """A session whose messages may be so large."""
+    """A session whose messages may be as long as they are here."""
 
     most_bytes = 65_536
 
@@ -58,7 +87,8 @@ class Reader:
 
     def __init__(self) -> None:
         self.turn = 0
-        self.read: dict[int, int] = {}
+        self.read = Counter[int]()
+        self.heard = Counter[int]()
         self.people: list[Somebody] = []
         self.hello_in: int | None = None
         self.held = 0
@@ -69,6 +99,7 @@ class Reader:
 
     def receive(self, session: Session, text: bytes) -> None:
         cast("Somebody", session).said.append(text)
+        self.heard[self.turn] += 1
         if text == HELLO:
             self.hello_in = self.turn
 
@@ -88,29 +119,52 @@ class Counting(WebSocketConnection):
     reader: Reader
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.reader.read[self.reader.turn] = self.reader.read.get(self.reader.turn, 0) + nbytes
+        self.reader.read[self.reader.turn] += nbytes
         super().buffer_updated(nbytes)
 
 
-async def pour(reads: ReadBudget) -> Reader:
-    """Let many pour large messages, and one send a small one: all of it is there before the first turn that reads."""
-    reader, partial, loop = Reader(), PartialMessages(1 << 30), asyncio.get_running_loop()
-    transports: list[asyncio.Transport] = []
+class Half(PartialMessages):
+    """Notes the most that was held at once."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(1 << 30)
+        self._reader = reader
+
+    def hold(self, end: Callable[[], None], count: int) -> None:
+        super().hold(end, count)
+        self._reader.held = max(self._reader.held, self._total)
+
+
+async def pour(reads: ReadBudget, texts: list[bytes] = POURED, *, end: int = 0) -> Reader:
+    """Let many send the same at once, and one a small message: all of it is there before the first turn that reads.
+
+    With ``end`` so many bytes of it come together once all that is before them was read.
+    """
+    reader, loop = Reader(), asyncio.get_running_loop()
+    partial, sockets = Half(reader), []
+    poured = b"".join(frame(TEXT, text) for text in texts)
+    parts = (poured[:-end], poured[-end:]) if end else (poured,)
     with ExitStack() as stack:
-        for number in range(MANY + 1):
+        for _ in range(MANY + 1):
             near, far = socket.socketpair()
-            stack.enter_context(far)
-            far.sendall(b"".join(frame(TEXT, text) for text in (POURED if number < MANY else [HELLO])))
-            transport, _ = await loop.connect_accepted_socket(Paused, near)
+            sockets.append(stack.enter_context(far))
+            transport, _ = await loop.connect_accepted_socket(Unread, near)
             stack.callback(transport.abort)
             connection = Counting(reader, "address", "host", partial, reads=reads)
             connection.reader = reader
             connection.open(transport, b"", b"", lambda: None)
-            transports.append(transport)
-        for transport in transports:
-            transport.resume_reading()
+        sockets.pop().sendall(frame(TEXT, HELLO))
+        due = 1
+        for part in parts:
+            due += MANY * len(part)
+            for far in sockets:
+                far.sendall(part)
+            async with asyncio.timeout(PATIENCE):
+                while reader.read.total() < due:
+                    reader.turn += 1
+                    await asyncio.sleep(0)
         async with asyncio.timeout(PATIENCE):
-            while sum(len(one.said) for one in reader.people) < MANY * len(POURED) + 1:
+            while reader.heard.total() < MANY * len(texts) + 1:
                 reader.turn += 1
                 await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -171,6 +225,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return self_signed(tmp_path_factory.mktemp("tls"))
 
 
+class Unread(asyncio.BufferedProtocol):
+    """Gets nothing before a connection takes over."""
+
+
 class Paused(asyncio.Protocol):
     """Reads nothing yet."""
 
@@ -178,24 +236,69 @@ class Paused(asyncio.Protocol):
         cast("asyncio.Transport", transport).pause_reading()
 
 
-def test_a_turn_reads_no_more_than_its_budget_and_a_little_of_everybody() -> None:
-    reader = asyncio.run(pour(ReadBudget()))
+@loops
+def test_a_turn_reads_no_more_than_its_budget_and_a_little_of_everybody(run: Run) -> None:
+    reader = run(pour(ReadBudget()))
     assert max(reader.read.values()) <= MOST
     assert [one.said for one in reader.people] == [POURED] * MANY + [[HELLO]]
 
 
-def test_who_sends_little_is_heard_in_the_first_turn() -> None:
-    reader = asyncio.run(pour(ReadBudget()))
+@loops
+def test_who_sends_little_is_heard_in_the_first_turn(run: Run) -> None:
+    reader = run(pour(ReadBudget()))
     assert reader.hello_in == min(reader.read)
 
 
-def test_control_without_a_budget_a_turn_reads_all_that_they_pour() -> None:
-    reader = asyncio.run(pour(ReadBudget(1 << 40)))
-    assert max(reader.read.values()) > 3 * MOST
+def test_few_messages_are_half_read_while_many_are_sent() -> None:
+    """Otherwise what is half sent would be too much, and those who send it would be cut."""
+    assert uvloop.run(pour(ReadBudget())).held <= MOST_HALF
 
 
-def test_over_tls_a_turn_reads_little_more_and_little_is_held(certificate: Certificate) -> None:
-    reader = asyncio.run(pour_over_tls(ReadBudget(BUDGET_OVER_TLS), certificate))
+@loops
+def test_a_turn_handles_few_of_many_short_frames(run: Run) -> None:
+    reader = run(pour(ReadBudget(), TINY))
+    assert max(reader.heard.values()) <= MOST_TINY
+    assert [one.said for one in reader.people] == [TINY] * MANY + [[HELLO]]
+
+
+@loops
+def test_a_turn_handles_few_long_messages_though_all_end_at_once(run: Run) -> None:
+    reader = run(pour(ReadBudget(), [LONG], end=END))
+    assert max(reader.heard.values()) <= MOST_LONG
+    assert [one.said for one in reader.people] == [[LONG]] * MANY + [[HELLO]]
+
+
+# The controls.
+
+
+@loops
+def test_control_without_a_budget_a_turn_reads_all_that_they_pour(run: Run) -> None:
+    assert max(run(pour(ReadBudget(1 << 40))).read.values()) > 2 * MOST
+
+
+def test_control_small_reads_alone_bound_no_turn_of_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WebSocketConnection, "_wait_for_turn", lambda _, **__: None)
+    monkeypatch.setattr(ReadBudget, "may_handle", lambda *_: True)
+    assert max(uvloop.run(pour(ReadBudget())).read.values()) > 2 * MOST
+
+
+def test_control_who_reads_a_little_at_a_time_leaves_more_half_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "READ_SHARE", 1)
+    assert uvloop.run(pour(ReadBudget())).held > MOST_HALF
+
+
+@loops
+def test_control_without_a_budget_a_turn_handles_all_frames(run: Run) -> None:
+    assert max(run(pour(ReadBudget(1 << 40), TINY)).heard.values()) > 3 * MOST_TINY
+    assert max(run(pour(ReadBudget(1 << 40), [LONG], end=END)).heard.values()) > 3 * MOST_LONG
+
+
+# Over TLS.
+
+
+@loops
+def test_over_tls_a_turn_reads_no_more_and_little_is_held(run: Run, certificate: Certificate) -> None:
+    reader = run(pour_over_tls(ReadBudget(BUDGET_OVER_TLS), certificate))
     assert max(reader.read.values()) <= MOST_OVER_TLS
     assert [one.said for one in reader.people] == [4 * POURED] * MANY_OVER_TLS + [[HELLO]]
     assert reader.hello_in == min(reader.read)
@@ -205,20 +308,24 @@ def test_over_tls_a_turn_reads_little_more_and_little_is_held(certificate: Certi
 class Tireless(ReadBudget):
     """Pauses nobody."""
 
-    def spend(self, count: int) -> bool:
-        super().spend(count)
+    def read(self, count: int) -> bool:
+        super().read(count)
         return True
 
 
+@loops
 def test_control_over_tls_who_is_not_paused_is_read_again_and_again(
-    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+    run: Run, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tcp, "TLS_HELD", MUCH)
-    reader = asyncio.run(pour_over_tls(Tireless(BUDGET_OVER_TLS), certificate))
+    reader = run(pour_over_tls(Tireless(BUDGET_OVER_TLS), certificate))
     assert max(reader.read.values()) > MOST_OVER_TLS
 
 
-def test_control_asyncio_by_itself_holds_more(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+@loops
+def test_control_event_loops_by_themselves_hold_more(
+    run: Run, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tcp, "TLS_HELD", MUCH)
-    reader = asyncio.run(pour_over_tls(ReadBudget(BUDGET_OVER_TLS), certificate))
+    reader = run(pour_over_tls(ReadBudget(BUDGET_OVER_TLS), certificate))
     assert reader.held > MOST_HELD

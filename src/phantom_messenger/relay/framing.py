@@ -93,6 +93,12 @@ def read_payload(frame: bytes, header: Header) -> bytes:
     return apply_mask(frame[header.size :], frame[header.size - _MASK_BYTES : header.size])
 
 
+def read_long_payload(frame: bytearray, header: Header) -> bytes:
+    """The same of a frame that may have a megabyte, which is copied once and not three times."""
+    view = memoryview(frame)
+    return apply_mask(view[header.size :], bytes(view[header.size - _MASK_BYTES : header.size]))
+
+
 class PartialMessages:
     """What all connections hold of messages that are not complete yet, bounded in total.
 

@@ -19,11 +19,12 @@ from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER, Listener, bind
 from phantom_messenger.relay.page import Page
 from phantom_messenger.relay.ports import RelayLink, Store
+from phantom_messenger.relay.reading import ReadBudget
 from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from phantom_messenger.relay.verify_pool import VerifyPool, default_count
-from phantom_messenger.relay.websocket import ReadBudget, WebSocketConnection
+from phantom_messenger.relay.websocket import WebSocketConnection
 from phantom_messenger.web import files as web
 from phantom_messenger.wire.names import DEFAULT_PORTS
 

@@ -30,10 +30,8 @@ def abort(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def bound_tls(transport: asyncio.Transport) -> bool:
-    """Keep asyncio from holding 256 KiB of what a client has sent over TLS; whether there is TLS."""
-    if transport.get_extra_info("ssl_object") is None:
-        return False
-    # asyncio documents it for streams of its own only; the transport of each TLS connection has it.
-    transport.set_read_buffer_limits(TLS_HELD, 0)  # type: ignore[attr-defined]
-    return True
+def bound_tls(transport: asyncio.Transport) -> None:
+    """If there is TLS, keep asyncio from holding 256 KiB of what a client has sent."""
+    if transport.get_extra_info("ssl_object") is not None:
+        # asyncio documents it for streams of its own only; the transport of each TLS connection has it.
+        transport.set_read_buffer_limits(TLS_HELD, 0)  # type: ignore[attr-defined]

@@ -25,9 +25,11 @@ from phantom_messenger.relay.framing import (
     Header,
     PartialMessages,
     read_header,
+    read_long_payload,
     read_payload,
     text_header,
 )
+from phantom_messenger.relay.reading import FRAME_COST, READ_BUFFER, READ_SHARE, SMALL_READ, ReadBudget
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.codes import CloseCode
 from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
@@ -37,61 +39,6 @@ CLOSE_TIMEOUT: Final = 2.0
 
 MAX_DISCARDED: Final = 131_072
 """Bytes discarded after a close frame, counting ``FRAME_COST`` more for each frame; then nothing is read."""
-
-FRAME_COST: Final = 1_024
-
-_READ_BUFFER: Final = memoryview(bytearray(16_384))
-"""One buffer serves all connections: each copies its bytes out before the next one reads."""
-
-
-SMALL_READ: Final = 2_048
-"""Bytes that a connection may always read in a turn of the event loop: most frames are smaller."""
-
-_SMALL_BUFFER: Final = _READ_BUFFER[:SMALL_READ]
-
-READ_BUDGET: Final = 512 * 1_024
-"""Bytes that all connections together may read in a turn of the event loop, beside small reads."""
-
-
-class ReadBudget:
-    """Bounds what is read in one turn of the event loop: nobody waits long behind many who pour large messages.
-
-    When it is spent, each connection reads ``SMALL_READ`` bytes until the turn ends; the rest stays in its socket.
-    asyncio's TLS comes more than once in a turn, for what has arrived and for what was left, so it is paused then.
-
-    Args:
-        limit: bytes in a turn.
-
-    Attributes:
-        buffer: where the next read may go.
-    """
-
-    def __init__(self, limit: int = READ_BUDGET) -> None:
-        self._limit = self._left = limit
-        self._paused: list[Callable[[], None]] = []
-        self.buffer = _READ_BUFFER
-
-    def spend(self, count: int) -> bool:
-        """So much was read at once; whether there was something left to spend."""
-        if self._left <= 0:
-            return False
-        if self._left == self._limit:
-            asyncio.get_running_loop().call_soon(self._renew)  # runs before the next turn reads anything
-        self._left -= count
-        if self._left <= 0:
-            self.buffer = _SMALL_BUFFER
-        return True
-
-    def wait(self, go_on: Callable[[], None]) -> None:
-        """Call this when the next turn begins."""
-        self._paused.append(go_on)
-
-    def _renew(self) -> None:
-        self._left = self._limit
-        self.buffer = _READ_BUFFER
-        paused, self._paused = self._paused, []
-        for go_on in paused:
-            go_on()
 
 
 class Receiver(Protocol):
@@ -122,7 +69,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         host: the Host header.
         partial_messages: bounds what all connections hold of incomplete messages.
         max_fragments: of a message; more closes with 1009.
-        reads: bounds what all connections read in a turn; one of its own if it is None.
+        reads: bounds what all connections read and handle in a turn; one of its own if it is None.
     """
 
     def __init__(
@@ -143,7 +90,6 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._reads = reads or ReadBudget()
         self._on_closed: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
-        self._is_tls = False
         self._session: Session | None = None
         self._response = b""
         # The frame that is being read: its header, how much is missing, and what is there.
@@ -160,6 +106,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._may_discard = MAX_DISCARDED
         self._written = 0
         self._is_full = False
+        # Whether it waits for its turn to read and handle on, and what it may read in that turn.
+        self._waits = False
+        self._share = 0
         self._is_closing = False
         self._has_failed = False
 
@@ -176,7 +125,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         """
         self._transport = transport
         self._on_closed = on_closed
-        self._is_tls = tcp.bound_tls(transport)
+        tcp.bound_tls(transport)
         transport.set_protocol(self)
         self._response = response
         self._session = self._receiver.connect(self, address=self._address, host=self._host)
@@ -189,13 +138,13 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """See ``asyncio.BufferedProtocol``."""
-        return self._reads.buffer
+        return self._reads.buffer_in_turn if self._share else self._reads.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
-        if nbytes >= SMALL_READ and not self._reads.spend(nbytes) and self._is_tls:
-            self._wait_for_turn()
-        self._read(bytes(_READ_BUFFER[:nbytes]))
+        if nbytes >= SMALL_READ:
+            self._count_read(nbytes)
+        self._read(bytes(READ_BUFFER[:nbytes]))
 
     def eof_received(self) -> bool:
         """See ``asyncio.BufferedProtocol``: a client that has closed its half gets nothing more."""
@@ -223,6 +172,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             return
         if self._session is not None:
             self._receiver.writable(self._session)
+        if self._waits:
+            return
         unread, self._unread = self._unread, b""
         if not self._is_full:
             self._transport.resume_reading()
@@ -269,17 +220,24 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     # --- reading ------------------------------------------------------------------
 
     def _read(self, data: bytes) -> None:
-        """Process what has arrived, frame by frame, until the client has to read something first."""
+        """Process what has arrived, frame by frame, until the client has to read something first, or to wait."""
         if self._is_closing:
             self._count_discarded(len(data))
         try:
             at = 0
             while at < len(data) and not self._ignores_input:
                 if self._missing:
+                    if (self._frame or self._message) and not self._may_complete(len(data) - at):
+                        self._wait_for_turn(is_first=self._share > 0)
+                        break
                     at = self._read_frame(data, at)
+                elif at and not self._reads.may_handle(FRAME_COST):
+                    self._wait_for_turn()
+                    break
                 else:
                     data, at = self._read_header(data, at)
-            self._unread = data[at:] if self._is_full and not self._is_closing else b""
+            keeps = self._waits or (self._is_full and not self._is_closing)
+            self._unread = data[at:] if keeps else b""
         except BrokenFrame as broken:
             self._fail(CloseCode.PROTOCOL_ERROR, str(broken))
         except Exception as error:  # noqa: BLE001 - boundary: what fails here ends its own connection only
@@ -291,6 +249,14 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def _ignores_input(self) -> bool:
         """Whether what arrives is left alone, for good or for now."""
         return self._transport is None or self._is_full or self._has_failed or self._may_discard < 0
+
+    def _may_complete(self, count: int) -> bool:
+        """Whether so many bytes may be read of a frame: those that complete something long count all of it."""
+        header = cast("Header", self._header)
+        if self._missing > count or self._is_closing:
+            return True
+        cost = len(self._frame) + (len(self._message) if header.fin and not header.is_control else 0)
+        return cost < SMALL_READ or self._reads.may_handle(cost)
 
     def _count_discarded(self, cost: int) -> None:
         self._may_discard -= cost
@@ -337,13 +303,14 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             if header.opcode == CLOSE and not self._missing and self._transport is not None:
                 self._transport.close()
             return end
-        frame = data[at:end]
         if self._missing or self._frame:
-            self._frame += frame
+            self._frame += data[at:end]
             if self._missing:
                 return end
-            frame, self._frame = bytes(self._frame), bytearray()
-        payload = read_payload(frame, header)
+            whole, self._frame = self._frame, bytearray()
+            payload = read_long_payload(whole, header)
+        else:
+            payload = read_payload(data[at:end], header)
         if header.is_control:
             self._handle_control(header.opcode, payload)
         else:
@@ -390,23 +357,48 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             # RFC 6455 section 8.1
             self._fail(CloseCode.INVALID_TEXT, "invalid UTF-8")
 
-    def _wait_for_turn(self) -> None:
-        """Read no more in this turn."""
-        self._stop_reading()
-        self._reads.wait(self._read_on)
+    def _count_read(self, count: int) -> None:
+        """So much was read; if that was all there was room for, it may have to wait for more."""
+        reads = self._reads
+        is_filled = count == len(reads.buffer_in_turn if self._share else reads.buffer)
+        may_read_on = reads.read(count)
+        if self._share:
+            self._share = max(self._share - count, 0) if is_filled else 0
+            may_read_on = self._share > 0 and not reads.is_spent
+        if is_filled and not may_read_on:
+            self._wait_for_turn(is_first=self._share > 0)
 
-    def _read_on(self) -> None:
-        is_read = not self._is_full and self._may_discard >= 0
-        if is_read and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+    def _wait_for_turn(self, *, is_first: bool = False) -> None:
+        """Handle and read no more until those who have waited for longer had their turns."""
+        if not self._waits:
+            self._waits = True
+            self._stop_reading()
+            self._reads.wait(self._read_on, is_first=is_first)
+
+    def _read_on(self) -> bool:
+        """Its turn has come: handle what has arrived, and read if that was all; whether it reads."""
+        self._waits = False
+        if self._transport is None:
+            self._unread = b""
+            return False
+        if self._is_full:
+            self._update_held()
+            return False
+        unread, self._unread = self._unread, b""
+        self._read(unread)
+        if self._waits or self._is_full or self._may_discard < 0 or self._transport.is_closing():
+            return False
+        self._share = self._share or READ_SHARE
+        self._transport.resume_reading()
+        return True
 
     def _stop_reading(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def _update_held(self) -> None:
-        """Tell the relay how much of an incomplete message is held here."""
-        held = len(self._message) + len(self._frame) + len(self._unread)
+        """Tell the relay how much of an incomplete message is held here; what waits for its turn is handled soon."""
+        held = len(self._message) + len(self._frame) + (0 if self._waits else len(self._unread))
         if held != self._held:
             self._held = held
             self._partial_messages.hold(self._end_partial, held)
@@ -423,7 +415,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         """Drop everything that has arrived and was not handled."""
         self._forget_message()
         self._frame = bytearray()
-        self._unread = b""
+        if not self._waits:
+            self._unread = b""
         if self._held:
             self._held = 0
             self._partial_messages.hold(self._end_partial, 0)

@@ -1,0 +1,113 @@
+"""What is read and handled in one turn of the event loop, of all connections together: nobody waits long behind many.
+
+uvloop reads a socket up to 32 times in a turn as long as it fills the buffer that it is given, so small buffers alone
+bound nothing: who has had a share is not read again before its turn has come.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from phantom_messenger.wire.limits import MAX_MESSAGE_BYTES
+
+READ_BYTES: Final = 16_384
+"""The most that is read at once."""
+
+READ_BUFFER: Final = memoryview(bytearray(READ_BYTES))
+"""One buffer serves all connections: each copies its bytes out before the next one reads."""
+
+SMALL_READ: Final = 4_096
+"""Bytes that a connection may read at once, whatever others do: most frames are smaller."""
+
+_SMALL_BUFFER: Final = READ_BUFFER[:SMALL_READ]
+
+READ_BUDGET: Final = 256 * 1_024
+"""What all connections together may cost in a turn, in bytes, beside a small read and one frame of each."""
+
+READ_SHARE: Final = MAX_MESSAGE_BYTES + READ_BYTES
+"""What a connection that has waited reads before it waits again: a whole message, so that few are half read."""
+
+FRAME_COST: Final = 1_024
+"""What each further frame of a read counts beside its bytes: to handle a short one takes as long as a long one."""
+
+FRAMES_SHARE: Final = 4 * FRAME_COST
+"""What is handled at once of frames that were read and had to wait, unless a single one is more."""
+
+
+class ReadBudget:
+    """Bounds what is read and handled in one turn of the event loop.
+
+    When it is spent, or somebody waits, a connection reads ``SMALL_READ`` bytes; when it is spent, one frame of them is
+    handled. If that was not all, the connection waits. Those who wait have their turns one after the other, with half
+    of what each turn of the loop may cost; the other half is for those who come, who need not wait for them.
+
+    Args:
+        limit: bytes in a turn.
+
+    Attributes:
+        buffer: where the next read may go.
+        buffer_in_turn: the same for a connection that has waited.
+    """
+
+    def __init__(self, limit: int = READ_BUDGET) -> None:
+        self._limit = self._left = limit
+        self._floor = 0
+        self._is_due = False
+        self._waiting: deque[Callable[[], bool]] = deque()
+        self.buffer = self.buffer_in_turn = READ_BUFFER
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left of this turn."""
+        return self._left <= 0
+
+    def read(self, count: int) -> bool:
+        """So much was read at once; whether the same connection may read more of its own accord."""
+        self._spend(count)
+        return self._left > 0 and not self._waiting
+
+    def may_handle(self, cost: int) -> bool:
+        """Whether something that was read and costs so much may be handled in this turn; then it counts."""
+        if self._left <= self._floor:
+            return False
+        self._spend(cost)
+        return True
+
+    def wait(self, go_on: Callable[[], bool], *, is_first: bool = False) -> None:
+        """Wait for a turn.
+
+        Args:
+            go_on: called when it has come; returns whether it reads on.
+            is_first: its last turn was not all that was due to it.
+        """
+        (self._waiting.appendleft if is_first else self._waiting.append)(go_on)
+        self.buffer = _SMALL_BUFFER
+        self._schedule()
+
+    def _spend(self, cost: int) -> None:
+        self._left -= cost
+        if self._left <= 0:
+            self.buffer = self.buffer_in_turn = _SMALL_BUFFER
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._renew)  # runs before the next turn reads anything
+
+    def _renew(self) -> None:
+        self._is_due = False
+        self._left = self._limit
+        self.buffer_in_turn = READ_BUFFER
+        reading, kept = 0, self._limit // 2
+        for _ in range(len(self._waiting)):
+            if self._left - reading <= kept:
+                break
+            self._left -= FRAME_COST
+            self._floor = self._left - FRAMES_SHARE
+            reading += READ_BYTES * self._waiting.popleft()()
+        self._floor = 0
+        self.buffer = _SMALL_BUFFER if self._waiting or self._left <= 0 else READ_BUFFER
+        if self._waiting:
+            self._schedule()
