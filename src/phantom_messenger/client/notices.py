@@ -237,6 +237,15 @@ def link_refused(admin: Contact) -> WarningEvent:
     return _warning(admin, "link-refused", what)
 
 
+def groups_failed(what: str) -> WarningEvent:
+    """There was a fault in what the program does for groups by itself."""
+    message = (
+        f"something failed that should not ({what}), and groups are left alone until this program starts again;"
+        " please report it"
+    )
+    return _warning(None, "groups-failed", message)
+
+
 def device_removed() -> WarningEvent:
     """One's person has removed this device."""
     return _warning(None, "device-removed", "your first device has removed this one, which can no longer be used")

@@ -205,6 +205,12 @@ export function linkRefused(admin: Contact): WarningEvent {
   return warning(admin, "link-refused", text);
 }
 
+/** There was a fault in what the client does for groups by itself. */
+export function groupsFailed(): WarningEvent {
+  const text = "something failed that should not, and groups are left alone until this page is loaded again; please report it";
+  return warning(null, "groups-failed", text);
+}
+
 /** The client fails at something that the relay delivers. */
 export function setAside(): WarningEvent {
   const text =

@@ -309,11 +309,10 @@ class DeviceDesk:
         todo, self._todo = self._todo, []
         for action in todo:
             action()
-        if self._stores.devices.own is None:
-            return
-        if self._has_to_spread:
-            self._spread()
-        self._send_read(now)
+        if self._stores.devices.own is not None:
+            if self._has_to_spread:
+                self._spread()
+            self._send_read(now)
         if link is None:
             return
         for person in list(self._open):

@@ -243,7 +243,7 @@ class Arrivals:
                 return self._hello(tx, group, sender, said, now)
             case GroupLeave() if sender == device:
                 return self._leaves(tx, group, sender)
-            case GroupPropose() if sender == device and group.state.may_invite(raw_of(sender)):
+            case GroupPropose() if sender == device and self.strangers.is_proposed(group, sender, said):
                 self._wish(tx, group, Add(person=said.person, role="member"))
                 return []
             case _:

@@ -32,6 +32,7 @@ from phantom_messenger.client.groups.reach import reached_by_all, reached_by_eac
 from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord, GroupTokenRecord, GroupToldRecord
 from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
+from phantom_messenger.client.groups.stepping import Stepping
 from phantom_messenger.client.groups.store import FORKED, INVITED, LEFT, MEMBER, Group, packed_ops, raw_of, written
 from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupMember, contact_of
 from phantom_messenger.client.many.outgoing import Outgoing
@@ -84,7 +85,7 @@ class Groups:
         self._duties = Duties(stores, self._speaking, is_hidden)
         self.arrivals = Arrivals(stores, self._duties, follow)
         self._orders = Orders(stores, self._speaking, self.arrivals, self._duties, identity, self._new_id)
-        self._is_stepping = False
+        self._stepping = Stepping()
         outgoing.listen(CHANGE, self._orders, self._orders.waits_for)
         outgoing.listen(TEXT, self)
 
@@ -104,20 +105,19 @@ class Groups:
 
     def step(self) -> None:
         """Do what is due; whoever is told of something sent comes back here, and nothing is done twice."""
-        if self._is_stepping or not len(self._store):
+        if not len(self._store):
             return
-        self._is_stepping = True
-        try:
-            now = self._moment()
-            self._report(self._orders.step(now))
-            self._duties.step(now)
-            self.arrivals.strangers.turning_away.step(self._speaking, now, is_hidden=self._duties.is_hidden)
-        finally:
-            self._is_stepping = False
+        now, turning_away = self._moment(), self.arrivals.strangers.turning_away
+        failure = self._stepping.run(
+            lambda: self._report(self._orders.step(now)),
+            lambda: self._duties.step(now),
+            lambda: turning_away.step(self._speaking, now, is_hidden=self._duties.is_hidden),
+        )
+        self._report(failure)
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        return self._orders.waits(now) + self._duties.waits(now)
+        return [] if self._stepping.has_failed else self._orders.waits(now) + self._duties.waits(now)
 
     def flush(self) -> None:
         """Send receipts at once: the program is about to leave."""
@@ -216,7 +216,7 @@ class Groups:
             UsageError: it cannot be made like this.
         """
         self._check_device()
-        wish_ops.check_people(people, self._own_id)
+        wish_ops.check_persons(people, self._stores.devices, self._stores.book)
         if len(people) >= MAX_MEMBERS:
             raise UsageError(f"a group has at most {MAX_MEMBERS} members")
         group = self._random(32)
@@ -255,7 +255,7 @@ class Groups:
     def add(self, who: str, people: Sequence[str], role: str = "member") -> None:
         """Have people added; a member who is no admin asks the admins to do so."""
         self._check_device()
-        wish_ops.check_people(people, self._own_id)
+        wish_ops.check_persons(people, self._stores.devices, self._stores.book)
         group = self._changeable(who)
         if self._is_admin(group):
             self._want(group, wish_ops.added(people, role))

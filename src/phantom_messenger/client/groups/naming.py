@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import UnsetType
 
-from phantom_messenger.client.address_book import AddressBook
+from phantom_messenger.client.address_book import AddressBook, public
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.store import Group
 from phantom_messenger.client.names import checked_name, normal_name, skeleton
@@ -67,7 +67,7 @@ def noted(group: Group, person: str, name: str | UnsetType) -> Group:
 
 
 def member_of(group: Group, user_id: str, book: AddressBook) -> Contact:
-    """Somebody in a group as applications see them."""
-    contact = book.contact(user_id)
+    """Somebody in a group as applications see them: as who they are there, also if somebody's list of devices has them."""
+    contact = public(book.get(user_id))
     says = "" if contact.name else group.record.names.get(contact.user_id, "")
     return replace(contact, says=says) if says else contact

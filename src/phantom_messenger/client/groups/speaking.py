@@ -94,12 +94,12 @@ class Speaking:
             sender_key=own.public,
             claim=self._devices.claim(),
         )
-        own_device = self._devices.device
-        everybody = [
-            device for person in recipients for device in self._devices.devices_of(person) if device != own_device
-        ]
+        # A member can be another member's device as well, on a list that one of them has signed.
+        everybody = dict.fromkeys(device for person in recipients for device in self._devices.devices_of(person))
+        everybody.update(dict.fromkeys(self._devices.own_others() if purpose in {TEXT, CHANGE} else []))
+        everybody.pop(self._devices.device, None)
         return self._outgoing.send(
-            [*everybody, *(self._devices.own_others() if purpose in {TEXT, CHANGE} else [])],
+            list(everybody),
             whole,
             Options(group=True, order=order, purpose=purpose, expires_in=expires_in, answered=answered),
             conversation_id=base64.b64encode(conversation_of(about)).decode(),

@@ -495,5 +495,8 @@ def packed_ops(ops: list[changes.Op]) -> bytes:
 
 
 def unpacked_ops(encoded: bytes) -> list[changes.Op]:
-    """Ops of a wish."""
-    return msgspec.msgpack.decode(encoded, type=list[changes.Op])
+    """Ops of a wish; none, if there can be no change of them."""
+    try:
+        return msgspec.msgpack.decode(encoded, type=list[changes.Op])
+    except msgspec.DecodeError:
+        return []

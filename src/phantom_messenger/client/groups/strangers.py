@@ -16,6 +16,7 @@ from phantom_messenger.client.groups.contents import (
     GroupChange,
     GroupChanges,
     GroupJoin,
+    GroupPropose,
     GroupRefuse,
     GroupSaid,
     GroupText,
@@ -24,6 +25,7 @@ from phantom_messenger.client.groups.records import GroupTokenRecord
 from phantom_messenger.client.groups.state import Role
 from phantom_messenger.client.groups.store import MEMBER, Group, packed_ops, raw_of, written
 from phantom_messenger.client.groups.turning_away import TurningAway
+from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import Event
 from phantom_messenger.client.stores import Stores
@@ -98,7 +100,13 @@ class Strangers:
             return None
         wishes = group.record.wishes
         has_room = len(wishes) < MAX_ASKED or self._lets_in(group, sender)
-        return (token, group) if has_room and raw_of(sender) not in group.state.members else None
+        can_be_in = is_user_id(sender) and raw_of(sender) not in group.state.members
+        return (token, group) if has_room and can_be_in else None
+
+    def is_proposed(self, group: Group, sender: str, said: GroupPropose) -> bool:
+        """Whether a member may have somebody added, who is no device of a person."""
+        person = written(said.person)
+        return group.state.may_invite(raw_of(sender)) and self._stores.devices.person_of(person) == person
 
     def _serves(self, token: GroupTokenRecord, group: Group, now: Moment) -> bool:
         is_admin = group.state.members.get(raw_of(self._stores.devices.person)) is Role.ADMIN

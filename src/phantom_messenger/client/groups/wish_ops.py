@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+from phantom_messenger.client.address_book import AddressBook
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.change import MAX_NAME_BYTES, MAX_OPS, Add, Op
 from phantom_messenger.client.groups.state import Role
@@ -36,6 +38,19 @@ def checked_name(name: str) -> str:
     if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
         raise UsageError(f"the name of a group has 1 to {MAX_NAME_BYTES} bytes")
     return name
+
+
+def check_persons(people: Iterable[str], devices: DeviceBook, book: AddressBook) -> None:
+    """See that these people can be added by this user.
+
+    Raises:
+        UsageError: one of them cannot, or is a device of somebody.
+    """
+    for one in people:
+        check_people([one], devices.person)
+        person = devices.person_of(one)
+        if person != one:
+            raise UsageError(f"this is the ID of a device of {book.contact(person).label}; add their own ID")
 
 
 def check_people(people: Iterable[str], own_id: str) -> None:

@@ -180,7 +180,7 @@ export class Arrivals {
         this.#leaves(tx, group, sender, now);
         break;
       case "group-propose":
-        if (mayInvite(stateOf(group), sender)) {
+        if (mayInvite(stateOf(group), sender) && this.#persons.isPerson(encodeBase64(said.person))) {
           this.#wish(tx, group, { op: "add", person: encodeBase64(said.person), role: "member" });
         }
         break;

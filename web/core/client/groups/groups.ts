@@ -3,15 +3,15 @@ import { isEqual, NO_BYTES, utf8 } from "../../bytes.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import { MAX_EXPIRES_IN_MS } from "../../wire/limits.ts";
 import { checkLength, timeOf } from "../content.ts";
-import { UnknownContact, UsageError } from "../errors.ts";
+import { UnknownContact, UsageError, VaultError } from "../errors.ts";
 import type { ExtensionPorts } from "../extension.ts";
-import { isUserId } from "../ids.ts";
 import type { Listener } from "../many/listener.ts";
 import type { Many } from "../many/main.ts";
 import type { CopyRecord } from "../many/records.ts";
 import { newMessageId } from "../message_ids.ts";
 import type { Moment } from "../moment.ts";
 import { normalName } from "../names.ts";
+import { groupsFailed } from "../notices.ts";
 import * as coreRecords from "../records.ts";
 import { DeliveryState } from "../status.ts";
 import type { Contact, Event } from "../status.ts";
@@ -58,6 +58,7 @@ export class Groups implements Listener {
   readonly #duties: Duties;
   readonly #orders: Orders;
   #isStepping = false;
+  #hasFailed = false;
   /** When to look whether what came too early is in time now: new devices may be known. */
   #lookAt = 0;
 
@@ -79,7 +80,7 @@ export class Groups implements Listener {
 
   /** Do what is due; whoever is told of something sent comes back here, and nothing is done twice. */
   step(): void {
-    if (this.#isStepping || this.store.size === 0) {
+    if (this.#isStepping || this.#hasFailed || this.store.size === 0) {
       return;
     }
     this.#isStepping = true;
@@ -92,6 +93,11 @@ export class Groups implements Listener {
       this.#ports.report(this.#orders.step(now));
       this.#duties.step(now);
       this.arrivals.strangers.turningAway.step(this.#speaking, now, this.#ports.presence.looksAbsent);
+    } catch (error) {
+      if (error instanceof VaultError) throw error;
+      // What others say leads to what is done here: a fault must not keep the user from all other conversations.
+      this.#hasFailed = true;
+      this.#ports.report([groupsFailed()]);
     } finally {
       this.#isStepping = false;
     }
@@ -99,7 +105,7 @@ export class Groups implements Listener {
 
   /** Milliseconds until each thing that waits for a time. */
   waits(now: number): number[] {
-    return [...this.#orders.waits(now), ...this.#duties.waits(now)];
+    return this.#hasFailed ? [] : [...this.#orders.waits(now), ...this.#duties.waits(now)];
   }
 
   /** Send receipts at once: the program is about to leave. */
@@ -125,7 +131,7 @@ export class Groups implements Listener {
     const { identity, random } = this.#ports;
     const ownId = this.#persons.own;
     this.#checkDevice();
-    this.#checkPeople(people);
+    this.#persons.checkNew(people);
     if (people.length >= MAX_MEMBERS) {
       throw new UsageError(`a group has at most ${MAX_MEMBERS} members`);
     }
@@ -174,7 +180,7 @@ export class Groups implements Listener {
   /** Have people added; a member who is no admin asks the admins to do so. */
   add(id: string, people: readonly string[], role: Role): void {
     this.#checkDevice();
-    this.#checkPeople(people);
+    this.#persons.checkNew(people);
     const group = this.#changeable(id);
     if (this.isAdmin(group)) {
       this.#want(group, added(people, role));
@@ -191,7 +197,7 @@ export class Groups implements Listener {
 
   /** Have people removed. */
   remove(id: string, people: readonly string[]): void {
-    this.#checkPeople(people);
+    this.#persons.check(people);
     this.#want(this.#administered(id), [...new Set(people)].map((person) => ({ op: "remove", person })));
   }
 
@@ -522,15 +528,6 @@ export class Groups implements Listener {
   #checkDevice(): void {
     if (!this.#persons.isFirst) {
       throw new UsageError("groups are changed on your first device; do this there");
-    }
-  }
-
-  #checkPeople(people: readonly string[]): void {
-    if (people.some((person) => !isUserId(person))) {
-      throw new UsageError("only people with an ID that certifies their key can be in a group");
-    }
-    if (people.includes(this.#persons.own)) {
-      throw new UsageError("this is your own ID; to leave a group, choose Leave");
     }
   }
 

@@ -5,7 +5,7 @@
  * first, what is still to be said is said again once theirs has been read.
  */
 import { compare, NO_BYTES } from "../../bytes.ts";
-import { unpack } from "../../msgpack.ts";
+import { MalformedPack, unpack } from "../../msgpack.ts";
 import { timeOf } from "../content.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import type { Listener, Ordered } from "../many/listener.ts";
@@ -227,9 +227,15 @@ export class Orders implements Listener {
   }
 }
 
+/** What is wanted first; nothing, if there can be no change of it. */
 function wishOf({ record }: Group): readonly Op[] {
   const [first] = record.wishes;
-  return first === undefined ? [] : unpackOps(unpack(first));
+  try {
+    return first === undefined ? [] : unpackOps(unpack(first));
+  } catch (error) {
+    if (error instanceof MalformedPack || error instanceof RefusedChange) return [];
+    throw error;
+  }
 }
 
 function withoutWish(group: Group): Group {

@@ -1,6 +1,9 @@
 /** Whose devices are whose: a member is a person, who may have several (devices.md, "Groups"). */
 import type { Claim } from "../content.ts";
+import { UsageError } from "../errors.ts";
 import type { ExtensionPorts } from "../extension.ts";
+import { isUserId } from "../ids.ts";
+import { labelOf } from "../status.ts";
 
 /** Answers it; everybody whose list is not known has one device. */
 export class Persons {
@@ -33,6 +36,31 @@ export class Persons {
   /** Whose a message of a device is. */
   of(device: string): string {
     return this.#ports.stores.devices?.personOf(device) ?? device;
+  }
+
+  /** Whether somebody is no device of a person whose list is known. */
+  isPerson(id: string): boolean {
+    return this.of(id) === id;
+  }
+
+  /** See that these people can be added, or removed, by this user. */
+  check(people: readonly string[]): void {
+    if (people.some((person) => !isUserId(person))) {
+      throw new UsageError("only people with an ID that certifies their key can be in a group");
+    }
+    if (people.includes(this.own)) {
+      throw new UsageError("this is your own ID; to leave a group, choose Leave");
+    }
+  }
+
+  /** See that these people can be added: no device of somebody. */
+  checkNew(people: readonly string[]): void {
+    this.check(people);
+    const device = people.find((person) => !this.isPerson(person));
+    if (device !== undefined) {
+      const whose = labelOf(this.#ports.stores.book.contact(this.of(device)));
+      throw new UsageError(`this is the ID of a device of ${whose}; add their own ID`);
+    }
   }
 
   /** All devices of these people but this one, each once; `withOwn`: one's own, too. */

@@ -9,6 +9,7 @@ import { isEqual } from "../../bytes.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import type { RoutedMessage } from "../../wire/frames.ts";
 import type { ExtensionPorts } from "../extension.ts";
+import { isUserId } from "../ids.ts";
 import type { Moment } from "../moment.ts";
 import * as notices from "../notices.ts";
 import type { Event } from "../status.ts";
@@ -92,8 +93,8 @@ export class Strangers {
   /** The link that somebody has opened, and its group; null if they are not to be added to one. */
   joining(sender: string, said: GroupJoin, now: Moment): readonly [GroupTokenRecord, Group] | null {
     const [token, group] = this.#linkOf(said);
-    // A person joins with their first device.
-    const isPerson = this.#persons.of(sender) === sender;
+    // A person joins with their first device, and an id that certifies their key.
+    const isPerson = this.#persons.of(sender) === sender && isUserId(sender);
     if (token === null || group === null || !this.#serves(token, group, now) || !isPerson) return null;
     const hasRoom = group.record.wishes.length < MAX_ASKED || letsIn(group, sender);
     return hasRoom && !stateOf(group).members.has(sender) ? [token, group] : null;

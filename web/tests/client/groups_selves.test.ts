@@ -1,0 +1,52 @@
+/** Ids of which more than one thing is true: a member who is another's device, and one whose id certifies no key. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { withRecord } from "../../core/client/groups/store.ts";
+import { assertInStep, groupOf, keyOf, withMallory } from "./members.ts";
+import type { Member } from "./members.ts";
+
+const CLAIMED = Buffer.from("an id of 20 bytes...").toString("base64");
+
+test("a wish that no change can be made of is dropped", () => {
+  const notPacked = [new Uint8Array(), Uint8Array.of(0x91, 0x83), Buffer.from("no ops")];
+  for (const wish of notPacked) {
+    const [town, members, id] = groupOf(2);
+    const [ada] = members as [Member, Member];
+    ada.person.vault.transaction((tx) => {
+      ada.groups.store.put(tx, withRecord(ada.groups.found(id), { wishes: [wish] }));
+    });
+    ada.groups.rename(id, "Coffee");
+    town.pass(10_000);
+    assertInStep(members, id);
+    assert.equal(ada.groups.found(id).chain.state.name, "Coffee");
+  }
+});
+
+test("somebody whose id certifies no key cannot be added by a link", () => {
+  const [town, members, id] = groupOf(2);
+  const [ada] = members as [Member, Member];
+  const { token } = ada.groups.link(id, "ws://relay.test/ws", { uses: 2, lasts: 60_000 });
+  const { strangers } = ada.groups.arrivals;
+  const said = { kind: "group-join", token } as const;
+  assert.notEqual(strangers.joining(town.person().id, said, ada.person.messenger.now()), null);
+  assert.equal(strangers.joining(CLAIMED, said, ada.person.messenger.now()), null);
+});
+
+test("a fault in what is done for groups leaves everything else alone", () => {
+  const [town, members, mallory, raw] = withMallory();
+  const [ada, ben] = members as [Member, Member];
+  assert.ok(mallory.id !== "");
+  ada.person.toleratesFaults = true;
+  Object.defineProperty(ada.groups.found(keyOf(raw)).record, "wishes", {
+    get: () => {
+      throw new TypeError("a fault");
+    },
+  });
+  ada.groups.step();
+  ada.groups.step();
+  assert.deepEqual(ada.groups.waits(0), []);
+  ben.person.messenger.sendText(ada.id, "hello");
+  town.pass(10_000);
+  assert.equal(ada.person.warnings.filter((code) => code === "groups-failed").length, 1);
+  assert.ok(ada.person.received().includes("hello"));
+});
