@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import several_crowd
-from crowd import Crowd, alive, befriend, quiet_port
+from crowd import Crowd, alive, befriend
 from several_crowd import Cast, Place
 from several_ledger import SeveralLedger
 
@@ -196,7 +196,7 @@ def scene_of(control: Control, network: Network | None) -> Iterator[Scene]:
                 machines.append(machine)
                 options += ["--host", machine.host, "--public-names", "any"]
                 command = [*machine.enter(), *command]
-            relay = RelayProcess(own, *options, port=quiet_port(), command=command)
+            relay = RelayProcess(own, *options, command=command)
             stack.callback(relay.kill)
             relays.append(relay)
         yield Scene(cluster, relays, machines)

@@ -61,7 +61,7 @@ def _not_tolerated(_: Stepping, error: Exception) -> list[Event]:
 
 TOLERATED: Final = Stepping.failed
 """What users' clients do about a fault; those of tests end with it."""
-Stepping.failed = _not_tolerated  # type: ignore[method-assign]
+Stepping.failed = _not_tolerated  # type: ignore[method-assign,assignment]
 
 Tamper = Callable[[Frame], list[Frame]]
 """What a malicious relay makes of a frame for a device."""

@@ -22,7 +22,7 @@ from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND
 
 
-def list_of(first: Device, *others: Device) -> bytes:
+def list_of(first: Device, *others: Device) -> DeviceList:
     """A list of these devices, whose owners have all agreed."""
     identity = first.messenger._identity
     at = first.messenger._now().wall

@@ -67,7 +67,7 @@ def noted(group: Group, person: str, name: str | UnsetType) -> Group:
 
 
 def member_of(group: Group, user_id: str, book: AddressBook) -> Contact:
-    """Somebody in a group as applications see them: as who they are there, also if somebody's list of devices has them."""
+    """Somebody in a group as applications see them: as who they are there, whosever list of devices has them."""
     contact = public(book.get(user_id))
     says = "" if contact.name else group.record.names.get(contact.user_id, "")
     return replace(contact, says=says) if says else contact
