@@ -17,7 +17,6 @@ from typing import Any, Final, Self, cast
 import apsw
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.engines.sqlite.tables import Work
 from phantom_messenger.relay.commands import CommandFailed
 
 SECTOR: Final = 512
@@ -339,9 +338,9 @@ class DiskStore(SQLiteStore):
                 connection.wal_checkpoint(database)
         return apsw.SQLITE_OK
 
-    def _run_batch(self, jobs: Sequence[Work], deadline: float | None) -> list[Any] | CommandFailed:
+    def _run_batch(self, jobs: Sequence[Any], do: Any, deadline: float | None) -> list[Any] | CommandFailed:
         self.attempts.append([])
-        results = super()._run_batch(jobs, deadline)
+        results = super()._run_batch(jobs, do, deadline)
         if len(self.attempts[-1]) < len(jobs):
             self.attempts[-1].clear()
         return results

@@ -34,7 +34,6 @@ from disk_promises import (
 
 from phantom_messenger.engines.sqlite import StoreError
 from phantom_messenger.engines.sqlite.corruption import CorruptRows
-from phantom_messenger.engines.sqlite.tables import Work
 from phantom_messenger.relay.commands import CommandFailed
 from support.amounts import LONG, amount
 from support.stores import HOUR, NOW, append_all, exchange, message, names, receipt, waiting
@@ -325,8 +324,8 @@ def test_what_could_not_be_read_for_a_moment_is_delivered_afterwards(tmp_path: P
 
 
 class StoreThatIgnoresFailedCommits(DiskStore):
-    def _run_batch(self, jobs: Sequence[Work], deadline: float | None) -> list[Any] | CommandFailed:
-        results = super()._run_batch(jobs, deadline)
+    def _run_batch(self, jobs: Sequence[Any], do: Any, deadline: float | None) -> list[Any] | CommandFailed:
+        results = super()._run_batch(jobs, do, deadline)
         return [result for _, result in self.attempts[-1]] or results
 
 

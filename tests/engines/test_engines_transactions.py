@@ -83,7 +83,7 @@ def test_commit_that_fails_undoes_all(box: SQLiteStore) -> None:
 
 def test_commit_that_fails_is_not_tried_with_savepoints(box: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     guarded: list[Work] = []
-    monkeypatch.setattr(box, "_run_guarded", guarded.append)
+    monkeypatch.setattr(box, "_run_guarded", lambda _, __, one: guarded.append(one))
     refuse_commits(box, refuse=True)
     box.run_work([adds("1"), adds("2")])
     assert guarded == [], "what the jobs did was not at fault, and a wait for a lock is long"

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger.engines.sqlite import SQLiteStore, execute
+from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
-from phantom_messenger.engines.sqlite.tables import Work
+from phantom_messenger.engines.sqlite.tables import Tables
 from support.faults import Faults
 from support.people import Frame, Person, base64_text
 from support.simulated import SECOND, Client, MakeWorld, World
@@ -183,12 +183,12 @@ def test_frame_behind_a_deletion_is_dropped_quietly(
 ) -> None:
     world.clock.advance(1)
     bob.send(bob.person.publish([1, 2, 3]))
-    runs: list[Work] = []
+    runs: list[Any] = []
     guarded = SQLiteStore._run_guarded
 
-    def noted(store: SQLiteStore, job: Work) -> Any:
+    def noted(store: SQLiteStore, do: Any, tables: Tables, job: Any) -> Any:
         runs.append(job)
-        return guarded(store, job)
+        return guarded(store, do, tables, job)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SQLiteStore, "_run_guarded", noted)
@@ -209,7 +209,7 @@ def test_frame_behind_a_deletion_is_a_fault_without_the_check(
     bob.send(bob.person.publish([1, 2, 3]))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "_is_current", lambda *_: True)
+        patch.setattr(SQLiteDirectory, "is_current", lambda *_: True)
         alice.send(alice.person.account_delete(), BEHIND[kind](alice.person, bob.person))
     assert faults.take()
 

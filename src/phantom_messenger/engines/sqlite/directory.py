@@ -12,7 +12,7 @@ from typing import Any, Final
 import apsw
 
 from phantom_messenger.engines.sqlite.corruption import AccountIndexDamaged
-from phantom_messenger.relay.commands import CONVERSATIONS_KEPT
+from phantom_messenger.relay.commands import CONVERSATIONS_KEPT, Actor
 
 DAY_MS: Final = 86_400_000
 
@@ -131,6 +131,13 @@ class SQLiteDirectory:
         """Whether there is such an account, and its owner has proved the key."""
         found = self.find(user_id)
         return found is not None and found.signs
+
+    def is_current(self, actor: Actor) -> bool:
+        """Whether the account is still the one that the session has logged in to."""
+        found = self._accounts.get(actor.user_id) or self._read(actor.user_id)
+        if found is None or found.public_key != actor.public_key:
+            return False
+        return not (actor.is_unsigned and self.signs(actor.user_id))
 
     def user_id(self, account: int) -> str | None:
         """The user of an account."""

@@ -3,10 +3,9 @@
 from typing import Any, assert_never
 
 from phantom_messenger.engines.sqlite import accounts, keys, messages, presence
-from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay import commands
-from phantom_messenger.relay.commands import ACCOUNT_GONE, Actor, AnyCommand, UserCommand
+from phantom_messenger.relay.commands import ACCOUNT_GONE, AnyCommand, UserCommand
 
 
 def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911, PLR0912 - one case a command
@@ -15,7 +14,7 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
     Raises:
         Exception: it could not be run; the transaction is to be rolled back to where it was before.
     """
-    if isinstance(command, UserCommand) and not _is_current(tables.directory, command.actor):
+    if isinstance(command, UserCommand) and not tables.directory.is_current(command.actor):
         return ACCOUNT_GONE
     match command:  # the most frequent ones first
         case commands.AcceptMessage():
@@ -92,11 +91,3 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
             return tables.limits.take()
         case _ as unreachable:
             assert_never(unreachable)
-
-
-def _is_current(directory: SQLiteDirectory, actor: Actor) -> bool:
-    """Whether the account is still the one that the session has logged in to."""
-    account = directory.find(actor.user_id)
-    if account is None or account.public_key != actor.public_key:
-        return False
-    return not (actor.is_unsigned and directory.signs(actor.user_id))

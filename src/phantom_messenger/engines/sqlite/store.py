@@ -73,6 +73,9 @@ _UNBOUNDED: Final = 0xFFFF_FFFE
 _UNREADABLE: Final = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.ConstraintError)
 _NO_ROOM: Final = (apsw.FullError, apsw.IOError)
 
+_Do = Callable[[Tables, Any], Any]
+"""What is to be done to the tables with each of a batch: it is run as a command, or called."""
+
 
 class State(Enum):
     """See the table above."""
@@ -191,17 +194,20 @@ class SQLiteStore:
 
     def run(self, commands: Sequence[AnyCommand], *, budget_ms: int | None = None) -> list[Any]:
         """See ``relay.ports.Store``."""
-        return self.run_work([partial(execute, command=command) for command in commands], budget_ms=budget_ms)
+        return self._run(commands, execute, budget_ms)
 
     def run_work(self, work: Sequence[Work], *, budget_ms: int | None = None) -> list[Any]:
-        """As ``run``, for whatever a function does to the tables."""
+        """As ``run``, for whatever functions do to the tables."""
+        return self._run(work, lambda tables, one: one(tables), budget_ms)
+
+    def _run(self, work: Sequence[Any], do: _Do, budget_ms: int | None) -> list[Any]:
         deadline = None if budget_ms is None else time.monotonic() + budget_ms / 1_000
         self._look_for_database()
         if self._state is State.MOVED:
             error = OSError("the database is not where it was")
             return [CommandFailed(error, is_out_of_space=True) for _ in work]
         if self._state is State.NORMAL:
-            results = self._run_batch(work, deadline)
+            results = self._run_batch(work, do, deadline)
             if not isinstance(results, CommandFailed):
                 return results
             if results.is_out_of_space:
@@ -210,7 +216,7 @@ class SQLiteStore:
                 return [results for _ in work]
         found: list[Any] = []
         for one in work:
-            found.append(self._run_alone(one))
+            found.append(self._run_alone(one, do))
             if deadline is not None and time.monotonic() >= deadline:
                 break
         return found
@@ -273,21 +279,21 @@ class SQLiteStore:
 
     # --- running commands ---------------------------------------------------------------
 
-    def _run_batch(self, work: Sequence[Work], deadline: float | None) -> list[Any] | CommandFailed:
+    def _run_batch(self, work: Sequence[Any], do: _Do, deadline: float | None) -> list[Any] | CommandFailed:
         """Run commands as one transaction, plain or guarded; a ``CommandFailed`` if nothing of it was stored."""
-        try:
-            return self._transact(work, self._run_plainly, deadline)
-        except _CommandRaised as raised:
-            if _concerns_all(raised.error):
-                return _failed(raised.error)
-        except Exception as error:  # noqa: BLE001 - the boundary: whatever it was, nothing of the batch is stored
-            return _failed(error)
-        try:
-            return self._transact(work, self._run_guarded, deadline)
-        except Exception as error:  # noqa: BLE001 - as above
-            return _failed(error)
+        for run in (do, partial(self._run_guarded, do)):
+            try:
+                return self._transact(work, run, deadline)
+            except _CommandRaised as raised:
+                error = raised.error
+                if _concerns_all(error):
+                    break
+            except Exception as failed:  # noqa: BLE001 - the boundary: whatever it was, nothing of the batch is stored
+                error = failed
+                break
+        return _failed(error)
 
-    def _transact(self, work: Sequence[Work], run: Callable[[Work], Any], deadline: float | None) -> list[Any]:
+    def _transact(self, work: Sequence[Any], do: _Do, deadline: float | None) -> list[Any]:
         """Run the first of it, and what can be begun before the deadline, as one transaction."""
         results: list[Any] = []
         try:
@@ -295,7 +301,10 @@ class SQLiteStore:
             if self._scrubber is not None:
                 self._scrubber.begin()
             for one in work:
-                results.append(run(one))
+                try:
+                    results.append(do(self.tables, one))
+                except Exception as error:  # noqa: BLE001 - as above
+                    raise _CommandRaised(error) from None
                 if deadline is not None and time.monotonic() >= deadline:
                     break
             self._connection.execute("COMMIT")
@@ -310,31 +319,25 @@ class SQLiteStore:
             self._scrubber.committed()
         return results
 
-    def _run_plainly(self, one: Work) -> Any:
-        try:
-            return one(self.tables)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise _CommandRaised(error) from None
-
-    def _run_guarded(self, one: Work) -> Any:
-        savepoint = self.tables.savepoint()
+    def _run_guarded(self, do: _Do, tables: Tables, one: Any) -> Any:
+        savepoint = tables.savepoint()
         self._connection.execute("SAVEPOINT command")
         try:
-            result = one(self.tables)
+            result = do(tables, one)
         except Exception as error:
             # After some errors SQLite cannot commit what else is in the transaction.
             if _concerns_all(error) or not self._connection.in_transaction:
                 raise
             self._connection.execute("ROLLBACK TO command")
-            self.tables.rolled_back(savepoint)
+            tables.rolled_back(savepoint)
             result = _failed(error)
         self._connection.execute("RELEASE command")
         return result
 
-    def _run_alone(self, one: Work) -> Any:
+    def _run_alone(self, one: Any, do: _Do) -> Any:
         """Run a command as a transaction of its own, again while a repair may help."""
         for _ in range(_ATTEMPTS):
-            results = self._run_batch([one], None)
+            results = self._run_batch([one], do, None)
             if not isinstance(results, CommandFailed):
                 return results[0]
             if not self._repair(results.error):
