@@ -29,8 +29,8 @@ CARRIES_LITTLE = """
 import time
 from phantom_messenger.relay import load, signatures
 load.LEAST_LOAD = load.MOST_LOAD = 64
-quick = signatures._verify
-signatures._verify = lambda *check: (time.sleep(0.002), quick(*check))[1]
+quick = signatures.verify
+signatures.verify = lambda batch: (time.sleep(0.002 * len(batch)), quick(batch))[1]
 """
 
 

@@ -141,7 +141,7 @@ def delivers_what_has_expired(patch: pytest.MonkeyPatch) -> None:
 
 def push_anyway(mailboxes: MailboxPush, session: Session, item: Item) -> None:
     session.cursor.last_pushed = item.seq
-    mailboxes._replies.send_text(session, item.text)
+    mailboxes._replies.send(session, item.text)
 
 
 def follows_the_wall_clock(patch: pytest.MonkeyPatch) -> None:

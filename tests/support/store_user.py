@@ -113,6 +113,7 @@ class StoreUser:
             conversation_id=conversation,
             is_loose=is_loose,
             now=now,
+            size=len(item.head) + len(item.tail),
         )
 
     def write(self, to: "StoreUser", name: str, content: str = "", **more: Any) -> Item | AppendRefusal:

@@ -132,7 +132,7 @@ class Admission:
         Raises:
             RequestError: ``QUOTA``, with the time until which its address has to wait.
         """
-        mark, now = admitted.session.mark, self._clock.monotonic_ms()
+        mark, now = admitted.session.mark, admitted.session.heard_at
         if wait := self.quota.spend(mark, size, now):
             raise RequestError(Reason.QUOTA, retry_after=wait)
         admitted.spent = Spent(mark, size, now)

@@ -228,11 +228,8 @@ class AcceptMessage(UserCommand[Accepted | AppendRefusal], frozen=True, kw_only=
     is_loose: bool
     """The message has a form that only accounts of reference clients can read."""
     now: int
-
-    @property
-    def size(self) -> int:
-        """See ``Command``."""
-        return len(self.item.head) + len(self.item.tail)
+    size: int
+    """Bytes of the item: see ``Command``."""
 
 
 class Acknowledge(UserCommand[list[StoredReceipt]], frozen=True, kw_only=True):

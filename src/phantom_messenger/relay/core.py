@@ -75,7 +75,7 @@ class Core:
             report=report,
         )
         self.admission = Admission(config, clock, randomness, self.load)
-        self.replies = Replies(self.hub, clock, partial(schedule, self._flush))
+        self.replies = Replies(self.hub, clock, schedule, self.writable)
         self.mailboxes = MailboxPush(self.hub, self.replies, self.pipeline, clock, self.others)
         self.presence = PresenceNotices(self.hub, self.replies, self.pipeline, clock, self.others)
         self.receipts = DeliveryReceipts(
@@ -97,8 +97,3 @@ class Core:
             self.mailboxes.catch_up(session)
             if session.unconfirmed and not session.outbox.level():
                 self.receipts.confirm_written(session)
-
-    def _flush(self) -> None:
-        for session in self.replies.flush():
-            if session.unconfirmed or not session.cursor.caught_up:
-                self.writable(session)

@@ -33,6 +33,7 @@ class LoadGauge:
 
     def __init__(self, now: Callable[[], int]) -> None:
         self.count = 0
+        """A frame counts until it is handled; what it stores then counts by itself."""
         self.unverified_bytes = 0
         self.sliced_bytes = 0
         """Of these, those that wait for slices: see ``pipeline``."""
@@ -61,10 +62,6 @@ class LoadGauge:
                 self._room, self._finished, self._busy = MOST_LOAD, 0, 0
             self._busy_from = now
         self.count += 1
-
-    def leave(self, count: int) -> None:
-        """So many have gone on; what they have stored counts by itself."""
-        self.count -= count
 
     def finish(self, count: int) -> None:
         """So many were stored: see how much goes through in ``LOAD_MS``, in time in which there was something to do.

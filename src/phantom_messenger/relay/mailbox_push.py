@@ -70,7 +70,7 @@ class MailboxPush:
             return  # it waits for a client that can read it: this one would take the relay for broken
         if item.expires_at is not None and item.expires_at <= self._clock.persistent_ms():
             return
-        self._replies.send_text(session, item.text)
+        self._replies.send(session, item.text)
         if not session.acks:
             session.unconfirmed.append((item.kind, item.seq, item.sender, item.name))
         if session.reference is not None:

@@ -246,7 +246,7 @@ class Pipeline:
             if batch.slices is not None:
                 self._gauge.sliced_bytes -= batch.size
                 self._take_in_behind(batch.frames[0].session)
-            self._gauge.leave(len(batch.frames))
+            self._gauge.count -= len(batch.frames)
         if self._on_idle is not None:
             self._check_idle()
 
@@ -297,7 +297,7 @@ class Pipeline:
         for admitted in behind:
             self._count_sliced(-len(admitted.signed_text))
             self.submit(admitted)
-        self._gauge.leave(len(behind))
+        self._gauge.count -= len(behind)
 
     def _count_sliced(self, size: int) -> None:
         self._gauge.unverified_bytes += size

@@ -59,7 +59,7 @@ class PresenceNotices:
 
     def send(self, session: Session, notice: bytes, user: str, status: frames.PresenceStatus) -> None:
         """Send a client a notice of a user's presence, and remember what it was told."""
-        self._replies.send_text(session, notice)
+        self._replies.send(session, notice)
         if self._others.is_alone or not user:
             return
         if status is frames.PresenceStatus.OFFLINE:

@@ -90,7 +90,7 @@ class _Day:
 
     def spend(self, size: int, most: int, now: int) -> int:
         hour = now // HOUR_MS
-        if hour != self._hour:
+        if hour > self._hour:  # what was sent in the one before may be counted only now
             self._advance(hour)
         if self._total + size > most:
             return self._wait(size, most, now)

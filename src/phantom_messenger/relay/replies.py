@@ -8,7 +8,7 @@ from phantom_messenger.events import report
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.pipeline import AccountGoneError, SessionOverError
-from phantom_messenger.relay.ports import Clock
+from phantom_messenger.relay.ports import Clock, Scheduler
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames
@@ -26,30 +26,28 @@ class Replies:
     Args:
         hub: forgets who is at another relay.
         clock: for the timestamps of errors, and to count misbehaviour.
-        schedule: called when there is something to write, once until ``flush``.
+        schedule: runs ``flush`` at the end of the turn.
+        writable: called with a session that may be given more, or has taken what is to be confirmed.
     """
 
-    def __init__(self, hub: Hub, clock: Clock, schedule: Callable[[], object]) -> None:
+    def __init__(self, hub: Hub, clock: Clock, schedule: Scheduler, writable: Callable[[Session], None]) -> None:
         self._hub = hub
         self._clock = clock
         self._schedule = schedule
+        self._writable = writable
         self._unwritten: dict[Session, None] = {}
 
-    def send(self, session: Session, frame: frames.Frame) -> None:
-        """Queue a frame for this turn's write."""
-        self.send_text(session, codec.encode(frame))
-
-    def send_text(self, session: Session, text: bytes) -> None:
-        """Queue an encoded frame for this turn's write."""
+    def send(self, session: Session, frame: frames.Frame | bytes) -> None:
+        """Queue a frame, or the text of one, for this turn's write."""
         if session.state is State.CLOSED:
             return
-        session.outbox.push(text)
+        session.outbox.push(frame if isinstance(frame, bytes) else codec.encode(frame))
         if not self._unwritten:
-            self._schedule()
+            self._schedule(self.flush)
         self._unwritten[session] = None
 
-    def flush(self) -> list[Session]:
-        """Write what was gathered; the sessions that have not been cut for leaving too much unread."""
+    def flush(self) -> None:
+        """Write what was gathered, and cut those who have left too much unread."""
         written, self._unwritten = list(self._unwritten), {}
         kept = []
         for session in written:
@@ -57,7 +55,9 @@ class Replies:
                 self.drop(session)
             else:
                 kept.append(session)
-        return kept
+        for session in kept:
+            if session.unconfirmed or not session.cursor.caught_up:
+                self._writable(session)
 
     def reply_error(self, session: Session, refused: RequestError, request: Id) -> None:
         """Answer with ERROR and count it; too many of a kind close the connection."""

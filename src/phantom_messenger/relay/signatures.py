@@ -22,19 +22,20 @@ def verify(batch: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
     # Decoding a key costs a tenth of a verification. It is kept for this batch alone: the relay
     # does not remember users who have disconnected.
     decoded: dict[bytes, Ed25519PublicKey] = {}
-    return [_verify(*check, decoded) for check in batch]
-
-
-def _verify(key: bytes, signature: bytes, message: bytes, decoded: dict[bytes, Ed25519PublicKey]) -> bool:
-    if len(key) != _KEY_BYTES or len(signature) != _SIGNATURE_BYTES:
-        return False
-    try:
-        if key not in decoded:
-            decoded[key] = _decode(key)
-        decoded[key].verify_signature(message, Ed25519Signature.from_base64(_base64(signature)))
-    except ValueError:  # all that the library raises is one
-        return False
-    return True
+    verdicts = []
+    for key, signature, message in batch:
+        if len(key) != _KEY_BYTES or len(signature) != _SIGNATURE_BYTES:
+            verdicts.append(False)
+            continue
+        try:
+            if key not in decoded:
+                decoded[key] = _decode(key)
+            decoded[key].verify_signature(message, Ed25519Signature.from_base64(_base64(signature)))
+        except ValueError:  # all that the library raises is one
+            verdicts.append(False)
+        else:
+            verdicts.append(True)
+    return verdicts
 
 
 def _decode(key: bytes) -> Ed25519PublicKey:

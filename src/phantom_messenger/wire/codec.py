@@ -63,6 +63,8 @@ class Request(NamedTuple):
 _HEAD: Final = msgspec.json.Decoder(Head)
 _KIND: Final = msgspec.json.Decoder(_Kind)
 _ANY_HEAD: Final = msgspec.json.Decoder(_AnyHead)
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoders raise."""
 _METADATA: Final = msgspec.json.Decoder(frames.Metadata)
 _TEXT: Final = msgspec.json.Decoder(str)
 _MOST_ESCAPED: Final = 6
@@ -99,7 +101,6 @@ _NAMED_FIELD: Final = re.compile(r"field `([A-Za-z0-9_]{1,40})`")
 _ID_FORM: Final = re.compile(r"[\x21-\x7e]{1,64}\Z")
 
 F = TypeVar("F", bound=frames.Frame)
-S = TypeVar("S", bound=Struct)
 
 
 class Decoded(Struct, frozen=True):
@@ -113,7 +114,7 @@ def read_kind(text: bytes) -> str:
     """The type of a message whose other contents are not looked at; '' if that cannot be read."""
     try:
         return _KIND.decode(text).type
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return ""
 
 
@@ -129,10 +130,10 @@ def decode_client(text: bytes, kind: str = "") -> Decoded:
     """
     if len(text) > MAX_MESSAGE_BYTES:
         raise RequestError(Reason.MESSAGE_SIZE, details={"limit": MAX_MESSAGE_BYTES})
-    decoder = _CLIENT.get(kind or _read(_HEAD, text).type)
+    decoder = _CLIENT.get(kind or _kind(text))
     if decoder is None:
         raise RequestError(Reason.TYPE)
-    frame, written = _checked(_read(decoder, text), text)
+    frame, written = _read(decoder, text)
     is_signed = getattr(frame, "signature", UNSET) is not UNSET
     return Decoded(frame, splice.without_signature(written) if is_signed else written)
 
@@ -143,18 +144,18 @@ def decode_relay(text: bytes) -> frames.RelayFrame | None:
     Raises:
         RequestError: the relay broke the protocol.
     """
-    kind = _read(_HEAD, text).type
+    kind = _kind(text)
     if not kind:
         raise RequestError(Reason.TYPE)
     decoder = _RELAY.get(kind)
-    return None if decoder is None else _checked(_read(decoder, text), text)[0]
+    return None if decoder is None else _read(decoder, text)[0]
 
 
 def request_head(text: bytes) -> Request:
     """Type and ``id`` of a message that may otherwise be broken, for the ERROR frame."""
     try:
         found = _ANY_HEAD.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return Request(None, UNSET)
     kind, name = _short_text(found.type, limits.MAX_ID_CHARS), _short_text(found.id, limits.MAX_ID_CHARS)
     return Request(kind, UNSET if name is None or not _ID_FORM.match(name) else name)
@@ -219,34 +220,42 @@ def _fields(part: Struct, kind: type[Struct] | None = None) -> dict[str, Any]:
     return {name: getattr(part, name) for name in (kind or type(part)).__struct_fields__}
 
 
-def _read(decoder: msgspec.json.Decoder[S], text: bytes) -> S:
+def _kind(text: bytes) -> str:
+    """As ``read_kind``, but says what is wrong if there is none."""
     try:
-        return decoder.decode(text)
-    except msgspec.ValidationError as error:
-        message = str(error)
-        if path := _PATH.search(message):
-            field = path[1]
-            if unknown := _NAMED_FIELD.search(message):
-                field = f"{field}.{unknown[1]}"
-        elif unknown := _NAMED_FIELD.search(message):
-            field = unknown[1]
-        elif message.startswith("Expected `object`"):
-            raise RequestError(Reason.JSON) from None
-        else:
-            raise RequestError(Reason.FIELD) from None
-        raise RequestError(Reason.TYPE if field == "type" else Reason.FIELD, field=field) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise RequestError(Reason.JSON) from None
-    except RecursionError:
-        raise RequestError(Reason.TOO_DEEP) from None
+        return _HEAD.decode(text).type
+    except _UNREADABLE as error:
+        raise _unreadable(error) from None
 
 
-def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
-    """Check what the types cannot say: sizes, duplicate names, depth, base64; metadata becomes canonical.
+def _unreadable(error: Exception) -> RequestError:
+    """What is said of a text because a decoder has raised this."""
+    if isinstance(error, RecursionError):
+        return RequestError(Reason.TOO_DEEP)
+    if not isinstance(error, msgspec.ValidationError):
+        return RequestError(Reason.JSON)
+    message = str(error)
+    if path := _PATH.search(message):
+        field = path[1]
+        if unknown := _NAMED_FIELD.search(message):
+            field = f"{field}.{unknown[1]}"
+    elif unknown := _NAMED_FIELD.search(message):
+        field = unknown[1]
+    else:
+        return RequestError(Reason.JSON if message.startswith("Expected `object`") else Reason.FIELD)
+    return RequestError(Reason.TYPE if field == "type" else Reason.FIELD, field=field)
+
+
+def _read(decoder: msgspec.json.Decoder[F], text: bytes) -> tuple[F, bytes]:
+    """Read a frame and check what the types cannot say: sizes, duplicate names, depth, base64.
 
     Returns:
-        The frame and its canonical text.
+        The frame, with its metadata in canonical form, and its canonical text.
     """
+    try:
+        frame = decoder.decode(text)
+    except _UNREADABLE as error:
+        raise _unreadable(error) from None
     if isinstance(frame, (frames.Message, frames.RoutedMessage)):
         payload = frame.payload
         if len(payload.encrypted) > MAX_ENCRYPTED_CHARS:

@@ -28,11 +28,12 @@ def message(core: Core, admitted: AdmittedFrame, frame: frames.Message) -> Steps
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
     session, payload = admitted.session, frame.payload
     sender, recipient = session.user_id, payload.recipient_id
-    now, accepted_at = core.clock.persistent_ms(), core.clock.wall_ms()
+    now = core.clock.persistent_ms()
     if core.receipts.hidden.has_no_room(recipient, MessageName(sender, payload.message_id), now):
         raise append_error(AppendRefusal.FULL)
     item = _item(admitted, frame, now)
-    core.admission.spend(admitted, len(item.head) + len(item.tail) + MESSAGE_OVERHEAD)
+    size = len(item.head) + len(item.tail)
+    core.admission.spend(admitted, size + MESSAGE_OVERHEAD)
     result: Accepted | AppendRefusal = yield AcceptMessage(
         actor=session.actor,
         recipient=recipient,
@@ -40,11 +41,13 @@ def message(core: Core, admitted: AdmittedFrame, frame: frames.Message) -> Steps
         conversation_id=payload.conversation_id,
         is_loose=admitted.loose is not None,
         now=now,
+        size=size,
     )
     if result is AppendRefusal.DUPLICATE:
         core.admission.give_back(admitted)
     elif isinstance(result, AppendRefusal):
         raise append_error(result)
+    accepted_at = core.clock.wall_ms()
     core.replies.send(
         session,
         frames.Receipt(
@@ -55,7 +58,7 @@ def message(core: Core, admitted: AdmittedFrame, frame: frames.Message) -> Steps
                 status=frames.Status.ACCEPTED,
                 timestamp=accepted_at,
             ),
-            timestamp=core.clock.wall_ms(),
+            timestamp=accepted_at,
         ),
     )
     if isinstance(result, Accepted) and result.item is not None:
