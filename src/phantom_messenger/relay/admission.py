@@ -143,7 +143,7 @@ class Admission:
         Returns:
             For each 0, or how long its address has to wait.
         """
-        mark, now = admitted.session.mark, self._clock.monotonic_ms()
+        mark, now = admitted.session.mark, admitted.session.heard_at
         waits = [self.quota.spend(mark, size, now) for size in sizes]
         counted = sum(size for size, wait in zip(sizes, waits, strict=True) if not wait)
         admitted.spent = Spent(mark, counted + (admitted.spent.size if admitted.spent else 0), now)
@@ -158,7 +158,7 @@ class Admission:
 
     def try_spend(self, session: Session, size: int) -> Spent | None:
         """Count bytes that can be left unstored; None if its address has no room for them."""
-        now = self._clock.monotonic_ms()
+        now = session.heard_at
         return None if self.quota.spend(session.mark, size, now) else Spent(session.mark, size, now)
 
     def give_back(self, admitted: AdmittedFrame) -> None:

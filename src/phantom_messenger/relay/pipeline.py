@@ -314,11 +314,8 @@ class Pipeline:
         try:
             while True:
                 command = steps.throw(result) if isinstance(result, Exception) else steps.send(result)
-                size = command.size
-                if (
-                    len(self._waiting) + len(self._reads) < MAX_WAITING
-                    and self._waiting_bytes + size <= MAX_WAITING_BYTES
-                ):
+                size, waiting = command.size, len(self._waiting) + len(self._reads)
+                if waiting < MAX_WAITING and self._waiting_bytes + size <= MAX_WAITING_BYTES:
                     break
                 result = CommandFailed(OverflowError("too many commands wait"), is_out_of_space=True)
         except StopIteration:
@@ -334,7 +331,7 @@ class Pipeline:
             self._waiting_bytes += size
             self._gauge.enter()
         # Started from a turn of its own, so that all commands of this turn are in the batch.
-        if not self._running and len(self._waiting) + len(self._reads) == 1:
+        if not self._running and not waiting:
             self._schedule(self._store_waiting)
 
     def _store_waiting(self) -> None:

@@ -44,19 +44,13 @@ class Tables:
         self.mailboxes = SQLiteMailboxes(connection, self.directory, has_room, step_bytes, mailbox_bytes)
         self.time = SQLiteClockStore(connection)
         self.limits = SQLiteLimitStore(connection)
-
-    def savepoint(self) -> int:
-        """A point in the transaction to which ``rolled_back`` can return."""
-        return self.mailboxes.savepoint()
+        self.savepoint = self.mailboxes.savepoint
+        self.committed = self.mailboxes.committed
 
     def rolled_back(self, savepoint: int = 0) -> None:
         """The transaction was rolled back to a savepoint, or altogether."""
         self.mailboxes.rolled_back(savepoint)
         self.directory.forget()
-
-    def committed(self) -> None:
-        """The transaction is on disk."""
-        self.mailboxes.committed()
 
 
 Work = Callable[[Tables], Any]
