@@ -243,8 +243,7 @@ def test_port_that_is_free_for_one_address_alone_is_given_up_for_another(
 BEGIN = """
 import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-if sys.argv[1]:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] else signal.SIG_DFL)
 os.execv(sys.argv[2], sys.argv[2:])
 """
 """Make the terminal one's own, as a shell's children have it, and begin."""
