@@ -1,5 +1,6 @@
 """Fixtures: relays, simulated and real, and clients; all end with the test that asked for them."""
 
+import gc
 import logging
 import os
 import resource
@@ -20,6 +21,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import prekey_status
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Store
+from support.collecting import import_ahead, modules, turned
 from support.faults import Faults
 from support.letter import Letter, MakeLetter
 from support.longest_first import dealt
@@ -41,6 +43,22 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_N
 # How long an example takes says how busy the machine is, and nothing about the product.
 settings.register_profile("any pace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any pace")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Share with the other processes what is costly in a fresh clone, and look for garbage among nothing that stays."""
+    gc.disable()
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:
+        config, processes = session.config, int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        files = list(modules(config.args, config.getoption("ignore") or [], config.invocation_params.dir))
+        import_ahead(turned(files, int(worker.removeprefix("gw")), processes))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
