@@ -11,9 +11,10 @@ from test_client_devices_history import before_linking, fill, said
 
 from phantom_messenger.client.devices import chunks
 from phantom_messenger.client.devices.handover import KEEP_FREE, MUCH
+from phantom_messenger.client.pacing import Pacing
 from phantom_messenger.relay import allowances
 from phantom_messenger.relay.handlers import login
-from phantom_messenger.wire.limits import ALLOWANCE_MS, ALLOWED_MESSAGES, RATES, RateClass
+from phantom_messenger.wire.limits import ALLOWANCE_EVERY_MS, ALLOWANCE_MS, ALLOWED_MESSAGES, RATES, RateClass
 from support.people import Frame, canonical
 from support.simulated import MakeWorld
 
@@ -175,16 +176,70 @@ def claims(device: Device, **payload: Any) -> None:
     settle(device)
 
 
-def test_relay_is_not_taken_at_its_word(limited: Town) -> None:
+def test_relay_is_not_taken_at_its_word(limited: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more than there can be nothing is believed, and of others than one's own devices nothing at all."""
-    alice, laptop, bob = linked(limited, 10)
-    pass_time(5 * SECOND, alice, laptop, bob)
+    older_relay(monkeypatch)
+    alice, laptop, bob = linked(limited)
     pacing, now = alice.messenger._sending._pacing, limited.world.clock.monotonic
     for user in (bob.id, alice.id, "A" * 44, laptop.id):
         claims(alice, recipientId=user)
     claims(alice, senderId=bob.id)
     assert set(pacing._allowed) == {laptop.id}
-    assert pacing.allowed(laptop.id, now) == ALLOWED_MESSAGES
+    left = ALLOWED_MESSAGES - chunks_sent(alice, laptop)
+    assert left <= pacing.allowed(laptop.id, now) <= ALLOWED_MESSAGES
     assert pacing.allowed(laptop.id, now + ALLOWANCE_MS) == 0
     alice.cut()
     assert pacing.allowed(laptop.id, now) == 0, "on another connection nothing was told"
+
+
+def sent_at_a_relay_that_repeats_itself(town: Town, monkeypatch: pytest.MonkeyPatch, *, reconnect: bool) -> int:
+    """How many chunks leave in a minute if the relay allows 40, keeps saying so, and lets through whatever comes."""
+    monkeypatch.setattr(allowances, "ALLOWED_MESSAGES", 40)
+    monkeypatch.setattr(allowances.Allowances, "take", lambda *_: True)
+    alice, laptop, bob = linked(town)
+    for _ in range(4):
+        if reconnect:
+            alice.cut()
+        pass_time(15 * SECOND, alice, laptop, bob, reconnect=reconnect)
+        claims(alice, recipientId=laptop.id, messages=40)
+    return chunks_sent(alice, laptop)
+
+
+@pytest.mark.parametrize("reconnect", [False, True], ids=["one connection", "one after another"])
+def test_relay_that_repeats_itself_makes_nobody_send_more(
+    limited: Town, monkeypatch: pytest.MonkeyPatch, reconnect: bool
+) -> None:
+    assert sent_at_a_relay_that_repeats_itself(limited, monkeypatch, reconnect=reconnect) <= 40 + 2 * RATE
+
+
+@pytest.mark.parametrize("reconnect", [False, True], ids=["one connection", "one after another"])
+def test_control_client_that_believes_it_again_sends_more(
+    limited: Town, monkeypatch: pytest.MonkeyPatch, reconnect: bool
+) -> None:
+    genuine = Pacing.allow
+
+    def allow(self: Pacing, peer: str, messages: int, until: int, now: int) -> None:
+        self._allowed.pop(peer, None)
+        genuine(self, peer, messages, until, now)
+
+    monkeypatch.setattr(Pacing, "allow", allow)
+    assert sent_at_a_relay_that_repeats_itself(limited, monkeypatch, reconnect=reconnect) > 40 + 2 * RATE
+
+
+def test_another_one_counts_when_there_can_be_another() -> None:
+    pacing = Pacing()
+    pacing.allow("peer", 40, ALLOWANCE_MS, 0)
+    for now in (1, ALLOWANCE_MS, ALLOWANCE_EVERY_MS - 1):
+        pacing.allow("peer", 200, now + ALLOWANCE_MS, now)
+        assert pacing.allowed("peer", now) == (40 if now < ALLOWANCE_MS else 0)
+    pacing.allow("peer", 200, ALLOWANCE_EVERY_MS + ALLOWANCE_MS, ALLOWANCE_EVERY_MS)
+    assert pacing.allowed("peer", ALLOWANCE_EVERY_MS) == 200
+
+
+def test_what_nobody_asked_for_counts_for_nothing(limited: Town) -> None:
+    """The laptop has got everything: nothing is left to be handed over."""
+    alice, laptop, bob = linked(limited, 10)
+    pass_time(5 * SECOND, alice, laptop, bob)
+    assert not alice.messenger.handover.is_going
+    claims(alice, recipientId=laptop.id)
+    assert alice.messenger._sending._pacing.allowed(laptop.id, limited.world.clock.monotonic) == 0

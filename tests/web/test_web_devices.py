@@ -365,9 +365,9 @@ def test_new_device_allows_its_first_device_more_if_much_is_to_come(
     told: list[tuple[str, int]] = []
     genuine = Pacing.allow
 
-    def allow(self: Pacing, peer: str, messages: int, until: int) -> None:
+    def allow(self: Pacing, peer: str, messages: int, until: int, now: int) -> None:
         told.append((peer, messages))
-        genuine(self, peer, messages, until)
+        genuine(self, peer, messages, until, now)
 
     monkeypatch.setattr(Pacing, "allow", allow)
     asked: list[object] = []

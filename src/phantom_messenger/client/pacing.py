@@ -4,13 +4,14 @@ A client that knows the relay's limits stays below them, so that it is hardly ev
 refused: refusals cost time, and ten in a minute the connection.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec import UnsetType
 
 from phantom_messenger.rate_window import Window
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
+from phantom_messenger.wire.limits import ALLOWANCE_EVERY_MS, RATE_WINDOW_MS, RateClass
 
 PACE_SPAN_MS: Final = RATE_WINDOW_MS + 1_000
 """Window of one's own: a second more than the relay's, for what the network does to intervals."""
@@ -54,6 +55,18 @@ def reason_of(error: frames.Error) -> object:
     return "" if isinstance(error.payload.details, UnsetType) else error.payload.details.get("reason", "")
 
 
+@dataclass(slots=True)
+class _Allowed:
+    """Messages that one user lets through beside the rate; times are monotonic milliseconds."""
+
+    left: int
+    until: int
+    next_at: int
+    """Before then they cannot have given another: what the relay tells is about this one."""
+    is_told: bool = True
+    """Whether the relay has told of it on this connection."""
+
+
 class Pacing:
     """Windows and pauses; times are monotonic milliseconds. Windows outlive a connection, as the relay's do."""
 
@@ -69,8 +82,8 @@ class Pacing:
         self._until: dict[RateClass, int] = {}
         self._peers: dict[str, int] = {}
         self._unknown: dict[str, int] = {}
-        self._allowed: dict[str, tuple[int, int]] = {}
-        """By user, how many messages beside the rate the relay lets through to them, and until when."""
+        self._allowed: dict[str, _Allowed] = {}
+        """By user."""
 
     def may_send(self, rate: RateClass, now: int) -> bool:
         """Whether no pause holds for this class."""
@@ -126,20 +139,27 @@ class Pacing:
 
     def acquire_message(self, peer: str, limit: int | None, now: int) -> bool:
         """As ``acquire``, for a message to one user: as the relay counts it, one of those that they allow first."""
-        left = self.allowed(peer, now)
-        if not left or not self.may_send(RateClass.MESSAGE, now):
+        if not self.allowed(peer, now) or not self.may_send(RateClass.MESSAGE, now):
             return self.acquire(RateClass.MESSAGE, limit, now)
-        self._allowed[peer] = left - 1, self._allowed[peer][1]
+        self._allowed[peer].left -= 1
         return True
 
-    def allow(self, peer: str, messages: int, until: int) -> None:
-        """The relay lets so many messages to this user through beside the rate, on this connection."""
-        self._allowed[peer] = messages, until
+    def allow(self, peer: str, messages: int, until: int, now: int) -> None:
+        """The relay lets so many messages to this user through beside the rate, on this connection.
+
+        It is told once on each. What it tells again, here or on the next, adds nothing to what was left, whatever it
+        says: a relay must not be able to make a client send more than its user's device has asked for.
+        """
+        known = self._allowed.get(peer)
+        if known is None or now >= known.next_at:
+            self._allowed[peer] = _Allowed(messages, until, next_at=now + ALLOWANCE_EVERY_MS)
+        elif not known.is_told:
+            known.left, known.until, known.is_told = min(messages, known.left), min(until, known.until), True
 
     def allowed(self, peer: str, now: int) -> int:
         """How many messages this user still allows beside the rate."""
-        left, until = self._allowed.get(peer, (0, 0))
-        return left if now < until else 0
+        known = self._allowed.get(peer)
+        return known.left if known is not None and known.is_told and now < known.until else 0
 
     def free(self, rate: RateClass, limit: int | None, now: int) -> int:
         """How many frames of a class may still be sent in this minute, of ``limit``."""
@@ -159,7 +179,8 @@ class Pacing:
     def disconnected(self) -> None:
         """What a relay has asked for holds on its connection: another may be another relay's, or mean it no more."""
         self._until.clear()
-        self._allowed.clear()
+        for allowed in self._allowed.values():
+            allowed.is_told = False
         for peer in [peer for peer in self._peers if peer not in self._unknown]:
             del self._peers[peer]
 

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from phantom_messenger.client import notices
 from phantom_messenger.client.batching import Batching
 from phantom_messenger.client.conversations import PeerState, conversation_id
+from phantom_messenger.client.devices.records import HISTORY_OUT, HistoryOutRecord
 from phantom_messenger.client.key_exchanges import KeyExchanges
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.sending import SendingMany
@@ -122,10 +123,14 @@ class Sending:
         return self._pacing.free(rate, link.limit(rate), now) if self._pacing.may_send(rate, now) else 0
 
     def allow(self, peer: str, messages: int, expires_in: int, now: int) -> None:
-        """The relay says how many messages one's own device allows beside the rate; no relay is taken at its word."""
-        if peer in self._stores.devices.own_others():
+        """The relay says how many messages an own device, which is to get something, allows beside the rate.
+
+        No relay is taken at its word.
+        """
+        devices, vault = self._stores.devices, self._stores.vault
+        if peer in devices.own_others() and vault.find(HISTORY_OUT, peer, HistoryOutRecord) is not None:
             most, longest = min(messages, ALLOWED_MESSAGES), min(expires_in, ALLOWANCE_MS)
-            self._pacing.allow(peer, most, now + longest)
+            self._pacing.allow(peer, most, now + longest, now)
 
     def has_room_for(self, link: Link, peer: str, now: int, *, keep: int) -> bool:
         """Whether a message to a user may be sent now that leaves so many of the rate to the rest."""

@@ -33,6 +33,8 @@ export const MAX_ONE_TIME_PREKEYS = 200;
 /** Messages beside the rate that one ALLOWANCE lets its sender send, and for how long. */
 export const ALLOWED_MESSAGES = 256;
 export const ALLOWANCE_MS = 600_000;
+/** From one of a user to the next. */
+export const ALLOWANCE_EVERY_MS = 86_400_000;
 /** Below this many one-time prekeys the relay warns with PREKEY_STATUS. */
 export const LOW_PREKEYS = 10;
 export const MAX_DEVICE_LIST_BYTES = 2_048;

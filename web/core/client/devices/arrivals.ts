@@ -6,6 +6,7 @@ import { ALLOWANCE_MS, ALLOWED_MESSAGES } from "../../wire/limits.ts";
 import type { Arrived } from "../inbox.ts";
 import type { Allowances } from "../many/allowances.ts";
 import type { Moment } from "../moment.ts";
+import { HISTORY_OUT } from "../records.ts";
 import type { Event } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import type { Transaction } from "../vault.ts";
@@ -89,12 +90,17 @@ export class DeviceArrivals {
     return mayKnowMore ? [...events, ...this.#openAll(now)] : events;
   }
 
-  /** The relay says how many messages one's own device allows beside the rate; no relay is taken at its word. */
+  /**
+   * The relay says how many messages an own device, which is to get something, allows beside the rate.
+   *
+   * No relay is taken at its word.
+   */
   allowed({ payload: { expiresIn, messages, recipientId } }: AllowanceNotice, { monotonic }: Moment): void {
-    if (recipientId !== undefined && this.#stores.devices?.ownOthers().includes(recipientId) === true) {
-      const until = monotonic + Math.min(expiresIn, ALLOWANCE_MS);
-      this.#allowances.allow(recipientId, Math.min(messages, ALLOWED_MESSAGES), until);
-    }
+    const { devices, vault } = this.#stores;
+    if (recipientId === undefined || devices?.ownOthers().includes(recipientId) !== true) return;
+    if (vault.find(HISTORY_OUT, recipientId) === null) return;
+    const until = monotonic + Math.min(expiresIn, ALLOWANCE_MS);
+    this.#allowances.allow(recipientId, Math.min(messages, ALLOWED_MESSAGES), until, monotonic);
   }
 
   /** A device list came with prekeys, or none. */
