@@ -210,6 +210,7 @@ def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
         "inbox-page",
         "all-indexed",
         "indexed",
+        "in-order",
         "old-keys",
         "newer",
         "known-kinds",

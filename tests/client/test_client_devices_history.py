@@ -35,7 +35,8 @@ def before_linking(town: Town) -> Pair:
     alice.messenger.contacts.add("bob", bob.id)
     bob.messenger.contacts.add("alice", alice.id)
     alice.send(bob, "hello")
-    bob.send(alice, "hello yourself")
+    pass_time(2_000, alice, laptop, bob)
+    bob.send(alice, "hello yourself")  # at another time: what is handed over stands in the order of times
     pass_time(2_000, alice, laptop, bob)
     alice.read_all()
     bob.read_all()
@@ -45,6 +46,7 @@ def before_linking(town: Town) -> Pair:
 def fill(device: Device, peer: Device, count: int, *, seed: str = "texts") -> list[str]:
     """So many texts with somebody, as if they had been exchanged; their texts, oldest first."""
     random, texts = Random(seed), []  # noqa: S311 - so that a run can be repeated
+    begin = device.world.clock.wall
     with device.vault.transaction() as tx:
         for turn in range(count):
             number = f"{random.getrandbits(128):032x}"
@@ -53,7 +55,13 @@ def fill(device: Device, peer: Device, count: int, *, seed: str = "texts") -> li
             texts.append(said)
             if turn % 2:
                 sent = SentRecord(
-                    message_id=message_id, peer=peer.id, text=said, made_at=turn, burn=False, state=3, key=b"k" * 32
+                    message_id=message_id,
+                    peer=peer.id,
+                    text=said,
+                    made_at=begin + turn,
+                    burn=False,
+                    state=3,
+                    key=b"k" * 32,
                 )
                 tx.put(records.SENT, message_id, sent)
             else:
@@ -61,8 +69,8 @@ def fill(device: Device, peer: Device, count: int, *, seed: str = "texts") -> li
                     message_id=message_id,
                     sender=peer.id,
                     text=said,
-                    sent_at=turn,
-                    received_at=turn,
+                    sent_at=begin + turn,
+                    received_at=begin + turn,
                     burn=False,
                     expires_at=None,
                     read=True,

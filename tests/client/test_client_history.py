@@ -8,19 +8,21 @@ from typing import Any
 
 import click
 import pytest
-from client_samples import Device, Town, pass_time, raw_rows, settle
+from client_samples import WORDS, Device, Town, pass_time, raw_rows, settle
+from group_people import restored
 
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.times import Duration, Since, moment
 from phantom_messenger.client import conversation_index, records
+from phantom_messenger.client.backup import export_profile
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.history import HistoryEntry
-from phantom_messenger.client.records import PageRecord
+from phantom_messenger.client.records import IntValue, PageRecord
 from phantom_messenger.client.status import Contact, DeliveryState, Trust
 from phantom_messenger.crypto import primitives
 from support.sdk_clients import NOBODY, opened
-from support.simulated import MINUTE, SECOND
+from support.simulated import HOUR, MINUTE, SECOND
 
 
 def entries(device: Device, other: Device, **wishes: Any) -> list[HistoryEntry]:
@@ -295,3 +297,42 @@ def test_conversation_that_is_erased_leaves_no_page_and_begins_again(
     alice.send(bob, "once more")
     pass_time(10 * SECOND, alice, bob)
     assert [one.text for one in alice.messenger.history(bob.id)] == ["once more"]
+
+
+def test_clock_that_was_wrong_changes_no_order(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    texts = talk(alice, bob, 4)
+    for ahead in (2 * HOUR, -2 * HOUR):
+        alice.world.clock.wall += ahead
+        alice.send(bob, f"by {ahead}")
+        pass_time(2 * SECOND, alice, bob)
+        alice.world.clock.wall -= ahead
+        read_all(bob)
+        bob.send(alice, f"behind {ahead}")
+        pass_time(2 * SECOND, alice, bob)
+        read_all(alice)
+        texts += [f"by {ahead}", f"behind {ahead}"]
+    assert [text for _, text in said(alice, bob)] == texts
+    assert [text for _, text in said(alice, bob, limit=5)] == texts[-5:]
+    assert len(in_order_of_times(alice, bob)) == len(texts)
+    assert in_order_of_times(alice, bob) != texts, "the control: as a profile that a file was imported into has them"
+
+
+def in_order_of_times(alice: Device, bob: Device) -> list[str | None]:
+    """What is shown of a profile into which all of this came from a file."""
+    with alice.vault.transaction() as tx:
+        tx.delete(records.IN_ORDER, "")
+        tx.put(records.IN_ORDER, "", IntValue(0))
+    return [text for _, text in said(alice, bob)]
+
+
+def test_texts_of_a_file_stand_in_the_order_of_their_times_before_those_that_came_since(
+    town: Town, tmp_path: Path
+) -> None:
+    alice, bob = town.friends("alice", "bob")
+    texts = talk(alice, bob, 6)
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    restored(alice, tmp_path / "file").login()
+    assert [text for _, text in said(alice, bob)] == texts
+    talk(alice, bob, 3)
+    assert [text for _, text in said(alice, bob)] == [*texts, *texts[:3]]

@@ -322,6 +322,7 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
         tx.put(records.SEEN, name, Seen(received.received_at))
         if received.newer is not UNSET:
             tx.put(records.NEWER, name, NewerRecord(message_id=received.message_id, sender=received.sender))
+    tx.put(records.IN_ORDER, "", IntValue(0))
     for entry in content.outbox:
         tx.put(records.OUTBOX, entry.message_id, entry)
     for message in _there(content.many):

@@ -1,4 +1,4 @@
-"""What was said with somebody, sent and received, in the order of this device's time.
+"""What was said with somebody, sent and received, in the order in which this device has sent and got it.
 
 Each record is decrypted once, the newest first, and no more of them than were asked for: a
 profile of years opens as fast as a new one.
@@ -9,7 +9,8 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, tee
+from typing import Final
 
 from phantom_messenger.client import records
 from phantom_messenger.client.conversation_index import ConversationIndex
@@ -19,6 +20,11 @@ from phantom_messenger.client.past import Past
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import Contact, DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
+
+_KINDS: Final[dict[str, type[SentRecord | ReceivedRecord]]] = {
+    records.SENT: SentRecord,
+    records.RECEIVED: ReceivedRecord,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,36 +134,45 @@ class History:
         return list(islice(found, None if limit is None else min(limit, sys.maxsize)))[::-1]
 
     def _newest(self, peer: str, now: Moment, indexed: int) -> Iterator[HistoryEntry]:
-        """All of one conversation, the newest first; within a kind in the vault's order, which no clock changes.
+        """All of one conversation, the newest first, in the vault's order, which no clock changes.
 
         Raises:
             VaultDamaged: the index of what is up to the position ``indexed`` cannot be read.
         """
-        yield from self._in_turn(self._sent(peer, indexed), self._received(peer, indexed), now)
+        texts = self._kept(peer, indexed)
+        apart = self._vault.position(records.IN_ORDER, "") or sys.maxsize
+        for position, record in texts:
+            if position < apart:
+                yield from self._in_turn(chain([record], (one for _, one in texts)), now)
+                break
+            yield self._entry(record, now)
         for page in self._past.of(peer):
-            yield from self._in_turn(page.sent, page.received, now)
+            yield from self._in_turn([*page.sent, *page.received], now)
 
-    def _in_turn(
-        self, sent: Iterable[SentRecord], received: Iterable[ReceivedRecord], now: Moment
-    ) -> Iterator[HistoryEntry]:
-        own = (self._of_sent(one, now) for one in sent)
-        others = (self._of_received(one, now) for one in received)
-        return heapq.merge(own, others, key=lambda entry: entry.kept_at, reverse=True)
+    def _in_turn(self, texts: Iterable[SentRecord | ReceivedRecord], now: Moment) -> Iterator[HistoryEntry]:
+        """Texts that were kept apart, sent and received ones each the newest first: in the order of their times."""
+        some, others = tee(texts)
+        sent = (self._of_sent(one, now) for one in some if isinstance(one, SentRecord))
+        received = (self._of_received(one, now) for one in others if isinstance(one, ReceivedRecord))
+        return heapq.merge(sent, received, key=lambda entry: entry.kept_at, reverse=True)
+
+    def _kept(self, peer: str, indexed: int) -> Iterator[tuple[int, SentRecord | ReceivedRecord]]:
+        """What was said since this device was linked, the newest first, each with its position."""
+        for position, record in self._vault.before(_KINDS, below=self._vault.last_position() + 1):
+            if position <= indexed:
+                break
+            if peer == (record.peer if isinstance(record, SentRecord) else record.sender):
+                yield position, record
+        for kind, name in self._index.names(peer) if indexed else ():
+            found = self._vault.find(kind, name, _KINDS[kind])
+            if found is not None:
+                yield self._vault.position(kind, name), found
 
     def _sent(self, peer: str, indexed: int) -> Iterator[SentRecord]:
-        yield from (one for one in self._vault.newest(records.SENT, SentRecord, above=indexed) if one.peer == peer)
-        if indexed:
-            for kind, name in self._index.names(peer):
-                if kind == records.SENT and (found := self._vault.find(kind, name, SentRecord)) is not None:
-                    yield found
+        return (one for _, one in self._kept(peer, indexed) if isinstance(one, SentRecord))
 
-    def _received(self, peer: str, indexed: int) -> Iterator[ReceivedRecord]:
-        newest = self._vault.newest(records.RECEIVED, ReceivedRecord, above=indexed)
-        yield from (one for one in newest if one.sender == peer)
-        if indexed:
-            for kind, name in self._index.names(peer):
-                if kind == records.RECEIVED and (found := self._vault.find(kind, name, ReceivedRecord)) is not None:
-                    yield found
+    def _entry(self, record: SentRecord | ReceivedRecord, now: Moment) -> HistoryEntry:
+        return self._of_sent(record, now) if isinstance(record, SentRecord) else self._of_received(record, now)
 
     def _of_received(self, record: ReceivedRecord, now: Moment) -> HistoryEntry:
         name = records.key(record.sender, record.message_id)

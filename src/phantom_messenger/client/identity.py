@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
-from phantom_messenger.client.records import IdentityRecord
+from phantom_messenger.client.records import IdentityRecord, IntValue
 from phantom_messenger.client.vault import Vault
 
 
@@ -17,4 +17,5 @@ def identity_of(vault: Vault, random: Callable[[int], bytes]) -> IdentityRecord:
         record = IdentityRecord(seed=random(32), server="")
         with vault.transaction() as tx:
             tx.put(records.IDENTITY, "", record)
+            tx.put(records.IN_ORDER, "", IntValue(0))
     return record

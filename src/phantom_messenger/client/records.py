@@ -36,6 +36,7 @@ PAGE: Final = "page"
 INBOX_PAGE: Final = "inbox-page"
 INDEXED: Final = "all-indexed"
 INDEXED_WITHOUT_INBOX: Final = "indexed"
+IN_ORDER: Final = "in-order"
 OLD_KEYS: Final = "old-keys"
 MANY: Final = "many"
 COPIES: Final = "copies"
@@ -460,6 +461,9 @@ class IntValue(Record, frozen=True):
     """``INDEXED``/'': up to which position messages are entered in pages.
 
     ``INDEXED_WITHOUT_INBOX``/'': the same, of a version that made no pages of the inbox; the index is made anew.
+
+    ``IN_ORDER``/'': what was said before it was put here came from a file, which has sent and received texts apart; its
+    value says nothing.
 
     ``OLD_KEYS``/'': the position of the contact whose old keys were looked for last.
 
