@@ -4,12 +4,14 @@ import base64
 from typing import Any
 
 import pytest
-from client_samples import DATED_FIELDS, DAY, Town, pass_time, settle, without_field
+from client_samples import DATED_FIELDS, DAY, Town, change_file, pass_time, settle, without_field
 from many_copies import CONVERSATION, kept, older_relay, reached, refusing, said, to_many
 
+from phantom_messenger.client import records
 from phantom_messenger.client.errors import InvalidUserId, MessageTooLong, UsageError
 from phantom_messenger.client.many.outgoing import MAX_SAID_BYTES, Options
 from phantom_messenger.client.many.store import ManyStore
+from phantom_messenger.client.records import SessionRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.wire.codes import ErrorCode
@@ -69,6 +71,20 @@ def test_bodies_are_the_same_for_all_and_heads_are_not(town: Town) -> None:
     assert (len(one), one[102:]) == (len(other), other[102:])
     assert one[:102] != other[:102]
     assert message.key not in one
+
+
+def test_damaged_sessions_of_one_keep_it_from_nobody(town: Town) -> None:
+    alice, bob, carol = town.friends("alice", "bob", "carol")
+    for place, stored in list(alice.vault.all(records.SESSION, SessionRecord)):
+        if stored.peer == bob.id:
+            change_file(alice.vault.path, "UPDATE records SET value = zeroblob(60) WHERE position = ?", place)
+    to_many(alice, [bob, carol], "hello all")
+    settle(alice, bob, carol)
+    frames = [
+        [part["recipientId"] for part in frame["payload"]["recipients"]] for frame in alice.frames_sent("MESSAGE_MANY")
+    ]
+    assert frames == [[carol.id], [bob.id]]
+    assert bob.read_all() == carol.read_all() == ["hello all"]
 
 
 def test_older_relay_gets_a_message_for_each(town: Town) -> None:

@@ -67,6 +67,38 @@ def test_batch_looks_at_so_many_records_and_says_where_it_stopped(vault: Vault) 
     assert vault.batch({"of later": Note}, after=0, limit=5) == ([], 5)
 
 
+def test_several_are_read_together_in_the_order_in_which_they_are_named(vault: Vault) -> None:
+    names = ["note 5", "note 1", "of later", "note 3"]
+    assert vault.several("note", names, Note) == [Note("note 5"), Note("note 1"), None, Note("note 3")]
+    assert vault.several("note", [], Note) == []
+    change_file(
+        vault.path, "UPDATE records SET value = zeroblob(60) WHERE position = ?", vault.position("note", "note 1")
+    )
+    assert vault.several("note", names, Note) == [Note("note 5"), None, None, Note("note 3")]
+    with pytest.raises(VaultDamaged):
+        vault.get("note", "note 1", Note)
+
+
+def test_several_are_stored_together_or_none_of_them(vault: Vault) -> None:
+    before, fresh = (
+        list(vault.all("note", Note)),
+        {f"note {number}": Note(f"note {10 + number}") for number in (6, 2, 9)},
+    )
+
+    def fails() -> None:
+        with vault.transaction() as tx:
+            tx.put_several("note", fresh)
+            assert vault.several("note", list(fresh), Note) == list(fresh.values())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert list(vault.all("note", Note)) == before
+    with vault.transaction() as tx:
+        tx.put_several("note", fresh)
+    assert numbers([note for _, note in vault.all("note", Note)]) == [0, 1, 12, 3, 4, 5, 16, 7, 19]
+
+
 def test_what_there_is_is_known_without_reading_it(vault: Vault) -> None:
     assert (vault.has("note", "note 1"), vault.has("other", "note 1")) == (True, False)
     assert (vault.has_kind("note"), vault.has_kind("of later")) == (True, False)

@@ -160,6 +160,7 @@ def test_lengths_of_heads_are_fixed_by_the_part() -> None:
 def test_body_of_every_size_is_a_multiple_of_three_and_is_opened(size: int) -> None:
     content, key = bytes([7]) * size, bytes(range(32))
     made = body.seal(content, key)
+    assert body.length(len(content)) == len(made)
     assert len(made) % 3 == 0
     assert 0 <= len(made) - size - 49 < 3
     body.check_form(made)

@@ -90,7 +90,7 @@ class AddressBook:
 
     def can_be(self, user_id: str, own_id: str) -> bool:
         """Whether this is the id of somebody else: one that certifies its key, or a contact's."""
-        return (is_user_id(user_id) or self.has(user_id)) and user_id != own_id
+        return (self.has(user_id) or is_user_id(user_id)) and user_id != own_id
 
     def to_introduce(self) -> list[str]:
         """Ids of those let in whom the relay does not yet know as such."""

@@ -6,7 +6,7 @@ a message is never encrypted twice with one key, and never acked before it is on
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
@@ -19,7 +19,7 @@ from phantom_messenger.client.content import NO_MARKS, Claim, Ends, Marks, Newer
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import ContactRecord, OutboxRecord, Seen, Strength
-from phantom_messenger.client.sessions import Sessions, StoredSessions
+from phantom_messenger.client.sessions import Change, Sessions, StoredSessions
 from phantom_messenger.client.status import Trust
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto import handshake, handshake2, ratchet, session, session2, suites
@@ -176,6 +176,11 @@ class Conversations:
         """What is known of a peer now."""
         return PeerState(self._book.get(peer), self._sessions.load(peer))
 
+    def load_several(self, peers: Sequence[str]) -> list[PeerState]:
+        """As ``load``, of several peers."""
+        sessions = self._sessions.load_several(peers)
+        return [PeerState(self._book.get(peer), sessions[peer]) for peer in peers]
+
     def has_session(self, peer: str) -> bool:
         """Whether something can be sealed for this peer now."""
         return self.load(peer).sending is not None
@@ -273,20 +278,27 @@ class Conversations:
         self._sessions.renew(tx, state.stored, chosen, after, most=most, most_skipped=most_skipped)
         return msgspec.structs.replace(entry, sealed=message, key=chosen.peer.public)
 
-    def seal_head(self, tx: Transaction, state: PeerState, chosen: Session2, key: bytes, sealed_body: bytes) -> bytes:
-        """Encrypt the key of a body for one of those who are to read it.
+    def seal_heads(
+        self, tx: Transaction, chosen: Sequence[tuple[PeerState, Session2]], key: bytes, sealed_body: bytes
+    ) -> list[bytes]:
+        """Encrypt the key of a body for those who are to read it.
 
         Args:
             tx: stores the result, too.
-            state: of this recipient.
-            chosen: one of the sessions in it: ``sending_to_many``.
+            chosen: the recipients, each with one of their sessions: ``sending_to_many``.
             key: of the body.
             sealed_body: as it is sent.
         """
-        after, head = session2.encrypt_head(chosen, key, sealed_body, self._random)
-        most, most_skipped = state.budget
-        self._sessions.renew(tx, state.stored, chosen, after, most=most, most_skipped=most_skipped)
-        return head
+        digest = hashlib.sha256(sealed_body).digest()
+        sealed = [session2.encrypt_head(one, key, sealed_body, self._random, digest=digest) for _, one in chosen]
+        self._sessions.renew_several(
+            tx,
+            [
+                Change(state.stored, one, after, *state.budget)
+                for (state, one), (after, _) in zip(chosen, sealed, strict=True)
+            ],
+        )
+        return [head for _, head in sealed]
 
     def open(self, tx: Transaction, frame: frames.RoutedMessage, signed_text: bytes, now: int) -> Opened:
         """Decrypt a message.

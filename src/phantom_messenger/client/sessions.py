@@ -7,9 +7,9 @@ is read too, and gives way when the sessions are next stored.
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -58,6 +58,16 @@ class StoredSessions:
         return list(self)
 
 
+class Change(NamedTuple):
+    """What has become of one session that a message was sent in; the rest is as ``Sessions.put`` has it."""
+
+    before: StoredSessions
+    one: AnySession
+    after: AnySession
+    most: int
+    most_skipped: int
+
+
 class Sessions:
     """The sessions of all peers.
 
@@ -77,32 +87,51 @@ class Sessions:
             index, is_damaged = SessionsRecord(), True
         return StoredSessions(peer, index, is_damaged=is_damaged, rest=self._each(peer, index))
 
-    def _each(self, peer: str, index: SessionsRecord) -> Iterator[AnySession]:
+    def load_several(self, peers: Sequence[str]) -> dict[str, StoredSessions]:
+        """As ``load``, read together: which sessions there are with each, and then those in use."""
+        found = self._vault.several(records.SESSIONS, peers, SessionsRecord)
+        indexes = {peer: index for peer, index in zip(peers, found, strict=True) if index is not None}
+        names = {peer: _name(peer, index.ids[0]) for peer, index in indexes.items() if index.ids}
+        first = dict(zip(names, self._vault.several(records.SESSION, names.values(), SessionRecord), strict=True))
+        return {
+            peer: StoredSessions(peer, index, is_damaged=False, rest=self._each(peer, index, first.get(peer)))
+            if (index := indexes.get(peer)) is not None
+            else self.load(peer)  # there is none, or it is damaged
+            for peer in peers
+        }
+
+    def _each(self, peer: str, index: SessionsRecord, first: SessionRecord | None = None) -> Iterator[AnySession]:
         for data in index.sessions:
             with suppress(InvalidMessage):
                 yield suites.load(data)
         for identity in index.ids:
             with suppress(InvalidMessage, VaultDamaged):
-                stored = self._vault.get(records.SESSION, _name(peer, identity), SessionRecord)
+                stored, first = first or self._vault.get(records.SESSION, _name(peer, identity), SessionRecord), None
                 if stored is not None:
                     one = suites.load(stored.state)
                     yield self._with_skipped(peer, one) if stored.skipped else one
 
     def renew(self, tx: Transaction, before: StoredSessions, one: AnySession, after: AnySession, **most: int) -> None:
         """Store what has become of one session that a message was sent in; arguments as ``put``."""
-        index = before.index
-        since = dict(zip(index.ids, index.since, strict=False))
-        if index.sessions or since.get(one.id) or after.ratchet.mkskipped is not one.ratchet.mkskipped:
-            self.put(tx, before, [after if found is one else found for found in before.all], **most)
-        else:
+        if _is_alone(before.index, one, after):
             self._put_bare(tx, before.peer, after)
+        else:
+            self.put(tx, before, [after if found is one else found for found in before.all], **most)
+
+    def renew_several(self, tx: Transaction, changes: Iterable[Change]) -> None:
+        """As ``renew``, of several peers: what is stored of those whose session changes alone is stored together."""
+        alone: dict[str, SessionRecord] = {}
+        for change in changes:
+            peer, after = change.before.peer, change.after
+            if _is_alone(change.before.index, change.one, after):
+                alone[_name(peer, after.id)] = _bare(peer, after)
+            else:
+                self.renew(tx, *change[:3], most=change.most, most_skipped=change.most_skipped)
+        if alone:
+            tx.put_several(records.SESSION, alone)
 
     def _put_bare(self, tx: Transaction, peer: str, one: AnySession) -> None:
-        """All of a session but its skipped keys."""
-        skipped = bool(one.ratchet.mkskipped)
-        bare = replace(one, ratchet=replace(one.ratchet, mkskipped={})) if skipped else one
-        record = SessionRecord(peer=peer, id=one.id, state=suites.dump(bare), skipped=skipped)
-        tx.put(records.SESSION, _name(peer, one.id), record)
+        tx.put(records.SESSION, _name(peer, one.id), _bare(peer, one))
 
     def put(
         self, tx: Transaction, before: StoredSessions, sessions: list[AnySession], *, most: int, most_skipped: int
@@ -193,6 +222,19 @@ class Sessions:
             tx.put(records.SKIPPED, name, _packed(skipped))
         else:
             tx.delete(records.SKIPPED, name)
+
+
+def _is_alone(index: SessionsRecord, one: AnySession, after: AnySession) -> bool:
+    """Whether nothing but the record of a session changes with it."""
+    since = dict(zip(index.ids, index.since, strict=False))
+    return not (index.sessions or since.get(one.id) or after.ratchet.mkskipped is not one.ratchet.mkskipped)
+
+
+def _bare(peer: str, one: AnySession) -> SessionRecord:
+    """All of a session but its skipped keys."""
+    skipped = bool(one.ratchet.mkskipped)
+    bare = replace(one, ratchet=replace(one.ratchet, mkskipped={})) if skipped else one
+    return SessionRecord(peer=peer, id=one.id, state=suites.dump(bare), skipped=skipped)
 
 
 def _name(peer: str, identity: bytes) -> str:

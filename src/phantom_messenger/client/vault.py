@@ -9,9 +9,9 @@ One process has it open at a time. Every transaction is synced to disk.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,6 +20,7 @@ import msgspec
 
 from phantom_messenger.client import passphrase, records, vault_file
 from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError, WrongPassphrase
+from phantom_messenger.client.run_all import run_all
 from phantom_messenger.client.vault_file import FORMAT
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import UndecryptableMessage
@@ -120,7 +121,11 @@ class Transaction:
             value: what msgspec can encode.
             due: milliseconds since 1970 from when ``overdue`` names it.
         """
-        self._vault._put(kind, name, value, due)  # noqa: SLF001 - a part of the vault
+        self._vault._put(kind, {name: value}, due)  # noqa: SLF001 - a part of the vault
+
+    def put_several(self, kind: str, values: Mapping[str, object]) -> None:
+        """As ``put``, of records that are never due, by name: in steps, each for all of them."""
+        self._vault._put(kind, values, None)  # noqa: SLF001 - as above
 
     def delete(self, kind: str, name: str) -> None:
         """Remove a record, overwriting it; idempotent."""
@@ -144,23 +149,11 @@ class Transaction:
 
     def committed(self) -> None:
         """All is on disk."""
-        _run_all(self._on_commit)
+        run_all(self._on_commit)
 
     def rolled_back(self) -> None:
         """Nothing was stored."""
-        _run_all(self._on_rollback[::-1])
-
-
-def _run_all(actions: list[Callable[[], None]]) -> None:
-    """Run all of them, whatever becomes of one: memory would follow half of what is stored. Raise the first error."""
-    errors: list[BaseException] = []
-    for action in actions:
-        try:
-            action()
-        except BaseException as error:  # noqa: BLE001 - it is raised below
-            errors.append(error)
-    if errors:
-        raise errors[0]
+        run_all(self._on_rollback[::-1])
 
 
 class Vault:
@@ -319,6 +312,15 @@ class Vault:
                 return record
         return None
 
+    def several(self, kind: str, names: Iterable[str], type_: type[S]) -> list[S | None]:
+        """The values of these records; None for what is not there or cannot be read: ``get`` says which it is."""
+        hashed, found = [self._hashed(kind, name) for name in names], {}
+        statement = f"SELECT name, value FROM records WHERE kind = ? AND name IN ({','.join('?' * len(hashed))})"  # noqa: S608 - marks
+        for name, value in self._run(statement, (kind, *hashed)):
+            with suppress(VaultDamaged):
+                found[name] = self._read(kind, name, value, type_)
+        return [found.get(name) for name in hashed]
+
     def position(self, kind: str, name: str) -> int:
         """The position of a record in the order of its kind, 0 if it is not there."""
         rows = self._run("SELECT position FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
@@ -341,15 +343,19 @@ class Vault:
         """Whether nothing was ever put into it."""
         return not self._run("SELECT 1 FROM records LIMIT 1") and not self._run("SELECT 1 FROM sqlite_sequence")
 
-    def _put(self, kind: str, name: str, value: object, due: int | None) -> None:
-        hashed = self._hashed(kind, name)
-        nonce = os.urandom(primitives.NONCE_BYTES)
-        sealed = nonce + self._cipher.seal(nonce, msgspec.msgpack.encode(value), kind.encode() + hashed)
+    def _put(self, kind: str, values: Mapping[str, object], due: int | None) -> None:
+        # Step by step, since ciphers and the database in turn would throw each other out of the processor's caches.
+        hashed = [self._hashed(kind, name) for name in values]
+        plain = [msgspec.msgpack.encode(value) for value in values.values()]
+        seal, about, size = self._cipher.seal, kind.encode(), primitives.NONCE_BYTES
+        drawn = os.urandom(size * len(values))
+        nonces = [drawn[at : at + size] for at in range(0, len(drawn), size)]
+        sealed = [once + seal(once, one, about + name) for once, one, name in zip(nonces, plain, hashed, strict=True)]
         self._begin_to_write()
         self._run(
             "INSERT INTO records (kind, name, due, value) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (kind, name) DO UPDATE SET due = excluded.due, value = excluded.value",
-            (kind, hashed, due, sealed),
+            [(kind, name, due, value) for name, value in zip(hashed, sealed, strict=True)],
         )
 
     def _delete(self, kind: str, name: str) -> None:
@@ -467,31 +473,32 @@ class Vault:
         try:
             yield self._read(kind, hashed, value, type_)
         except VaultDamaged:
-            self._leave_out()
+            self.unreadable += 1
+            if self.unreadable == 1:
+                _log.warning("records in %s are damaged and left out; a backup may have them", self.path)
 
-    def _leave_out(self) -> None:
-        self.unreadable += 1
-        if self.unreadable == 1:
-            _log.warning("records in %s are damaged and left out; a backup may have them", self.path)
-
-    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        """What a statement finds.
+    def _run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """What a statement finds; with a list of tuples, for each of them.
 
         Raises:
             VaultError: it could not be run; the message says what to do.
         """
         try:
             try:
-                return self._connection.execute(statement, values).fetchall()
+                return self._execute(statement, values)
             except apsw.Error as error:
                 if not is_corruption(error):
                     raise
                 self._is_damaged = True
                 if self._is_in_transaction() or not self._repair():
                     raise
-                return self._connection.execute(statement, values).fetchall()
+                return self._execute(statement, values)
         except apsw.Error as error:
             raise vault_file.translated(self.path, error) from None
+
+    def _execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        run = self._connection.executemany if isinstance(values, list) else self._connection.execute
+        return run(statement, values).fetchall()
 
     def _repair(self) -> bool:
         """Go on with what can be read, outside of a transaction; whether that could be done."""
@@ -571,7 +578,9 @@ class Vault:
         )
         names = primitives.hkdf(key, salt=bytes(32), info=b"phantom/1 vault names\n", length=32)
         # Of a session, say, the name is asked for again with each message.
-        self._hashed = lru_cache(_NAMES_KEPT)(partial(_hashed, names))
+        self._hashed = lru_cache(_NAMES_KEPT)(
+            lambda kind, name: primitives.hmac_sha256(names, f"{kind}\0{name}".encode())[:16]
+        )
 
     def _read(self, kind: str, hashed: bytes, sealed: bytes, type_: type[S]) -> S:
         nonce, rest = sealed[: primitives.NONCE_BYTES], sealed[primitives.NONCE_BYTES :]
@@ -581,11 +590,6 @@ class Vault:
             return msgspec.msgpack.decode(self._cipher.unseal(nonce, rest, kind.encode() + hashed), type=type_)
         except (UndecryptableMessage, msgspec.MsgspecError):
             raise VaultDamaged(f"a record in {self.path} cannot be read; restore it from a backup") from None
-
-
-def _hashed(key: bytes, kind: str, name: str) -> bytes:
-    """The name of a record as it is in the file."""
-    return primitives.hmac_sha256(key, f"{kind}\0{name}".encode())[:16]
 
 
 def _meta(secret: Secret) -> list[tuple[str, bytes]]:

@@ -54,6 +54,11 @@ def seal(content: bytes, key: bytes) -> bytes:
     return sealed + bytes(-len(sealed) % _TRIPLE)
 
 
+def length(padded: int) -> int:
+    """How many bytes the body of a padded content of so many bytes has."""
+    return _FIXED_BYTES + padded + -(_FIXED_BYTES + padded) % _TRIPLE
+
+
 def check_form(body: bytes) -> None:
     """Refuse what cannot be a body, whatever the key is.
 

@@ -114,7 +114,9 @@ def encrypt(session: Session2, content: bytes, random: Randomness) -> tuple[Sess
     return session, sealed_head + sealed_body
 
 
-def encrypt_head(session: Session2, key: bytes, sealed_body: bytes, random: Randomness) -> tuple[Session2, bytes]:
+def encrypt_head(
+    session: Session2, key: bytes, sealed_body: bytes, random: Randomness, *, digest: bytes = b""
+) -> tuple[Session2, bytes]:
     """The head with which this session's peer can read a body; the message is the head and then the body.
 
     Args:
@@ -123,11 +125,12 @@ def encrypt_head(session: Session2, key: bytes, sealed_body: bytes, random: Rand
         sealed_body: as ``body.seal`` made it; the head is bound to it.
         random: asked for 12 bytes. The nonce is random as in suite 1: a state restored from a copy uses its message
             keys again.
+        digest: SHA-256 of the body, if it is known: that of a long one for a hundred people is most of their heads.
     """
     state, header, mk = ratchet.next_key(session.ratchet)
     authenticated = head.begin(session.kem.carried) + header.encode()
     nonce = random(primitives.NONCE_BYTES)
-    aad = session.associated_data + authenticated + primitives.sha256(sealed_body)
+    aad = session.associated_data + authenticated + (digest or primitives.sha256(sealed_body))
     sealed = nonce + primitives.seal(ratchet.message_key(mk), nonce, key, aad)
     return replace(session, ratchet=state, kem=session.kem.counted()), head.finish(authenticated, sealed)
 

@@ -3,6 +3,8 @@
 The first byte of a message and the first member of a stored session say which module reads the rest.
 """
 
+from typing import Final
+
 import msgspec
 
 from phantom_messenger.crypto import head, session, session2
@@ -66,6 +68,9 @@ class _Version(msgspec.Struct, array_like=True):
     version: int
 
 
+_VERSION: Final = msgspec.msgpack.Decoder(_Version)
+
+
 def load(data: bytes) -> AnySession:
     """Undo ``dump``.
 
@@ -73,7 +78,7 @@ def load(data: bytes) -> AnySession:
         InvalidMessage: not a session of a known version.
     """
     try:
-        version = msgspec.msgpack.decode(data, type=_Version).version
+        version = _VERSION.decode(data).version
     except (msgspec.MsgspecError, RecursionError):
         raise InvalidMessage("a stored session cannot be read") from None
     return session2.load(data) if version == session2.STATE_VERSION else session.load(data)

@@ -435,7 +435,8 @@ class Groups:
             raise UsageError("the message contains half a character (a lone surrogate); remove it") from None
         if not group.state.may_write(self._own):
             raise UsageError("only admins write to this group")
-        others = [person for person in group.people if person != self._own_id]
+        own = self._own_id
+        others = [person for person in group.people if person != own]
         if not others:
             raise UsageError("nobody else is in this group yet")
         now, state = self._moment(), group.state

@@ -42,18 +42,17 @@ def pack(parts: Iterable[tuple[T, Sizes]], *, fixed: int, common: int) -> list[l
         refuses.
     """
     found: list[list[T]] = []
+    together: list[T] = []
     size = expanded = 0
     for part, sizes in parts:
-        whole = common + sizes.head
+        chars, whole = sizes.chars, common + sizes.head
         is_full = not found or (
-            len(found[-1]) >= MAX_RECIPIENTS
-            or size + sizes.chars > MAX_MESSAGE_BYTES
-            or expanded + whole > MAX_MANY_CHARS
+            len(together) >= MAX_RECIPIENTS or size + chars > MAX_MESSAGE_BYTES or expanded + whole > MAX_MANY_CHARS
         )
         if is_full:
-            found.append([])
-            size, expanded = fixed, 0
-        found[-1].append(part)
-        size += sizes.chars
+            together, size, expanded = [], fixed, 0
+            found.append(together)
+        together.append(part)
+        size += chars
         expanded += whole
     return found

@@ -278,25 +278,25 @@ class SendingMany:
         return is_soon and now.monotonic - since < WAITS_MS
 
     def _warn_of_changed(self, peers: Sequence[str]) -> Iterator[Event]:
-        for contact in map(self._stores.book.contact, peers):
-            if contact.trust is Trust.CHANGED:
-                yield from self._exchanges.warn_if_changed(contact)
+        book = self._stores.book
+        for peer in peers:
+            if book.person(peer).trust == Trust.CHANGED:
+                yield from self._exchanges.warn_if_changed(book.contact(peer))
 
     def _parts(self, message: ManyMessage, peers: Sequence[str], now: Moment) -> tuple[list[_Part], list[str]]:
         """Those of these users whose copy may leave now, and those with whom there is no session for it."""
         parts: list[_Part] = []
         without_session: list[str] = []
-        for peer in peers:
-            copy = message.copies[peer]
-            if not self._may_reach(copy, now):
-                continue
+        reached = [copy for copy in map(message.copies.__getitem__, peers) if self._may_reach(copy, now)]
+        states = iter(self._stores.conversations.load_several([copy.peer for copy in reached if not copy.head]))
+        for copy in reached:
             if copy.head:
                 parts.append(_Part(copy, None, None))
                 continue
-            state = self._stores.conversations.load(peer)
+            state = next(states)
             session = state.sending_to_many
             if session is None:
-                without_session.append(peer)
+                without_session.append(copy.peer)
             else:
                 parts.append(_Part(copy, state, session))
         return parts, without_session
@@ -314,7 +314,8 @@ class SendingMany:
 
     def _frames(self, message: ManyMessage, parts: list[_Part], now: Moment) -> list[list[_Part]]:
         """Recipients divided into frames."""
-        common = packing.base64_chars(len(_body(message.record)))
+        padded = padding.padded_size(len(message.record.content), LEAST_PADDED, body.MAX_PADDED)
+        common = packing.base64_chars(body.length(padded))
         bare = replace(_ENVELOPE, payload=_payload(message, "", [], now))
         sized = [(part, packing.Sizes(part.head_chars, len(part.copy.peer))) for part in parts]
         return packing.pack(sized, fixed=len(codec.encode(bare)) + common, common=common)
@@ -333,12 +334,15 @@ class SendingMany:
 
     def _seal(self, tx: Transaction, message: ManyMessage, parts: list[_Part]) -> ManyMessage:
         """The message with heads for these; their ratchets are stored here, the message by whoever calls."""
-        sealed_body, changed = _body(message.record), []
-        for copy, state, session in parts:
-            if state is not None and session is not None:
-                sealed = self._stores.conversations.seal_head(tx, state, session, message.record.key, sealed_body)
-                changed.append(replace(copy, head=sealed, key=session.peer.public))
-        return message.with_copies(changed) if changed else message
+        chosen = [(part.state, part.session) for part in parts if part.state and part.session]
+        if not chosen:
+            return message
+        sealed_body, key = _body(message.record), message.record.key
+        heads = self._stores.conversations.seal_heads(tx, chosen, key, sealed_body)
+        return message.with_copies(
+            replace(message.copies[state.contact.user_id], head=sealed, key=session.peer.public)
+            for (state, session), sealed in zip(chosen, heads, strict=True)
+        )
 
     def _with_heads(self, message: ManyMessage, parts: list[_Part]) -> ManyMessage:
         """The message with heads for these, on disk."""
