@@ -49,6 +49,8 @@ export interface GroupMember extends GroupPerson {
   readonly role: Role;
   /** False of somebody who was added and has not said yet that they accept. */
   readonly hasJoined: boolean;
+  /** They have said that they leave, and an admin's program is to remove them. */
+  readonly isLeaving: boolean;
 }
 
 /** A group, as the user has it now. */

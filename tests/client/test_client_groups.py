@@ -225,6 +225,19 @@ def test_last_admin_names_another_one_before_leaving(town: Town) -> None:
     assert names(ben) == {ben.id}
 
 
+def test_admin_who_has_said_that_they_leave_is_none_who_stays(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    ada.messenger.groups._orders._is_under_way = lambda _: True  # type: ignore[method-assign]  # it removes nobody
+    ben.messenger.groups.leave("Tea")
+    pass_time(5 * SECOND, ada, ben, cleo)
+    for one in (ada, cleo):
+        assert {member.contact.user_id for member in info(one).members if member.is_leaving} == {ben.id}
+    with pytest.raises(UsageError, match="last admin"):
+        ada.messenger.groups.leave("Tea")
+    cleo.messenger.groups.leave("Tea")  # who is no admin may go all the same
+
+
 def test_two_admins_at_once_make_one_history(town: Town) -> None:
     ada, ben, cleo, dan = town.friends("ada", "ben", "cleo", "dan")
     group_of(ada, ben, cleo)

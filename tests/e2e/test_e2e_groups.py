@@ -236,7 +236,11 @@ def test_leaving_asks_only_what_can_be_done_and_says_what_was_done(tea: Path) ->
             "you are the last admin of Tea; make somebody else one with 'phantom groups role -p alice Tea WHO admin',"
             " or close it",
         ),
-        (("close", "-p", "bob", "Tea"), "only admins can do that; ask one of them"),
+        (
+            ("close", "-p", "bob", "Tea"),
+            "only admins can do that, and you are none, as far as is known here; what is new is fetched by: phantom"
+            " listen -p bob",
+        ),
     ):
         refused = phantom(tea, "groups", *arguments)
         assert (refused.returncode, refused.stdout, refused.stderr) == (2, "", f"phantom: {said}\n")
@@ -251,6 +255,33 @@ def test_leaving_asks_only_what_can_be_done_and_says_what_was_done(tea: Path) ->
         "erased what was said in Tea\n"
     )
     assert phantom(tea, "groups", "-p", "bob").stdout == ""
+
+
+def test_what_others_have_changed_is_known_before_a_change_is_made(tea: Path) -> None:
+    assert phantom(tea, "groups", "role", "-p", "alice", "Tea", "bob", "admin").stdout == "bob is now an admin\n"
+    renamed = phantom(tea, "groups", "rename", "-p", "bob", "Tea", "Coffee")
+    assert (renamed.returncode, renamed.stdout, renamed.stderr) == (0, "renamed\n", "")
+    assert phantom(tea, "groups", "leave", "-p", "alice", "Tea", "--yes").stdout == "left Tea\n"
+    last = phantom(tea, "groups", "leave", "-p", "bob", "Coffee", "--yes")
+    assert (last.returncode, last.stdout) == (0, "left Coffee\n"), "alice has left, so nobody else is there"
+
+
+def test_admin_who_leaves_after_the_other_one_is_the_last(tea: Path) -> None:
+    async def main() -> None:
+        async with opened(tea, "alice") as alice, opened(tea, "carol", alice.server) as carol:
+            alice.contacts.add("carol", carol.user_id)
+            carol.contacts.add("alice", alice.user_id)
+            alice.groups.set_role("Tea", "bob", "admin")
+            alice.groups.invite("Tea", ["carol"])
+            assert await carol.groups.wait_known("Tea", PATIENCE)
+            carol.groups.accept("Tea")
+            assert await carol.flush(PATIENCE) == 0
+
+    run(main())
+    assert phantom(tea, "groups", "leave", "-p", "alice", "Tea", "--yes").stdout == "left Tea\n"
+    last = phantom(tea, "groups", "leave", "-p", "bob", "Tea", "--yes")
+    assert (last.returncode, last.stdout) == (2, ""), last.stderr
+    assert "you are the last admin" in last.stderr
 
 
 def test_muted_group_stays_unread_until_it_is_looked_at(tea: Path) -> None:

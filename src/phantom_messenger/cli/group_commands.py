@@ -38,6 +38,9 @@ _own_name = click.option(
     "--as", "own_name", metavar="NAME", default="", help="what members call you who have not added you"
 )
 
+HEARD: Final = 0.05
+"""How long events that have happened are waited for, in seconds."""
+
 PATIENCE: Final = 8.0
 """Seconds for which a change waits for the relay; after that it goes on with the next command that connects."""
 
@@ -119,8 +122,17 @@ def invite(  # noqa: PLR0917 - click passes them by name
         return
     if not who:
         raise click.UsageError("name whom to invite, or make a link with --link")
-    check_members(client, group, who, are_in=False)
-    changed(client, lambda: client.groups.invite(group, who, role="admin" if admin else "member"), "invited")
+
+    def invite_them() -> None:
+        check_members(client, group, who, are_in=False)
+        client.groups.invite(group, who, role="admin" if admin else "member")
+
+    changed(client, invite_them, "invited")
+
+
+def known_here(flag: str = "") -> str:
+    """What is said behind something that others may have changed since."""
+    return f"as far as is known here; what is new is fetched by: phantom listen{flag}"
 
 
 def check_members(client: Client, group: str, who: tuple[str, ...], *, are_in: bool) -> None:
@@ -133,9 +145,8 @@ def check_members(client: Client, group: str, who: tuple[str, ...], *, are_in: b
     members = {one.contact.user_id for one in info.members}
     for one in who:
         if (client.contacts.find(one).user_id in members) is not are_in:
-            known = "as far as is known here; what is new is fetched by: phantom listen"
             relation = "not a member" if are_in else "already a member"
-            raise UsageError(f"{one_line(one)} is {relation} of {one_line(info.label)}, {known}")
+            raise UsageError(f"{one_line(one)} is {relation} of {one_line(info.label)}, {known_here()}")
 
 
 @groups.command(short_help="Join a group by a link.")
@@ -239,7 +250,7 @@ def check_may_leave(client: Client, info: GroupInfo, flag: str) -> None:
         UsageError: it cannot be left yet, or not here.
     """
     check_first(client)
-    others = [one for one in info.members if not one.is_you]
+    others = [one for one in info.members if not one.is_you and not one.is_leaving]
     if info.is_admin and others and not any(one.role == "admin" for one in others):
         role = f"phantom groups role{flag} {shell_word(called(client, info))} WHO admin"
         raise UsageError(
@@ -272,9 +283,11 @@ def members(group: str, profile: str, as_json: bool) -> None:
         if as_json:
             row = {"userId": member.contact.user_id, "name": member.contact.name, "role": member.role}
             row["says"] = info.own_name if member.is_you else member.contact.says
-            click.echo(json.dumps({"type": "member", **row, "you": member.is_you, "joined": member.has_joined}))
+            is_there = {"joined": member.has_joined, "leaving": member.is_leaving}
+            click.echo(json.dumps({"type": "member", **row, "you": member.is_you, **is_there}))
         else:
             marks = [member.role if member.role == "admin" else "", "" if member.has_joined else "invited"]
+            marks.append("leaving" if member.is_leaving else "")
             mark = ", ".join(mark for mark in marks if mark)
             click.echo(f"{name}{f' ({mark})' if mark else ''}  {written_id(member.contact.user_id)}")
     digits, others = client.groups.digits(group), client.groups.rival_digits(group)
@@ -283,7 +296,10 @@ def members(group: str, profile: str, as_json: bool) -> None:
         known = {"digits": digits, "revision": info.revision, "rival": rival, "rivalDigits": others or None}
         click.echo(json.dumps({"type": "group-digits", **known}))
         return
-    click.echo(f"digits: {digits}  (compare them with any member: they are the same if you see the same group)")
+    click.echo(
+        f"digits: {digits}  (after {count(info.revision, 'change')}; compare them with any member who has as many:"
+        " they are the same if you see the same group)"
+    )
     if info.doubt == "forked":
         go_on = f"phantom groups go-on{profile_flag(profile)} {shell_word(called(client, info))}"
         click.echo(forked(info, others, go_on))
@@ -329,8 +345,12 @@ def me(group: str, name: str | None, profile: str, withholds: bool) -> None:
 def remove(group: str, who: tuple[str, ...], profile: str) -> None:
     """Remove WHO from GROUP: they can read nothing that is written from then on."""
     client = open_client(profile)
-    check_members(client, group, who, are_in=True)
-    changed(client, lambda: client.groups.remove(group, who), "removed")
+
+    def remove_them() -> None:
+        check_members(client, group, who, are_in=True)
+        client.groups.remove(group, who)
+
+    changed(client, remove_them, "removed")
 
 
 @groups.command(short_help="Make somebody an admin, or a member.")
@@ -453,7 +473,7 @@ def close(group: str, profile: str, yes: bool) -> None:
     info = client.groups.find(group)
     check_first(client)
     if info.relation == "member" and not info.is_admin:
-        raise UsageError("only admins can do that; ask one of them")
+        raise UsageError(f"only admins can do that, and you are none, {known_here(profile_flag(profile))}")
     if not yes and not confirmed(f"Close {one_line(info.label)} for everybody?", err=True):
         raise click.Abort
     changed(client, lambda: client.groups.close(group), "closed")
@@ -489,9 +509,9 @@ async def _changed(
         watching = asyncio.create_task(_refusals(client, refused, waiting))
         await asyncio.sleep(0)  # so that it sees every event
         try:
-            if awaits and not client.groups.has(awaits):
-                with contextlib.suppress(RelayError):
-                    await client.wait_online(PATIENCE)
+            with contextlib.suppress(RelayError):  # what others have changed decides what may be done
+                await client.fetch(PATIENCE)
+                if awaits and not client.groups.has(awaits):
                     await client.groups.wait_known(awaits, PATIENCE)
             made = change()
             try:
@@ -499,6 +519,7 @@ async def _changed(
                 waits = not await client.groups.settled(PATIENCE) or bool(await client.flush(PATIENCE))
             except RelayError:
                 waits = True
+            await asyncio.wait({watching}, timeout=HEARD)
         finally:
             watching.cancel()
         if refused:

@@ -50,3 +50,13 @@ test("a fault in what is done for groups leaves everything else alone", () => {
   assert.equal(ada.person.warnings.filter((code) => code === "groups-failed").length, 1);
   assert.ok(ada.person.received().includes("hello"));
 });
+
+test("an admin who has said that they leave is none who stays", () => {
+  const [, members, id] = groupOf(3);
+  const [ada, ben] = members as [Member, Member, Member];
+  ada.groups.setRole(id, ben.id, "admin");
+  ada.person.town.pass(5_000);
+  assert.equal(ada.groups.mayLeave(ada.groups.found(id)), true);
+  const leaving = withRecord(ada.groups.found(id), { leaving: [ben.id] });
+  assert.equal(ada.groups.mayLeave(leaving), false);
+});

@@ -8,7 +8,7 @@ const DAY = 24 * 60 * MINUTE;
 
 /** Somebody in a group; a contact if there is a name. */
 export function inGroup(id: string, name: string, changed: Partial<GroupMember> = {}): GroupMember {
-  return { peer: `${id}+/=`, writtenId: writtenId(id), name, says: "", trust: "unverified", isMe: false, role: "member", hasJoined: true, ...changed };
+  return { peer: `${id}+/=`, writtenId: writtenId(id), name, says: "", trust: "unverified", isMe: false, role: "member", hasJoined: true, isLeaving: false, ...changed };
 }
 
 const ME = inGroup("Alice", "Alice", { isMe: true, role: "admin" });

@@ -36,8 +36,8 @@ function nameOf(person: GroupPerson): string {
 }
 
 /** What there is to say of a member, in a few words. */
-export function wordsOf({ role, hasJoined, trust, isMe }: GroupMember): string {
-  const words = [role === "admin" ? "admin" : "", hasJoined ? "" : "has not accepted yet", isMe ? "" : TRUST[trust]];
+export function wordsOf({ role, hasJoined, isLeaving, trust, isMe }: GroupMember): string {
+  const words = [role === "admin" ? "admin" : "", hasJoined ? "" : "has not accepted yet", isLeaving ? "is leaving" : "", isMe ? "" : TRUST[trust]];
   return words.filter((word) => word !== "").join(", ");
 }
 

@@ -164,6 +164,7 @@ class Groups:
                 role=wish_ops.ROLES[role],
                 is_you=person == self._own,
                 has_joined=written(person) not in record.absent,
+                is_leaving=written(person) in record.leaving,
             )
             for person, role in state.members.items()
         )
@@ -330,7 +331,8 @@ class Groups:
         if not group.is_live:
             raise UsageError(f"you are not a member of {words.title(group.state.name)}")
         others = [written(person) for person in group.state.admins if person != self._own]
-        if not others and len(group.state.members) > 1:
+        stay = self._own not in group.state.admins or set(others).difference(group.record.leaving)
+        if not stay and len(group.state.members) > 1:
             raise UsageError("you are the last admin of this group; make somebody else an admin first, or close it")
 
         def note(tx: Transaction) -> None:

@@ -11,13 +11,15 @@ class GroupMember:
     """Somebody in a group.
 
     ``contact``: what is known of them; of yourself, only the id. ``role``: 'admin' or 'member'. ``is_you``: whether
-    that is you. ``has_joined``: False of somebody who was added and has not said yet that they accept.
+    that is you. ``has_joined``: False of somebody who was added and has not said yet that they accept. ``is_leaving``:
+    they have said that they leave, and an admin's program is to remove them.
     """
 
     contact: Contact
     role: str
     is_you: bool
     has_joined: bool
+    is_leaving: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

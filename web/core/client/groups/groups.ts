@@ -286,8 +286,9 @@ export class Groups implements Listener {
 
   /** Whether the group can go on without this user: there is another admin, or nobody else. */
   mayLeave(group: Group): boolean {
-    const others = adminsOf(stateOf(group)).some((person) => person !== this.#persons.own);
-    return isLive(group) && (others || stateOf(group).members.size <= 1);
+    const { leaving } = group.record;
+    const others = adminsOf(stateOf(group)).some((person) => person !== this.#persons.own && !leaving.includes(person));
+    return isLive(group) && (others || !this.isAdmin(group) || stateOf(group).members.size <= 1);
   }
 
   /** Erase a group that one has left, with all that was said in it. */

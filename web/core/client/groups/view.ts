@@ -90,7 +90,8 @@ export class GroupView {
       isBehind: this.#groups.isBehind(group),
       isWaiting: this.#groups.isWaiting(group),
       members: [...state.members].map(([person, one]): GroupMember => {
-        return { ...this.#person(person, group), role: one, hasJoined: !record.absent.includes(person) };
+        const [hasJoined, isLeaving] = [!record.absent.includes(person), record.leaving.includes(person)];
+        return { ...this.#person(person, group), role: one, hasJoined, isLeaving };
       }),
       picture: pictureOf(record.picture),
       expiresIn: state.timer > 0 ? state.timer : null,
