@@ -5,12 +5,11 @@ from client_samples import Device, Town, pass_time, settle
 from group_people import group_of, info, known, names, news, said, signed, tell, write
 
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.groups.arrivals import Arrivals
+from phantom_messenger.client.groups import doubts
 from phantom_messenger.client.groups.chain import Chain, Verdict
 from phantom_messenger.client.groups.change import SetName
 from phantom_messenger.client.groups.contents import GroupChange, GroupHello, GroupText
 from phantom_messenger.client.groups.state import digits_of, order_of
-from phantom_messenger.client.groups.store import Group
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupEvent, GroupNews
 from support.simulated import MINUTE, SECOND
@@ -75,12 +74,7 @@ def test_member_who_names_another_head_each_time_stops_nobody_twice(town: Town) 
 def test_control_without_that_one_member_keeps_everybody_from_writing(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    doubt = Arrivals._doubt
-
-    def forgetful(self: Arrivals, group: Group, *arguments: object) -> Group:
-        return doubt(self, group if group.record.doubt else group.with_record(rival=""), *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Arrivals, "_doubt", forgetful)
+    monkeypatch.setattr(doubts, "is_old", lambda *_: False)
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)
     for number in range(2):
@@ -88,6 +82,33 @@ def test_control_without_that_one_member_keeps_everybody_from_writing(
         settle(ada, ben)
         assert info(ada).doubt == "forked"
         ada.messenger.groups.go_on("Tea")
+
+
+def stopped_in_turns(town: Town) -> int:
+    """How often two members stop a third one, who name other heads in turn."""
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    stops = 0
+    for number in range(3):
+        for member in (ben, cleo):
+            claim(member, ada, bytes([number] * 32))
+            settle(ada, ben, cleo)
+            stops += info(ada).doubt == "forked"
+            ada.messenger.groups.go_on("Tea")
+    ada.messenger.groups.set_timer("Tea", MINUTE)
+    settle(ada, ben, cleo)
+    assert known(ada).record.rivals == []
+    return stops
+
+
+def test_two_members_who_take_turns_stop_a_reader_once_each(town: Town) -> None:
+    assert stopped_in_turns(town) == 2
+
+
+def test_control_of_one_name_alone_two_stop_a_reader_each_time(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_old = doubts.is_old
+    monkeypatch.setattr(doubts, "is_old", lambda group, rival: is_old(group.with_record(rivals=[]), rival))
+    assert stopped_in_turns(town) == 6
 
 
 def test_after_a_change_it_is_asked_again(town: Town) -> None:

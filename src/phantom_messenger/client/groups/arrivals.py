@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from phantom_messenger.client.devices.kinds import SyncGroup
-from phantom_messenger.client.groups import naming, words
+from phantom_messenger.client.groups import doubts, naming, words
 from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
 from phantom_messenger.client.groups.change import Add, Op, Remove, picture_after
@@ -49,7 +49,7 @@ from phantom_messenger.client.groups.store import (
     raw_of,
     written,
 )
-from phantom_messenger.client.groups.strangers import MAX_ASKED, Strangers, rival_of
+from phantom_messenger.client.groups.strangers import MAX_ASKED, Strangers
 from phantom_messenger.client.groups.texts import Texts, held
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import (
@@ -210,7 +210,7 @@ class Arrivals:
             early, before = self._store.held(group.id), set(group.people)
             stays = pictures.name_of(group.record.picture) == chain.state.picture
             picture = group.record.picture if stays else b""
-            group = Group(replace(group.record, doubt="", rival="", picture=picture), chain)
+            group = Group(replace(group.record, doubt="", rival="", rivals=[], picture=picture), chain)
             self._withdraw(tx, group, before)
             self._duties.caught_up(group.id, chain.state.revision)
         else:
@@ -357,7 +357,7 @@ class Arrivals:
         before = set(group.people)
         group, verdict = self._judge(group, encoded, self._own_id, events)
         if verdict not in {Verdict.APPLIED, Verdict.KNOWN}:  # the relay has told others something else
-            group = self._doubt(group, FORKED, "", events)
+            group = self._fork(group, doubts.THE_RELAY, events)
         elif verdict is Verdict.APPLIED:
             group = self._take_held(tx, group, events, now)
         self._withdraw(tx, group, before)
@@ -370,9 +370,11 @@ class Arrivals:
             case Verdict.APPLIED:
                 group = self._applied(group, judged.chain, events)
             case Verdict.FORK:
-                group = self._doubt(group, FORKED, rival_of(group, sender, encoded), events, judged.rival)
-            case Verdict.NEWER:
-                group = self._doubt(group, NEWER, sender, events)
+                group = self._fork(group, doubts.shown_by(group, sender, encoded, judged.rival), events)
+            case Verdict.NEWER if group.record.doubt != NEWER:
+                group = group.with_record(doubt=NEWER, rival=sender, rival_head=b"")
+                message = f"a newer version has changed {self._title(group)}; update this program to write to it again"
+                events.append(self._event(group, GroupNews.NEWER, sender, message))
             case _:
                 pass
         return group, judged.verdict
@@ -391,12 +393,9 @@ class Arrivals:
             relation, inviter = INVITED, written(step.change.author)
         after = Group(
             replace(
-                record,
+                doubts.after_change(record),
                 relation=relation,
                 inviter=inviter,
-                doubt="" if record.doubt == FORKED else record.doubt,
-                rival="" if record.doubt != NEWER else record.rival,
-                rival_head=b"",
                 ordered=max(record.ordered, state.revision),
                 absent=sorted(one for one in absent if raw_of(one) in state.members and one != self._own_id),
                 wishes=record.wishes if is_admin and relation == MEMBER else [],
@@ -414,23 +413,13 @@ class Arrivals:
         events.append(self._event(after, news, written(step.change.author), message))
         return after
 
-    def _doubt(self, group: Group, doubt: str, rival: str, events: list[Event], head: bytes = b"") -> Group:
-        """Nothing is sent any more, until that is cleared up.
-
-        Of whom the user has gone on in spite, nothing is asked again before the next change: or one member could keep
-        everybody from writing.
-        """
-        if group.record.doubt == doubt or (doubt == FORKED and rival and rival == group.record.rival):
+    def _fork(self, group: Group, rival: doubts.Rival, events: list[Event]) -> Group:
+        """Nothing is sent any more, until that is cleared up or the user goes on."""
+        if group.record.doubt == FORKED or doubts.is_old(group, rival):
             return group
-        after = group.with_record(doubt=doubt, rival=rival, rival_head=head)
-        title, who = self._title(group), self._contact(group, rival).label if rival else "the relay"
-        if doubt == FORKED:
-            message = words.forked(who, title)
-            events.append(self._event(after, GroupNews.FORKED, rival, message))
-        else:
-            message = f"a newer version has changed {title}; update this program to write to it again"
-            events.append(self._event(after, GroupNews.NEWER, rival, message))
-        return after
+        who = self._contact(group, rival.who).label if rival.who else "the relay"
+        events.append(self._event(group, GroupNews.FORKED, rival.who, words.forked(who, self._title(group))))
+        return doubts.forked(group, rival)
 
     def _hold_change(self, tx: Transaction, group: Group, encoded: bytes, sender: str, now: Moment) -> None:
         record = GroupHeldRecord(group=group.id, at=now.persistent, sender=sender, change=encoded)
@@ -482,7 +471,7 @@ class Arrivals:
             return events
         before, group = group, naming.noted(group, sender, said.name)
         if standing is Standing.FORK:
-            group = self._doubt(group, FORKED, sender, events, said.head)
+            group = self._fork(group, doubts.Rival(sender, said.head), events)
         if group is not before:
             self._store.put(tx, group)
         if group.state.may_write(person):
@@ -526,7 +515,7 @@ class Arrivals:
         if person in group.state.members:
             group = naming.noted(group, written(person), held.name)
         if standing is Standing.FORK and person in group.state.members:
-            group = self._doubt(group, FORKED, written(person), events, held.head)
+            group = self._fork(group, doubts.Rival(written(person), held.head), events)
         if group.state.may_write(person):
             self._texts.keep(tx, group, held, said, now, events)
         elif standing in _MAY_BE_A_DEVICE and person not in group.state.members:
@@ -539,7 +528,7 @@ class Arrivals:
         events: list[Event] = []
         group, standing = naming.noted(group, sender, said.name), group.chain.compare(said.revision, said.head)
         if standing is Standing.FORK:
-            group = self._doubt(group, FORKED, sender, events, said.head)
+            group = self._fork(group, doubts.Rival(sender, said.head), events)
         elif standing is Standing.AHEAD:
             self._duties.behind(group.id, sender, said.revision, now)
         if sender in group.record.absent:

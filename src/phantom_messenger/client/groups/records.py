@@ -15,15 +15,17 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     ``number``: names the kind of its texts, see ``group_texts``. ``relation``: invited, member, left, removed or
     closed. ``state``, ``digest``: see ``client.groups``. ``steps``: revisions of the changes that are kept. ``doubt``:
     '' or why nothing is sent: forked or newer; ``rival``: by whom, also once the user has gone on all the same, until
-    the next change; ``rival_head``: the head that they have named, if it is known. ``inviter``: who has added this
-    user. ``ordered``: the greatest revision that the relay is known to have, and ``ordered_by`` a digest of who has
-    written it, b"" if that is not known; ``passed``: up to which of the relay's revisions this user goes on without
-    what is missing. ``wishes``: ops that this user wants, in turn, as MessagePack. ``flying``: a change that was sent
-    to be put in order, and ``carrier`` the message that it is in. ``absent``: members who were added and have not said
-    that they are there. ``muted``: this user wants no notice. ``picture``: the one that the state names, if it is here.
-    ``own_name``: what this user calls themselves there, '' if nothing; ``names``: the same of others, by user id.
-    ``fresh``: this user was invited and has not accepted, nor ever been a member before. ``asked``: those of ``wishes``
-    that others have asked for. ``leaving``: members who have said that they leave.
+    the next change; ``rival_head``: the head that they have named, if it is known; ``rivals``: all members who have
+    named another one since the last change. ``shown``: rival changes of which this user was told, author and digest of
+    each, see ``doubts``. ``inviter``: who has added this user. ``ordered``: the greatest revision that the relay is
+    known to have, and ``ordered_by`` a digest of who has written it, b"" if that is not known; ``passed``: up to which
+    of the relay's revisions this user goes on without what is missing. ``wishes``: ops that this user wants, in turn,
+    as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is in.
+    ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
+    ``picture``: the one that the state names, if it is here. ``own_name``: what this user calls themselves there, '' if
+    nothing; ``names``: the same of others, by user id. ``fresh``: this user was invited and has not accepted, nor ever
+    been a member before. ``asked``: those of ``wishes`` that others have asked for. ``leaving``: members who have said
+    that they leave.
     """
 
     group: bytes
@@ -50,6 +52,8 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     fresh: bool = False
     asked: list[bytes] = msgspec.field(default_factory=list)
     leaving: list[str] = msgspec.field(default_factory=list)
+    rivals: list[str] = msgspec.field(default_factory=list)
+    shown: list[bytes] = msgspec.field(default_factory=list)
 
 
 class SenderCount(Record, frozen=True, array_like=True):

@@ -9,7 +9,7 @@ looked at again with the next change of a group.
 from typing import Final
 
 from phantom_messenger.client import notices
-from phantom_messenger.client.groups import change as changes
+from phantom_messenger.client.groups import doubts
 from phantom_messenger.client.groups.chain import Verdict
 from phantom_messenger.client.groups.change import Add
 from phantom_messenger.client.groups.contents import (
@@ -84,7 +84,7 @@ class Strangers:
                     return True
                 case Verdict.BEHIND if self._store.has_room(group.id, sender):
                     return True
-                case Verdict.FORK if not record.doubt and record.rival != author_of(one):
+                case Verdict.FORK if not record.doubt and not doubts.is_old(group, doubts.shown_by(group, sender, one)):
                     return True
                 case Verdict.NEWER if not record.doubt:
                     return True
@@ -138,17 +138,3 @@ class Strangers:
             return []
         self._store.take_join(tx, admin)
         return [notices.link_refused(self._stores.book.contact(admin))]
-
-
-def rival_of(group: Group, sender: str, encoded: bytes) -> str:
-    """Who is said to have another history, of a change that shows it: a member who sends it, or who has signed it.
-
-    Not anybody who sends it: of one whom the user has gone on in spite of, nothing is asked again, and others could
-    come without end.
-    """
-    return sender if raw_of(sender) in group.state.members else author_of(encoded)
-
-
-def author_of(encoded: bytes) -> str:
-    """The user id of a change's author."""
-    return written(changes.read(encoded).author)

@@ -1,0 +1,96 @@
+"""Two histories of a group: who has named the other one, and of what the user is told once and not again.
+
+A fork stops what is sent to the group, and whoever can show one can do so again and again: with the same change, with
+others from a time when they were an admin, or in turn with others. See protocol/groups.md, "Chain".
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from phantom_messenger.client.groups import change as changes
+from phantom_messenger.client.groups.change import Change
+from phantom_messenger.client.groups.records import GroupRecord
+from phantom_messenger.client.groups.store import FORKED, NEWER, Group, raw_of, written
+
+MAX_SHOWN: Final = 16
+"""Rival changes that are remembered as shown, one of each author: as many as there are admins at a time."""
+
+_ID_BYTES: Final = 32
+
+
+class Rival(NamedTuple):
+    """Who is said to know another history.
+
+    ``who``: their user id, '' for the relay. ``head``: what they have named, b'' if that is not known. ``change``: what
+    shows it, if that is a change.
+    """
+
+    who: str
+    head: bytes = b""
+    change: Change | None = None
+
+
+THE_RELAY: Final = Rival("")
+
+
+def shown_by(group: Group, sender: str, encoded: bytes, head: bytes = b"") -> Rival:
+    """Who is said to have another history, of a change that shows it: a member who sends it, or who has signed it.
+
+    Not anybody who sends it: of one whom the user has gone on in spite of, nothing is asked again, and others could
+    come without end.
+    """
+    change = changes.read_own(encoded)
+    return Rival(sender if raw_of(sender) in group.state.members else written(change.author), head, change)
+
+
+def is_old(group: Group, rival: Rival) -> bool:
+    """Whether the user was told of this fork before, or of so much of the kind that it says nothing new.
+
+    Until the next change nothing is asked again of whom the user has gone on in spite of. Nor, after it, because of a
+    change that was shown before; nor because of any of an author of whom one was shown, who is no admin any more: each
+    says what the group may have been at their time, and whoever lives in that is noticed by the heads that they name.
+    """
+    record, change = group.record, rival.change
+    if rival.who and (rival.who == record.rival or rival.who in record.rivals):
+        return True
+    if change is None:
+        return False
+    if change.author in group.state.admins:
+        return _entry(change) in record.shown
+    return any(one[:_ID_BYTES] == change.author for one in record.shown)
+
+
+def forked(group: Group, rival: Rival) -> Group:
+    """The group once the user is told of that fork."""
+    record, who = group.record, rival.who
+    is_member = bool(who) and raw_of(who) in group.state.members
+    return group.with_record(
+        doubt=FORKED,
+        rival=who,
+        rival_head=rival.head,
+        rivals=[*record.rivals, who] if is_member else record.rivals,  # no more than members: a change empties it
+        shown=record.shown if rival.change is None else _with(record.shown, rival.change),
+    )
+
+
+def after_change(record: GroupRecord) -> GroupRecord:
+    """The record once a change was applied that follows our head."""
+    is_newer = record.doubt == NEWER
+    return replace(
+        record,
+        doubt=record.doubt if is_newer else "",
+        rival=record.rival if is_newer else "",
+        rival_head=b"",
+        rivals=[],
+    )
+
+
+def _entry(change: Change) -> bytes:
+    return change.author + change.digest
+
+
+def _with(shown: Iterable[bytes], change: Change) -> list[bytes]:
+    others = [one for one in shown if one[:_ID_BYTES] != change.author]
+    return [*others, _entry(change)][-MAX_SHOWN:]
