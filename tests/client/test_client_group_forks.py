@@ -7,7 +7,7 @@ from group_people import group_of, info, known, names, news, said, signed, tell,
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import doubts
 from phantom_messenger.client.groups.chain import Chain, Verdict
-from phantom_messenger.client.groups.change import SetName
+from phantom_messenger.client.groups.change import SetName, SetTimer
 from phantom_messenger.client.groups.contents import GroupChange, GroupHello, GroupText
 from phantom_messenger.client.groups.state import digits_of, order_of
 from phantom_messenger.client.records import OrderRecord
@@ -142,3 +142,29 @@ def test_change_that_waits_for_its_turn_in_a_group_in_doubt_keeps_no_program_awa
     pass_time(2 * MINUTE, ada, ben, step=5 * SECOND)
     assert ada.messenger.groups.wanted == 1
     assert ada.messenger.next_tick() >= SECOND
+
+
+def told_by_one_admin(town: Town, *timers: int) -> tuple[Device, Device]:
+    """Ben, an admin, tells each of the two others a change that he lets nobody put in order."""
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    for other, timer in zip((ada, cleo), timers, strict=True):
+        change = signed(ben, SetTimer(ms=timer))
+        tell(ben, [other], GroupChange(group=change.group, change=change.encoded))
+    settle(ada, ben, cleo)
+    assert (info(ada).timer, info(cleo).timer) == timers
+    return ada, cleo
+
+
+def test_admin_who_divides_a_group_alone_is_noticed_with_the_first_message_between_the_parts(town: Town) -> None:
+    ada, cleo = told_by_one_admin(town, MINUTE, 2 * MINUTE)
+    write(ada, "hello")
+    settle(ada, cleo)
+    assert (info(cleo).doubt, news(cleo)[-1]) == ("forked", GroupNews.FORKED)
+
+
+def test_control_who_tells_both_the_same_divides_nobody(town: Town) -> None:
+    ada, cleo = told_by_one_admin(town, MINUTE, MINUTE)
+    write(ada, "hello")
+    settle(ada, cleo)
+    assert (info(cleo).doubt, said(cleo)) == ("", ["hello"])

@@ -19,6 +19,8 @@ import type { Chain, Verdict } from "./chain.ts";
 import { addsPerson, packOps } from "./change.ts";
 import type { Op } from "./change.ts";
 import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt } from "./contents.ts";
+import { afterChange, forked, isOld, shownBy } from "./doubts.ts";
+import type { Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
 import { memberOf, noted, shownName } from "./naming.ts";
 import { chainOf, joined, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
@@ -29,7 +31,7 @@ import { CHANGE, MAX_TOLD } from "./speaking.ts";
 import { conversationOf, mayInvite, mayWrite } from "./state.ts";
 import { idOf, isLive, lacksPicture, peopleOf, stateOf, withRecord, withWishes } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
-import { MAX_ASKED, rivalOf, Strangers } from "./strangers.ts";
+import { MAX_ASKED, Strangers } from "./strangers.ts";
 import { heldOf, Texts } from "./texts.ts";
 import * as words from "./words.ts";
 
@@ -41,13 +43,6 @@ interface Source {
   readonly sender: string;
   readonly now: Moment;
   readonly picture?: Uint8Array;
-}
-
-/** Why nothing is sent to a group, and who has said something else; `head`: the one that they have named, if any. */
-interface Doubt {
-  readonly doubt: "forked" | "newer";
-  readonly rival: string;
-  readonly head?: Uint8Array;
 }
 
 /** Takes in what others say about groups. */
@@ -228,7 +223,7 @@ export class Arrivals {
       put(before);
     } else {
       const { ordered } = before.record;
-      const known = { doubt: "", rival: "", rivalHead: NO_BYTES, ordered: Math.max(ordered, revision) };
+      const known = { doubt: "", rival: "", rivalHead: NO_BYTES, rivals: [], ordered: Math.max(ordered, revision) };
       const after = put({ chain, record: { ...before.record, ...known } });
       this.#duties.caughtUp(idOf(after), revision);
       this.#withdraw(tx, before, after);
@@ -352,7 +347,7 @@ export class Arrivals {
         group = this.#takeHeld(tx, group, now);
       } else if (verdict !== "known") {
         // The relay has told others something else.
-        group = this.#doubt(tx, group, { doubt: "forked", rival: "" }, now);
+        group = this.#fork(tx, group, { who: "" }, now);
       }
       this.#withdraw(tx, before, group);
       this.#store.put(tx, group);
@@ -380,9 +375,9 @@ export class Arrivals {
       case "applied":
         return [this.#applied(tx, group, chain, now), verdict];
       case "fork":
-        return [this.#doubt(tx, group, { doubt: "forked", rival: rivalOf(group, sender, encoded), head }, now), verdict];
+        return [this.#fork(tx, group, shownBy(group, sender, encoded, head), now), verdict];
       case "newer":
-        return [this.#doubt(tx, group, { doubt: "newer", rival: sender }, now), verdict];
+        return [this.#newer(tx, group, sender, now), verdict];
       default:
         return [group, verdict];
     }
@@ -398,16 +393,12 @@ export class Arrivals {
     const relation = relationAfter(record.relation, state.members.has(ownId), state.isClosed);
     const isAdmin = state.members.get(ownId) === "admin" && relation === "member";
     const isInvited = relation === "invited" && record.relation !== "invited";
-    const isForked = record.doubt === "forked";
     const after: Group = {
       chain,
       record: {
-        ...record,
+        ...afterChange(record),
         relation,
         inviter: isInvited ? author : record.inviter,
-        doubt: isForked ? "" : record.doubt,
-        rival: record.doubt === "newer" ? record.rival : "",
-        rivalHead: NO_BYTES,
         ordered: Math.max(record.ordered, state.revision),
         absent: absent.sort(),
         wishes: isAdmin ? record.wishes : [],
@@ -424,21 +415,24 @@ export class Arrivals {
     return after;
   }
 
-  /** Nothing is sent any more, until that is cleared up. */
-  #doubt(tx: Transaction, group: Group, { doubt, head = NO_BYTES, rival }: Doubt, now: Moment): Group {
-    // Of whom the user has gone on in spite, nothing is asked again before the next change: or one member could keep
-    // everybody from writing.
-    const isOld = doubt === "forked" && rival !== "" && rival === group.record.rival;
-    if (group.record.doubt === doubt || isOld) {
+  /** Nothing is sent any more, until that is cleared up or the user goes on. */
+  #fork(tx: Transaction, group: Group, rival: Rival, now: Moment): Group {
+    if (group.record.doubt === "forked" || isOld(group, rival)) {
       return group;
     }
-    const title = words.title(stateOf(group).name);
-    const message =
-      doubt === "forked"
-        ? words.forked(rival === "" ? "the relay" : this.#label(group, rival), title)
-        : `a newer version has changed ${title}; reload this page later to write to it again`;
-    this.#happened(tx, group, doubt, rival, message, now);
-    return withRecord(group, { doubt, rival, rivalHead: head });
+    const who = rival.who === "" ? "the relay" : this.#label(group, rival.who);
+    this.#happened(tx, group, "forked", rival.who, words.forked(who, words.title(stateOf(group).name)), now);
+    return forked(group, rival);
+  }
+
+  /** As `#fork`; what the group is now is known to a later version alone. */
+  #newer(tx: Transaction, group: Group, rival: string, now: Moment): Group {
+    if (group.record.doubt === "newer") {
+      return group;
+    }
+    const message = `a newer version has changed ${words.title(stateOf(group).name)}; reload this page later to write to it again`;
+    this.#happened(tx, group, "newer", rival, message, now);
+    return withRecord(group, { doubt: "newer", rival, rivalHead: NO_BYTES });
   }
 
   #holdChange(tx: Transaction, group: Group, change: Uint8Array, sender: string, now: Moment): void {
@@ -491,7 +485,7 @@ export class Arrivals {
     }
     const isFork = standing === "fork";
     const known = noted(group, sender, held.name);
-    const after = isFork ? this.#doubt(tx, known, { doubt: "forked", rival: sender, head }, now) : known;
+    const after = isFork ? this.#fork(tx, known, { who: sender, head }, now) : known;
     if (after !== group) {
       this.#store.put(tx, after);
     }
@@ -511,7 +505,7 @@ export class Arrivals {
     const isMember = stateOf(group).members.has(rival);
     const isFork = standing === "fork" && isMember;
     const known = isMember ? noted(group, rival, held.name) : group;
-    const after = isFork ? this.#doubt(tx, known, { doubt: "forked", rival, head }, now) : known;
+    const after = isFork ? this.#fork(tx, known, { who: rival, head }, now) : known;
     if (mayWrite(stateOf(after), rival)) {
       this.#events.push(...this.#texts.keep(tx, after, held, now));
     } else if (!isMember && mayBeOfMember(standing)) {
@@ -531,7 +525,7 @@ export class Arrivals {
     let group = noted(before, sender, said.name ?? null);
     const standing = group.chain.compare(said.revision, said.head);
     if (standing === "fork") {
-      group = this.#doubt(tx, group, { doubt: "forked", rival: sender, head: said.head }, now);
+      group = this.#fork(tx, group, { who: sender, head: said.head }, now);
     } else if (standing === "ahead") {
       this.#duties.behind(idOf(group), sender, said.revision, now);
     }

@@ -17,14 +17,15 @@ const never = withDefault(orNull(int), null);
  * A group. `number`: names the kind of its texts, see `textsOf`. `relation`: as in `groups_api.ts`. `state`, `digest`:
  * see `chain.ts`. `steps`: revisions of the changes that are kept. `doubt`: '' or why nothing is sent, forked or newer;
  * `rival`: by whom, also once the user has gone on all the same, until the next change; `rivalHead`: the head that they
- * have named, if that is known. `inviter`: who has added this user. `ordered`: the greatest revision that the relay is
- * known to have, and `orderedBy` a digest of who has written it, empty if that is not known; `passed`: up to which of the
- * relay's revisions this user goes on without what is missing. `wishes`: ops that this user wants, in turn, as
- * MessagePack. `flying`: a change that was sent to be put in order, and `carrier` the message that it is in. `absent`:
- * members who were added and have not said that they are there. `picture`: the one that the state names, if it is here.
- * `fresh`: this user was invited and has not accepted, nor ever been a member before. `asked`: those of `wishes` that
- * others have asked for. `ownName`: what this user calls themselves there, '' if nothing; `names`: the same of others, by
- * user id. `leaving`: members who have said that they leave.
+ * have named, if that is known; `rivals`: all members who have named another one since the last change. `shown`: rival
+ * changes of which this user was told, author and digest of each, see `doubts.ts`. `inviter`: who has added this user.
+ * `ordered`: the greatest revision that the relay is known to have, and `orderedBy` a digest of who has written it, empty
+ * if that is not known; `passed`: up to which of the relay's revisions this user goes on without what is missing.
+ * `wishes`: ops that this user wants, in turn, as MessagePack. `flying`: a change that was sent to be put in order, and
+ * `carrier` the message that it is in. `absent`: members who were added and have not said that they are there. `picture`:
+ * the one that the state names, if it is here. `fresh`: this user was invited and has not accepted, nor ever been a
+ * member before. `asked`: those of `wishes` that others have asked for. `ownName`: what this user calls themselves there,
+ * '' if nothing; `names`: the same of others, by user id. `leaving`: members who have said that they leave.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -51,6 +52,8 @@ export const GroupRecord = recordType({
   ownName: empty,
   names: withDefault(mapOf(text), new Map()),
   leaving: withDefault(list(text), []),
+  rivals: withDefault(list(text), []),
+  shown: withDefault(list(bytes), []),
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 

@@ -14,8 +14,9 @@ import type { Moment } from "../moment.ts";
 import * as notices from "../notices.ts";
 import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
-import { packOps, read } from "./change.ts";
+import { packOps } from "./change.ts";
 import type { GroupHeard, GroupJoin, GroupRefuse } from "./contents.ts";
+import { isOld, shownBy } from "./doubts.ts";
 import { Persons } from "./persons.ts";
 import type { GroupTokenRecord } from "./records.ts";
 import { idOf, isLive, stateOf } from "./store.ts";
@@ -71,7 +72,7 @@ export class Strangers {
   /** Whether something follows from changes that anybody may pass on: they prove themselves. */
   #moves(group: Group, encoded: readonly Uint8Array[], sender: string): boolean {
     let { chain } = group;
-    const { doubt, rival } = group.record;
+    const { doubt } = group.record;
     return encoded.some((one) => {
       const judged = chain.judge(one);
       ({ chain } = judged);
@@ -81,7 +82,7 @@ export class Strangers {
         case "behind":
           return this.#store.hasRoom(idOf(group), sender);
         case "fork":
-          return doubt === "" && rival !== read(one).author;
+          return doubt === "" && !isOld(group, shownBy(group, sender, one));
         case "newer":
           return doubt === "";
         default:
@@ -137,14 +138,4 @@ export class Strangers {
 function letsIn(group: Group, person: string): boolean {
   const wish = packOps([{ op: "add", person, role: "member" }]);
   return group.record.wishes.some((one) => isEqual(one, wish));
-}
-
-/**
- * Who is said to have another history, of a change that shows it: a member who sends it, or who has signed it.
- *
- * Not anybody who sends it: of one whom the user has gone on in spite of, nothing is asked again, and others could come
- * without end.
- */
-export function rivalOf(group: Group, sender: string, encoded: Uint8Array): string {
-  return stateOf(group).members.has(sender) ? sender : read(encoded).author;
 }

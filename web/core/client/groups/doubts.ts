@@ -1,0 +1,84 @@
+/**
+ * Two histories of a group: who has named the other one, and of what the user is told once and not again.
+ *
+ * A fork stops what is sent to the group, and whoever can show one can do so again and again: with the same change, with
+ * others from a time when they were an admin, or in turn with others (groups.md, "Chain").
+ */
+import { concat, isEqual, NO_BYTES } from "../../bytes.ts";
+import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
+import { digestOf, ID_BYTES, readOwn } from "./change.ts";
+import type { Change } from "./change.ts";
+import type { GroupRecord } from "./records.ts";
+import { stateOf, withRecord } from "./store.ts";
+import type { Group } from "./store.ts";
+
+/** Rival changes that are remembered as shown, one of each author: as many as there are admins at a time. */
+export const MAX_SHOWN = 16;
+
+/** Who is said to know another history. */
+export interface Rival {
+  /** Their user id, '' for the relay. */
+  readonly who: string;
+  /** What they have named; empty if that is not known. */
+  readonly head?: Uint8Array;
+  /** What shows it, if that is a change. */
+  readonly change?: Change;
+}
+
+/**
+ * Who is said to have another history, of a change that shows it: a member who sends it, or who has signed it.
+ *
+ * Not anybody who sends it: of one whom the user has gone on in spite of, nothing is asked again, and others could come
+ * without end.
+ */
+export function shownBy(group: Group, sender: string, encoded: Uint8Array, head: Uint8Array = NO_BYTES): Rival {
+  const change = readOwn(encoded);
+  return { who: stateOf(group).members.has(sender) ? sender : change.author, head, change };
+}
+
+/**
+ * Whether the user was told of this fork before, or of so much of the kind that it says nothing new.
+ *
+ * Until the next change nothing is asked again of whom the user has gone on in spite of. Nor, after it, because of a
+ * change that was shown before; nor because of any of an author of whom one was shown, who is no admin any more: each
+ * says what the group may have been at their time, and whoever lives in that is noticed by the heads that they name.
+ */
+export function isOld(group: Group, { change, who }: Rival): boolean {
+  const { rival, rivals, shown } = group.record;
+  if (who !== "" && (who === rival || rivals.includes(who))) return true;
+  if (change === undefined) return false;
+  const isAdmin = stateOf(group).members.get(change.author) === "admin";
+  const entry = entryOf(change);
+  return shown.some((one) => (isAdmin ? isEqual(one, entry) : authorOf(one) === change.author));
+}
+
+/** The group once the user is told of that fork. */
+export function forked(group: Group, { change, head = NO_BYTES, who }: Rival): Group {
+  const { rivals, shown } = group.record;
+  const isMember = stateOf(group).members.has(who);
+  return withRecord(group, {
+    doubt: "forked",
+    rival: who,
+    rivalHead: head,
+    rivals: isMember ? [...rivals, who] : rivals, // no more than members: a change empties it
+    shown: change === undefined ? shown : withShown(shown, change),
+  });
+}
+
+/** The record once a change was applied that follows our head. */
+export function afterChange(record: GroupRecord): GroupRecord {
+  const isNewer = record.doubt === "newer";
+  return { ...record, ...(isNewer ? {} : { doubt: "", rival: "" }), rivalHead: NO_BYTES, rivals: [] };
+}
+
+function entryOf(change: Change): Uint8Array {
+  return concat(fromBase64(change.author), digestOf(change));
+}
+
+function authorOf(entry: Uint8Array): string {
+  return encodeBase64(entry.subarray(0, ID_BYTES));
+}
+
+function withShown(shown: readonly Uint8Array[], change: Change): Uint8Array[] {
+  return [...shown.filter((one) => authorOf(one) !== change.author), entryOf(change)].slice(-MAX_SHOWN);
+}
