@@ -45,6 +45,13 @@ TINY: Final = [b"%d" % number for number in range(60)]
 MOST_TINY: Final = READ_BUDGET // FRAME_COST + MANY + 1
 """Frames of a turn: what its budget comes to, and the first of each read."""
 
+SHORT: Final = [b"x" * 100] * 60
+"""More than a small read."""
+
+LITTLE: Final = 32_768
+MOST_SHORT: Final = LITTLE // FRAME_COST + LITTLE // SMALL_READ + 4
+"""Frames of a turn with so little a budget, if all have more to send: no longer the first of each."""
+
 LONG: Final = b"x" * 60_000
 END: Final = 16
 """Bytes of a long message that come later than the others, all at once."""
@@ -262,6 +269,14 @@ def test_a_turn_handles_few_of_many_short_frames(run: Run) -> None:
 
 
 @loops
+def test_a_turn_handles_nothing_of_most_who_have_more_to_send(run: Run) -> None:
+    reader = run(pour(ReadBudget(LITTLE), SHORT))
+    assert max(reader.heard.values()) <= MOST_SHORT
+    assert [one.said for one in reader.people] == [SHORT] * MANY + [[HELLO]]
+    assert reader.hello_in == min(reader.read)
+
+
+@loops
 def test_a_turn_handles_few_long_messages_though_all_end_at_once(run: Run) -> None:
     reader = run(pour(ReadBudget(), [LONG], end=END))
     assert max(reader.heard.values()) <= MOST_LONG
@@ -279,6 +294,7 @@ def test_control_without_a_budget_a_turn_reads_all_that_they_pour(run: Run) -> N
 def test_control_small_reads_alone_bound_no_turn_of_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WebSocketConnection, "_wait_for_turn", lambda _, **__: None)
     monkeypatch.setattr(ReadBudget, "may_handle", lambda *_: True)
+    monkeypatch.setattr(ReadBudget, "is_overspent", False)
     assert max(uvloop.run(pour(ReadBudget())).read.values()) > 2 * MOST
 
 
@@ -291,6 +307,12 @@ def test_control_who_reads_a_little_at_a_time_leaves_more_half_read(monkeypatch:
 def test_control_without_a_budget_a_turn_handles_all_frames(run: Run) -> None:
     assert max(run(pour(ReadBudget(1 << 40), TINY)).heard.values()) > 3 * MOST_TINY
     assert max(run(pour(ReadBudget(1 << 40), [LONG], end=END)).heard.values()) > 3 * MOST_LONG
+
+
+@loops
+def test_control_one_frame_of_everybody_is_many(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReadBudget, "is_overspent", False)
+    assert max(run(pour(ReadBudget(LITTLE), SHORT)).heard.values()) > 3 * MOST_SHORT
 
 
 # Over TLS.

@@ -20,8 +20,9 @@ def map_large() -> None:
         _C.mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
-def give_back() -> None:
-    """Collect the reference cycles that closed TLS connections leave, and return free pages: some milliseconds."""
-    gc.collect(1)
+def give_back(*, of_tls: bool) -> None:
+    """Return free pages; first collect the reference cycles that closed TLS connections leave: some milliseconds."""
+    if of_tls:
+        gc.collect(1)
     with contextlib.suppress(AttributeError):
         _C.malloc_trim(0)

@@ -23,7 +23,7 @@ SMALL_READ: Final = 4_096
 _SMALL_BUFFER: Final = READ_BUFFER[:SMALL_READ]
 
 READ_BUDGET: Final = 256 * 1_024
-"""What all connections together may cost in a turn, in bytes, beside a small read and one frame of each."""
+"""What all connections together may cost in a turn, in bytes, beside a small read of each."""
 
 READ_SHARE: Final = MAX_MESSAGE_BYTES + READ_BYTES
 """What a connection that has waited reads before it waits again: a whole message, so that few are half read."""
@@ -38,9 +38,10 @@ FRAMES_SHARE: Final = 4 * FRAME_COST
 class ReadBudget:
     """Bounds what is read and handled in one turn of the event loop.
 
-    When it is spent, or somebody waits, a connection reads ``SMALL_READ`` bytes; when it is spent, one frame of them is
-    handled. If that was not all, the connection waits. Those who wait have their turns one after the other, with half
-    of what each turn of the loop may cost; the other half is for those who come, who need not wait for them.
+    When it is spent, or somebody waits, a connection reads ``SMALL_READ`` bytes. When it is spent, it handles one frame
+    of them, and if it has more to send none, once as much again is spent. What is left waits. Those who wait have their
+    turns one after the other, with half of what each turn of the loop may cost; the other half is for those who come,
+    who need not wait for them.
 
     Args:
         limit: bytes in a turn.
@@ -61,6 +62,11 @@ class ReadBudget:
     def is_spent(self) -> bool:
         """Whether nothing is left of this turn."""
         return self._left <= 0
+
+    @property
+    def is_overspent(self) -> bool:
+        """Whether small reads have cost as much again."""
+        return self._left <= -self._limit
 
     def read(self, count: int) -> bool:
         """So much was read at once; whether the same connection may read more of its own accord."""

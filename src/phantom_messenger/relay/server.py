@@ -256,7 +256,7 @@ class RelayServer:
                 report(error)
             if self._gate.closed_count >= MANY_GONE:
                 self._gate.closed_count = 0
-                memory.give_back()
+                memory.give_back(of_tls=self._config.tls_cert is not None)
             if self._loop.time() - scrubbed_at >= SCRUB_SECONDS:
                 scrubbed_at = self._loop.time()
                 self._store.scrub()

@@ -142,9 +142,11 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
-        if nbytes >= SMALL_READ:
-            self._count_read(nbytes)
-        self._read(bytes(READ_BUFFER[:nbytes]))
+        data = bytes(READ_BUFFER[:nbytes])
+        if nbytes >= SMALL_READ and not self._count_read(nbytes):
+            self._unread = data
+        else:
+            self._read(data)
 
     def eof_received(self) -> bool:
         """See ``asyncio.BufferedProtocol``: a client that has closed its half gets nothing more."""
@@ -357,8 +359,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             # RFC 6455 section 8.1
             self._fail(CloseCode.INVALID_TEXT, "invalid UTF-8")
 
-    def _count_read(self, count: int) -> None:
-        """So much was read; if that was all there was room for, it may have to wait for more."""
+    def _count_read(self, count: int) -> bool:
+        """So much was read; if that was all there was room for, it may have to wait; whether it is handled now."""
         reads = self._reads
         is_filled = count == len(reads.buffer_in_turn if self._share else reads.buffer)
         may_read_on = reads.read(count)
@@ -367,6 +369,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             may_read_on = self._share > 0 and not reads.is_spent
         if is_filled and not may_read_on:
             self._wait_for_turn(is_first=self._share > 0)
+            return not reads.is_overspent
+        return True
 
     def _wait_for_turn(self, *, is_first: bool = False) -> None:
         """Handle and read no more until those who have waited for longer had their turns."""
