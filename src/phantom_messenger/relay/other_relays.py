@@ -1,6 +1,7 @@
 """What relays that work on one store tell each other: hints, of which any may get lost."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -59,7 +60,11 @@ class Allow(msgspec.Struct, frozen=True, tag="allow"):
 
 
 Notice = Wake | Pass | Login | NewContacts | Allow
-_decoder: Final = msgspec.json.Decoder(list[Notice])
+_OF_OLD: Final = (Wake, Pass, Login, NewContacts)
+"""What relays of all versions know. Those of before ALLOWANCE drop a text with anything else in it: that goes apart."""
+
+_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_notice: Final = msgspec.json.Decoder(Notice)
 
 
 class OtherRelays:
@@ -105,23 +110,26 @@ class OtherRelays:
         notices: list[Notice] = [*self._notices, *map(Wake, _parts(list(self._wakes)))]
         self._wakes, self._notices = {}, []
         assert self._link is not None  # noqa: S101 - otherwise there is nothing to be sent
-        text = b""
+        text, is_of_old = b"", True
         for notice in notices:
             encoded = msgspec.json.encode(notice)
-            if text and len(text) + len(encoded) + 2 > MAX_NOTICE:
+            if text and (is_of_old != isinstance(notice, _OF_OLD) or len(text) + len(encoded) + 2 > MAX_NOTICE):
                 self._link(f"[{text.decode()}]")
                 text = b""
             text += b"," * bool(text) + encoded
+            is_of_old = isinstance(notice, _OF_OLD)
         if text:
             self._link(f"[{text.decode()}]")
 
 
 def read(text: str) -> list[Notice]:
-    """The notices in a text of another relay; none if it is of another version, which is no fault."""
-    try:
-        return _decoder.decode(text)
-    except msgspec.MsgspecError:
-        return []
+    """The notices in a text of another relay; without those of another version, which is no fault."""
+    found: list[Notice] = []
+    with suppress(msgspec.MsgspecError):
+        for notice in _list.decode(text):
+            with suppress(msgspec.MsgspecError):
+                found.append(_notice.decode(notice))
+    return found
 
 
 def _parts(users: list[str]) -> Iterable[list[str]]:
