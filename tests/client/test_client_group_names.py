@@ -1,6 +1,11 @@
 """Members say what they are called: to those who have not added them, beside what tells them apart."""
 
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import pytest
 from client_samples import WORDS, Device, Town, pass_time, settle
@@ -12,6 +17,7 @@ from phantom_messenger.client.groups import naming
 from phantom_messenger.client.groups.contents import GroupHello
 from phantom_messenger.client.groups.naming import MAX_NAMES
 from phantom_messenger.client.ids import short_id
+from phantom_messenger.client.names import skeleton
 from phantom_messenger.client.sanitize import cut
 from phantom_messenger.client.status import (
     SAID_COLUMNS,
@@ -113,6 +119,68 @@ def test_names_outlive_the_program_and_a_backup(town: Town, tmp_path: Path) -> N
     write(bob, "again")
     settle(alice, bob, carol)
     assert "again" in unread(carol)
+
+
+WORDS_LIKE_ONE: Final = (
+    *("Phlegmatic", "Phlegmatiker", "PHLEGMATIKER", "Phlox Anne", "Phlox-Annette", "phlogiston", "Phlebotomist"),
+    *("Philipp", "Phillip", "Philippa", "PHILIPPA", "Philadelphia", "PHILADELPHIA", "Phil2000", "PHIL2000", "\u03a6il"),
+    *("Phil Lambert 2", "Josephlein", "Rudolphlangenfeld", "Ph1", "Ph. 1", "Joseph 1980", "Joseph I. Lee"),
+)
+
+
+@pytest.mark.parametrize("name", WORDS_LIKE_ONE)
+def test_who_is_called_nearly_like_an_id_may_be(name: str) -> None:
+    assert naming.shown(name) == naming.checked(name) == name
+
+
+def test_control_the_rule_of_before_kept_people_from_their_names() -> None:
+    """Four letters after what looks like the beginning; 'i' counted as 'l', as between two names."""
+    refused = [name for name in WORDS_LIKE_ONE if re.search("phl[-_.:/]*[a-z0-9]{4}", skeleton(name))]
+    assert {"Phlegmatic", "Phlox Anne", "Philipp", "Philippa", "Philadelphia"} <= set(refused)
+
+
+def ids(count: int) -> list[str]:
+    """As strangers are shown, among them some whose first characters are all letters."""
+    made = [short_id(b64encode(sha256(b"%d" % number).digest()).decode()) for number in range(count)]
+    assert any(shown[3:-1].isalpha() for shown in made)
+    return made
+
+
+@pytest.mark.parametrize(
+    "imitated",
+    [
+        lambda shown: shown,
+        lambda shown: f"Bob {shown}",
+        lambda shown: f"{shown[:-1]} Bob",
+        lambda shown: shown.replace("1", "l", 1),
+        lambda shown: shown.replace("1", "I", 1),
+        lambda shown: shown.replace("1", "|", 1),
+        lambda shown: shown.replace("1", "\u0131", 1),
+        lambda shown: shown.replace("1", "l", 1).replace("0", "o"),
+        lambda shown: shown.replace("1", "l", 1).replace("l", "I"),
+        lambda shown: shown.replace("p", "\u0440").replace("h", "\u04bb").replace("1", "\u0406"),
+        lambda shown: shown.replace("a", "\u0430").replace("e", "\u0435").replace("1", "l", 1),
+        "\u200b".join,
+        lambda shown: "\u200a".join(shown.replace("1", "l", 1)),
+        lambda shown: "".join(chr(ord(one) + 0xFEE0) if one != "\u2026" else one for one in shown),
+        lambda shown: f"{shown[:3]} {shown[3:]}",
+        lambda shown: f"{shown[:3]}\u2013{shown[3:]}".replace("1", "l", 1),
+        lambda shown: shown.upper(),
+    ],
+    ids=[
+        *("as it is", "behind a name", "before one", "l", "I", "stroke", "dotless", "l and o", "all I", "Cyrillic"),
+        *("some Cyrillic", "zero width", "hair spaces", "wide", "space", "dash", "capitals"),
+    ],
+)
+def test_nobody_can_be_called_like_an_id(imitated: Callable[[str], str]) -> None:
+    assert [naming.shown(imitated(shown)) for shown in ids(500)] == [""] * 500
+
+
+def test_control_in_other_letters_it_is_another_name() -> None:
+    """Without the look at them, what is written in letters that look alike would stand."""
+    plain = re.compile("ph1[ac-hj-z0-9]{4}")
+    assert not any(plain.search(shown.replace("1", "l", 1)) for shown in ids(500))
+    assert all(plain.search(shown) for shown in ids(500))
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,30 @@ from phantom_messenger.client.sanitize import is_blank, one_line
 MAX_NAME: Final = 64
 """Characters of a name."""
 
-_ALIKE: Final = {
+_OTHER_SCRIPTS: Final = {
     # Cyrillic
     **dict(zip("АВЕКМНОРСТУХЅІЈԌЗаеорсухіјѕһԁԛԝьвкмнтгп", "ABEKMHOPCTYXSIJG3aeopcyxijshdqwbbkmhtrn", strict=True)),
     # Greek
     **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαονρικυτγχω", "ABEZHIKMNOPTYXaovpikutyxw", strict=True)),
-    # Latin and digits among themselves
-    **dict(zip("0I\u01311|", "olill", strict=True)),
 }
-_ONE: Final = str.maketrans(_ALIKE)
+_LATIN: Final = str.maketrans(_OTHER_SCRIPTS)
+_ONE: Final = str.maketrans({**_OTHER_SCRIPTS, **dict(zip("0I\u01311|", "olill", strict=True))})
+"""With Latin and digits among themselves."""
 _GROUPS: Final = (("rn", "m"), ("vv", "w"), ("i", "l"), ("j", "l"))
 _IGNORED: Final = re.compile(r"[\s\u00ad\u034f\u061c\u200b-\u200f\u2060-\u206f\ufe00-\ufe0f]")
+_NARROW: Final = re.compile(r"[\u00ad\u034f\u061c\u2004-\u2006\u2008-\u200f\u202f\u205f-\u206f\ufe00-\ufe0f]")
+"""Nothing to see, or a space so narrow that it parts no words."""
+
+_CAPITAL_I: Final = re.compile("I+")
+_STROKES: Final = str.maketrans("|\u0131", "ll")
+_LIKE_ID: Final = re.compile(
+    # with a digit among what is shown of one: four characters, as nobody compares all eight
+    "ph(?:1|l(?=[-_.:/ \u2010-\u2015]*[ac-hj-z]{0,7}[0-9]))[-_.:/ \u2010-\u2015]*[ac-hj-z0-9]{4}"
+    # without: as many as are shown, in a word of its own
+    "|(?:^|[^a-z0-9])phl[-_.:/ \u2010-\u2015]*[ac-hj-z]{8}"
+)
+"""The beginning of a written id (``ids``): small letters and digits stand in one, all but 'b', 'i', 'o' and '1', of
+which the last two look like '0' and 'l'."""
 
 
 def checked_name(name: str) -> str:
@@ -53,3 +66,20 @@ def skeleton(name: str) -> str:
     for many, one in _GROUPS:
         text = text.replace(many, one)
     return text
+
+
+def is_like_id(name: str) -> bool:
+    """Whether somebody may take a part of a name for the beginning of a written id, as strangers are shown by.
+
+    Letters of other scripts count as what they look like, so do 'l', 'I' and '|' as '1', and 'o' as '0'. What cannot
+    stand in an id, or is too short, is none: Philipp and a Phlegmatic may be called that.
+    """
+    text = unicodedata.normalize("NFKC", _NARROW.sub("", name)).translate(_LATIN)
+    return _LIKE_ID.search(_CAPITAL_I.sub(_stroke, text).translate(_STROKES).casefold()) is not None
+
+
+def _stroke(found: re.Match[str]) -> str:
+    """Capital 'I': beside another capital it is seen to be a letter, else it is a stroke, as 'l' and '1' are."""
+    text, (start, end) = found.string, found.span()
+    beside = text[max(0, start - 1) : start] + text[end : end + 1]
+    return ("i" if re.search("[A-Z]", beside) else "l") * (end - start)

@@ -6,12 +6,13 @@ import { isBlank, oneLine } from "./sanitize.ts";
 /** Characters of a name. */
 export const MAX_NAME = 64;
 
-/** What looks like what: Cyrillic, Greek, and Latin and digits among themselves. */
-const ALIKE: ReadonlyMap<string, string> = new Map([
+/** Cyrillic and Greek that looks like Latin. */
+const OTHER_SCRIPTS: ReadonlyMap<string, string> = new Map([
   ...zipped("АВЕКМНОРСТУХЅІЈԌЗаеорсухіјѕһԁԛԝьвкмнтгп", "ABEKMHOPCTYXSIJG3aeopcyxijshdqwbbkmhtrn"),
   ...zipped("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαονρικυτγχω", "ABEZHIKMNOPTYXaovpikutyxw"),
-  ...zipped("0I\u01311|", "olill"),
 ]);
+/** With Latin and digits among themselves. */
+const ALIKE: ReadonlyMap<string, string> = new Map([...OTHER_SCRIPTS, ...zipped("0I\u01311|", "olill")]);
 const GROUPS = [
   ["rn", "m"],
   ["vv", "w"],
@@ -19,6 +20,21 @@ const GROUPS = [
   ["j", "l"],
 ] as const;
 const IGNORED = /[\s\u00ad\u034f\u061c\u200b-\u200f\u2060-\u206f\ufe00-\ufe0f]/gu;
+/** Nothing to see, or a space so narrow that it parts no words. */
+const NARROW = /[\u00ad\u034f\u061c\u2004-\u2006\u2008-\u200f\u202f\u205f-\u206f\ufe00-\ufe0f]/gu;
+
+/**
+ * The beginning of a written id (`ids.ts`): all small letters and digits stand in one but "b", "i", "o" and "1", of which
+ * the last two look like "0" and "l".
+ *
+ * With a digit among what is shown of one: four characters, as nobody compares all eight. Without: as many as are shown,
+ * in a word of its own.
+ */
+const LIKE_ID = new RegExp(
+  "ph(?:1|l(?=[-_.:/ \u2010-\u2015]*[ac-hj-z]{0,7}[0-9]))[-_.:/ \u2010-\u2015]*[ac-hj-z0-9]{4}" +
+    "|(?:^|[^a-z0-9])phl[-_.:/ \u2010-\u2015]*[ac-hj-z]{8}",
+  "u",
+);
 
 function zipped(many: string, others: string): [string, string][] {
   const found = [...others];
@@ -52,8 +68,8 @@ export function normalName(name: string): string {
  * and Cyrillic that look alike; not those of other scripts.
  */
 export function skeleton(name: string): string {
-  const once = alike(name.replace(IGNORED, "").normalize("NFKC"));
-  const text = alike(folded(once));
+  const once = alike(name.replace(IGNORED, "").normalize("NFKC"), ALIKE);
+  const text = alike(folded(once), ALIKE);
   return GROUPS.reduce((found, [many, one]) => found.replaceAll(many, one), text);
 }
 
@@ -62,6 +78,23 @@ export function folded(text: string): string {
   return text.toLowerCase().toUpperCase().toLowerCase();
 }
 
-function alike(text: string): string {
-  return [...text].map((one) => ALIKE.get(one) ?? one).join("");
+/**
+ * Whether somebody may take a part of a name for the beginning of a written id, as strangers are shown by.
+ *
+ * Letters of other scripts count as what they look like, so do "l", "I" and "|" as "1", and "o" as "0". What cannot stand
+ * in an id, or is too short, is none: Philipp and a Phlegmatic may be called that.
+ */
+export function isLikeId(name: string): boolean {
+  const text = alike(name.replace(NARROW, "").normalize("NFKC"), OTHER_SCRIPTS);
+  return LIKE_ID.test(folded(text.replace(/I+/gu, stroke).replace(/[|\u0131]/gu, "l")));
+}
+
+/** Capital "I": beside another capital it is seen to be a letter, else it is a stroke, as "l" and "1" are. */
+function stroke(found: string, start: number, text: string): string {
+  const beside = text.slice(Math.max(0, start - 1), start) + text.charAt(start + found.length);
+  return (/[A-Z]/u.test(beside) ? "i" : "l").repeat(found.length);
+}
+
+function alike(text: string, pairs: ReadonlyMap<string, string>): string {
+  return [...text].map((one) => pairs.get(one) ?? one).join("");
 }

@@ -1,11 +1,14 @@
 /** Members say what they are called: to those who have not added them, beside what tells them apart. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { encodeBase64 } from "../../core/wire/base64.ts";
 import { shortId } from "../../core/client/ids.ts";
+import { skeleton } from "../../core/client/names.ts";
 import { checkedOwnName, MAX_NAMES, noted, shownName } from "../../core/client/groups/naming.ts";
 import { labelOf } from "../../core/client/status.ts";
 import { GroupView } from "../../core/client/groups/view.ts";
 import { Member } from "./members.ts";
+import { random } from "./support.ts";
 import { Town } from "./town.ts";
 
 /** Ada has added Ben and Cleo, who know her alone, and all three are in a group of hers. */
@@ -89,6 +92,54 @@ test("a long name does not push the id out of sight", () => {
   const seen = (says: string): string => labelOf({ ...who, says }).slice(1, -1);
   assert.equal(seen("x".repeat(24)), `~${"x".repeat(24)} (${shortId(who.userId)})`);
   assert.equal(seen("x".repeat(25)), `~${"x".repeat(23)}… (${shortId(who.userId)})`);
+});
+
+const WORDS_LIKE_ONE = [
+  ...["Phlegmatic", "Phlegmatiker", "PHLEGMATIKER", "Phlox Anne", "Phlox-Annette", "phlogiston", "Phlebotomist"],
+  ...["Philipp", "Phillip", "Philippa", "PHILIPPA", "Philadelphia", "PHILADELPHIA", "Phil2000", "PHIL2000", "\u03a6il"],
+  ...["Phil Lambert 2", "Josephlein", "Rudolphlangenfeld", "Ph1", "Ph. 1", "Joseph 1980", "Joseph I. Lee"],
+];
+
+test("who is called nearly like an id may be", () => {
+  for (const name of WORDS_LIKE_ONE) assert.deepEqual([shownName(name), checkedOwnName(name)], [name, name]);
+});
+
+test("the control: the rule of before, four letters after what looks like the beginning, kept people from their names", () => {
+  const refused = WORDS_LIKE_ONE.filter((name) => /phl[-_.:/]*[a-z0-9]{4}/u.test(skeleton(name)));
+  for (const name of ["Phlegmatic", "Phlox Anne", "Philipp", "Philippa"]) assert.ok(refused.includes(name), name);
+});
+
+test("nobody can be called like an id as strangers are shown, in whatever letters", () => {
+  const ids = Array.from({ length: 300 }, () => shortId(encodeBase64(random(32))));
+  const wide = (one: string): string => (one === "…" ? one : String.fromCodePoint((one.codePointAt(0) ?? 0) + 0xfee0));
+  const imitations: ((id: string) => string)[] = [
+    (id) => id,
+    (id) => `Bob ${id}`,
+    (id) => `${id.slice(0, -1)} Bob`,
+    (id) => id.replace("1", "l"),
+    (id) => id.replace("1", "I"),
+    (id) => id.replace("1", "|"),
+    (id) => id.replace("1", "\u0131"),
+    (id) => id.replace("1", "l").replaceAll("0", "o"),
+    (id) => id.replace("1", "l").replaceAll("l", "I"),
+    (id) => id.replaceAll("p", "\u0440").replaceAll("h", "\u04bb").replace("1", "\u0406"),
+    (id) => id.replaceAll("a", "\u0430").replaceAll("e", "\u0435").replace("1", "l"),
+    (id) => [...id].join("\u200b"),
+    (id) => [...id.replace("1", "l")].join("\u200a"),
+    (id) => [...id].map(wide).join(""),
+    (id) => `${id.slice(0, 3)} ${id.slice(3)}`,
+    (id) => `${id.slice(0, 3)}\u2013${id.slice(3)}`.replace("1", "l"),
+    (id) => id.toUpperCase(),
+  ];
+  for (const imitated of imitations) {
+    for (const id of ids) assert.equal(shownName(imitated(id)), "", imitated(id));
+  }
+});
+
+test("the control: without a look at other letters, an id in them is another name", () => {
+  const plain = /ph1[ac-hj-z0-9]{4}/u;
+  const id = shortId(encodeBase64(random(32)));
+  assert.ok(plain.test(id) && !plain.test(id.replace("1", "l")));
 });
 
 test("what others say is made safe, and what nobody could be shown is refused", () => {

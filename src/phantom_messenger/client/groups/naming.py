@@ -14,7 +14,7 @@ from msgspec import UnsetType
 from phantom_messenger.client.address_book import AddressBook, public
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.store import Group
-from phantom_messenger.client.names import checked_name, normal_name, skeleton
+from phantom_messenger.client.names import checked_name, is_like_id, normal_name
 from phantom_messenger.client.status import Contact
 
 MAX_NAMES: Final = 200
@@ -25,16 +25,13 @@ _LIKE_BRACKETS: Final = re.compile("[<>\u00ab\u00bb\u2039\u203a\uff1c\uff1e\u02c
 """What stands around the id that is shown behind a name, by its category (opening and closing punctuation); and what is
 no punctuation to Unicode, or no bracket, and looks like it."""
 
-_LIKE_ID: Final = re.compile("phl[-_.:/\u2010-\u2015]*[a-z0-9]{4}")
-"""In the ``skeleton`` of a name, in which '1' is 'l'."""
-
 
 def shown(name: str) -> str:
     """A name as its owner says it, in the form in which it is shown; '' if it cannot be."""
     try:
         kept = (one for one in normal_name(name) if unicodedata.category(one) not in _BRACKETS)
         found = checked_name(_LIKE_BRACKETS.sub("", "".join(kept)).lstrip("~ "))
-        return "" if _LIKE_ID.search(skeleton(found)) else found
+        return "" if is_like_id(found) else found
     except UsageError:
         return ""
 

@@ -5,7 +5,7 @@
  * without what tells them apart, see `labelOf` in `status.ts`.
  */
 import { UsageError } from "../errors.ts";
-import { checkedName, normalName, skeleton } from "../names.ts";
+import { checkedName, isLikeId, normalName } from "../names.ts";
 import type { Contact } from "../status.ts";
 import { peopleOf, withRecord } from "./store.ts";
 import type { Group } from "./store.ts";
@@ -19,14 +19,11 @@ export const MAX_NAMES = 200;
  */
 const BRACKETS = /[\p{Ps}\p{Pe}<>\u00ab\u00bb\u2039\u203a\uff1c\uff1e\u02c2\u02c3\u239b-\u23b1\u23dc-\u23e1]/gu;
 
-/** In the `skeleton` of a name, in which "1" is "l". */
-const LIKE_ID = /phl[-_.:/\u2010-\u2015]*[a-z0-9]{4}/u;
-
 /** A name as its owner says it, in the form in which it is shown; '' if it cannot be. */
 export function shownName(name: string): string {
   try {
     const found = checkedName(normalName(name).replace(BRACKETS, "").replace(/^[~ ]+/u, ""));
-    return LIKE_ID.test(skeleton(found)) ? "" : found;
+    return isLikeId(found) ? "" : found;
   } catch (error) {
     if (error instanceof UsageError) {
       return "";
