@@ -13,7 +13,7 @@ from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.crypto import padding, session
 from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.session import Session
-from phantom_messenger.wire import codec, frames, signing
+from phantom_messenger.wire import codec, frames, signing, splice
 
 IDS: Final = ("0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f", "6f0b9c8d-2a1b-4c3d-8e2f-7e6f5a4b3c2d")
 
@@ -126,7 +126,7 @@ def delivered(
     )
     signature = (signer or sender).identity.sign(signing.envelope_bytes(codec.signed_text(frame)))
     frame = msgspec.structs.replace(frame, signature=b64(signature))
-    head, tail = codec.split_at_seq(codec.route(frame, b64(sender.id if from_id is None else from_id)))
+    head, tail = splice.split_at_seq(codec.encode(codec.route(frame, b64(sender.id if from_id is None else from_id))))
     return (head + str(seq).encode() + tail).decode()
 
 

@@ -8,7 +8,7 @@ from maker_base import ALICE, BOB, MALLORY, NOW, Json, Person, drawn, file_of, n
 
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.prekeys import sign_bundle
-from phantom_messenger.wire import codec, frames, signing
+from phantom_messenger.wire import codec, frames, signing, splice
 from phantom_messenger.wire.canonical import canonical, parse_strictly
 
 MESSAGE_ID: Final = "0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f"
@@ -203,7 +203,7 @@ def _frame_case(number: int, row: tuple[str, str, Person, str, Json, str | None]
 def _passed_on(frame: frames.ClientFrame, signer: Person) -> Json | None:
     if not isinstance(frame, frames.Message | frames.KeyExchangeInit | frames.KeyExchangeResponse):
         return None
-    head, tail = codec.split_at_seq(codec.route(frame, b64(signer.id)))
+    head, tail = splice.split_at_seq(codec.encode(codec.route(frame, b64(signer.id))))
     return {"sender": b64(signer.id), "seq": 7, "text": (head + b"7" + tail).decode()}
 
 

@@ -1,7 +1,7 @@
 """The RECEIPT that a sender is sent about a message, as an item of the sender's mailbox."""
 
 from phantom_messenger.relay.records import ItemKind, NewItem
-from phantom_messenger.wire import codec, frames
+from phantom_messenger.wire import codec, frames, splice
 
 
 def receipt_item(recipient: str, message_id: str, status: frames.Status, wall_ms: int) -> NewItem:
@@ -14,5 +14,5 @@ def receipt_item(recipient: str, message_id: str, status: frames.Status, wall_ms
         wall_ms: when, in milliseconds of the relay's wall clock.
     """
     payload = frames.ReceiptPayload(message_id=message_id, recipient_id=recipient, status=status, timestamp=wall_ms)
-    head, tail = codec.split_at_seq(frames.Receipt(payload=payload, timestamp=wall_ms, seq=0))
+    head, tail = splice.split_at_seq(codec.encode(frames.Receipt(payload=payload, timestamp=wall_ms, seq=0)))
     return NewItem(kind=ItemKind.RECEIPT, sender=recipient, name=message_id, head=head, tail=tail)

@@ -206,11 +206,6 @@ def original(frame: frames.RoutedFrame) -> frames.SignedFrame:
     return found
 
 
-def split_at_seq(frame: frames.Frame) -> tuple[bytes, bytes]:
-    """Encode a frame whose ``seq`` is 0 as the bytes before and after that number."""
-    return splice.split_at_seq(encode(frame))
-
-
 def without_seq(frame: F) -> F:
     """The same frame as it is sent without going through the mailbox."""
     return msgspec.structs.replace(frame, seq=UNSET)

@@ -26,7 +26,7 @@ def without_signature(text: bytes) -> bytes:
 
 
 def routed(unsigned: bytes, sender_id: str, signature: str) -> tuple[bytes, bytes]:
-    """The text of a routed MESSAGE, from what its sender signed: as ``codec.route`` and ``codec.split_at_seq`` make it.
+    """The text of a routed MESSAGE, from what its sender signed: as ``codec.route`` and ``split_at_seq`` make it.
 
     Args:
         unsigned: as ``without_signature`` returns it; its last payload member is ``recipientId``.

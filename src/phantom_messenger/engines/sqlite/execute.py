@@ -22,7 +22,7 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
         case commands.Acknowledge():
             return messages.acknowledge(tables, command)
         case commands.Confirm():
-            return messages.confirm(tables, command)
+            return tables.mailboxes.confirm(command.actor.user_id, command.seqs)
         case commands.AcceptMany():
             return messages.accept_many(tables, command)
         case commands.ReadMailbox():

@@ -11,7 +11,6 @@ from phantom_messenger.relay.commands import (
     Acknowledge,
     AcknowledgeHidden,
     AppendRefusal,
-    Confirm,
     DeliveryOutcome,
     Expire,
     Expired,
@@ -99,11 +98,6 @@ def acknowledge_hidden(tables: Tables, command: AcknowledgeHidden) -> list[tuple
             expires_at = last if times.expires_at is None else min(times.expires_at, last)
         hidden.append((name, DeliveryOutcome(status, now, expires_at)))
     return hidden
-
-
-def confirm(tables: Tables, command: Confirm) -> None:
-    """See ``Confirm``."""
-    tables.mailboxes.confirm(command.actor.user_id, command.seqs)
 
 
 def store_receipts(tables: Tables, command: StoreReceipts) -> list[StoredReceipt]:

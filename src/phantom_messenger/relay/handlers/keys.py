@@ -33,7 +33,7 @@ from phantom_messenger.relay.records import (
     SignedKey,
 )
 from phantom_messenger.relay.session import Session
-from phantom_messenger.wire import codec, frames, signing
+from phantom_messenger.wire import codec, frames, signing, splice
 from phantom_messenger.wire.codes import Reason, RequestError
 
 
@@ -157,7 +157,7 @@ def _exchange_item(
 ) -> NewItem:
     session, loose = admitted.session, admitted.loose
     sender = session.user_id
-    head, tail = loose.passed_on(sender) if loose else codec.split_at_seq(codec.route(frame, sender))
+    head, tail = loose.passed_on(sender) if loose else splice.split_at_seq(codec.encode(codec.route(frame, sender)))
     return NewItem(kind=ItemKind.KEY_EXCHANGE, sender=sender, name=name, head=head, tail=tail, mark=session.mark)
 
 
