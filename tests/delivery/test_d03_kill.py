@@ -218,10 +218,11 @@ SQLiteMailboxes.append = change
 """
 GIVES_SEQ_AGAIN = """
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
-def take(mailboxes, account):
+def again(mailboxes, account):
+    mailboxes._reserved[account] = 0
     last = "SELECT coalesce(max(seq), 0) FROM items WHERE recipient = ?"
     return mailboxes._connection.execute(last, (account,)).get + 1
-SQLiteMailboxes._take_seq = take
+SQLiteMailboxes._reserve = again
 """
 TELLS_NO_SENDER = """
 from phantom_messenger.engines.sqlite import messages

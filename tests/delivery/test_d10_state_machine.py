@@ -165,12 +165,13 @@ def reads_backwards(patch: pytest.MonkeyPatch) -> None:
 def gives_numbers_again(patch: pytest.MonkeyPatch) -> None:
     """Counting goes on behind what waits, not behind what was ever given."""
 
-    def next_seq(self: SQLiteMailboxes, account: int) -> int:
+    def again(self: SQLiteMailboxes, account: int) -> int:
+        self._reserved[account] = 0
         return int(
             self._connection.execute("SELECT 1 + ifnull(max(seq), 0) FROM items WHERE recipient = ?", (account,)).get
         )
 
-    patch.setattr(SQLiteMailboxes, "_take_seq", next_seq)
+    patch.setattr(SQLiteMailboxes, "_reserve", again)
 
 
 def forgets_what_was_accepted(patch: pytest.MonkeyPatch) -> None:

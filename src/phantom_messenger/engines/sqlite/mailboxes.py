@@ -485,7 +485,10 @@ class SQLiteMailboxes:
     ) -> Item | None:
         """Add a row behind all others of this mailbox; None if one with the same identity waits."""
         account, kind, sender, name = identity
-        seq = self._take_seq(account)
+        seq = self._next_seq.get(account)
+        if seq is None or seq > self._reserved[account]:
+            seq = self._reserve(account)
+        self._next_seq[account] = seq + 1
         text = b"%b%d%b" % (item.head, seq, item.tail)
         self._connection.execute(
             _INSERT_GROUPED if item.is_group else _INSERT,
@@ -539,20 +542,16 @@ class SQLiteMailboxes:
                 return None
             raise
 
-    def _take_seq(self, account: int) -> int:
-        """The next number of a mailbox, never given before, not even across a crash.
+    def _reserve(self, account: int) -> int:
+        """Reserve numbers of a mailbox that were never given before, not even across a crash; the first of them.
 
-        Numbers are reserved in steps in the account's row, so that most messages cost no
-        second write. After a restart, counting continues behind the last reservation.
+        Reserved are many at once, in the account's row, so that most messages cost no second write.
+        After a restart, counting continues behind the last reservation.
         """
-        seq = self._next_seq.get(account)
-        if seq is None or seq > self._reserved[account]:
-            limit = self._connection.execute("SELECT seq_limit FROM accounts WHERE account = ?", (account,)).get
-            seq = limit + 1
-            self._connection.execute("UPDATE accounts SET seq_limit = ? WHERE account = ?", (limit + SEQ_STEP, account))
-            self._reserved[account] = limit + SEQ_STEP
-        self._next_seq[account] = seq + 1
-        return seq
+        limit: int = self._connection.execute("SELECT seq_limit FROM accounts WHERE account = ?", (account,)).get
+        self._connection.execute("UPDATE accounts SET seq_limit = ? WHERE account = ?", (limit + SEQ_STEP, account))
+        self._reserved[account] = limit + SEQ_STEP
+        return limit + 1
 
 
 def checksum_in_sql(*row: Any) -> int:
