@@ -5,6 +5,8 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -13,11 +15,17 @@ import pytest
 from harness import RelayHarness
 
 import phantom_messenger
+from support.people import base64_text, canonical
+from support.simulated import World
 
 PACKAGE = str(Path(phantom_messenger.__file__).parent) + os.sep
-MOST_CALLS = 98
-MOST_CALLS_OF_THE_CORE = 43
+MOST_CALLS = 84
+MOST_CALLS_OF_THE_CORE = 39
 """Without what reads frames, checks signatures and stores."""
+MOST_CALLS_UNTIL_CONFIRMED = 198
+"""Of three frames, each by itself: the message, what its recipient says of it, and that its sender has the receipt."""
+MOST_CALLS_OF_ONE_TO_ONE = 121
+"""Of a MESSAGE_MANY with one recipient; the clock and the writer are the tests' own."""
 
 READ = {
     "relay/relay",
@@ -38,8 +46,8 @@ class Call(NamedTuple):
     name: str
 
 
-def walk(relay: RelayHarness) -> list[Call]:
-    """The calls from a MESSAGE that arrives to what is written to its sender and its recipient."""
+def counted(run: Callable[[], object]) -> list[Call]:
+    """The calls of our functions; those of the load generator are not the relay's."""
     calls: list[Call] = []
 
     def each(frame: FrameType, event: str, _: Any) -> None:
@@ -47,24 +55,38 @@ def walk(relay: RelayHarness) -> list[Call]:
         if event == "call" and code.co_filename.startswith(PACKAGE):
             calls.append(Call(code.co_filename.removeprefix(PACKAGE).removesuffix(".py"), code.co_qualname))
 
-    [(session, text)] = relay.messages(1)
     sys.setprofile(each)
     try:
-        relay.relay.receive(session, text)
-        relay.turns()
+        run()
     finally:
         sys.setprofile(None)
-    return calls
+    return [call for call in calls if not call.module.startswith("loadgen/")]
 
 
-@pytest.fixture(scope="module")
-def calls() -> list[Call]:
-    with RelayHarness(2, acks=True) as relay:
+def walk(relay: RelayHarness) -> list[Call]:
+    """The calls from a MESSAGE that arrives to what is written to its sender and its recipient."""
+    [(session, text)] = relay.messages(1)
+
+    def run() -> None:
+        relay.relay.receive(session, text)
+        relay.turns()
+
+    return counted(run)
+
+
+@pytest.fixture
+def relay() -> Iterator[RelayHarness]:
+    with RelayHarness(2, acks=True) as found:
         for _ in range(3):  # statements and accounts are known
-            relay.feed(relay.messages(4))
-            relay.clear()
-        found = walk(relay)
-        assert relay.taken(b'"type":"MESSAGE"}') == relay.taken(b'"type":"MESSAGE_ACK"}') == 1, "accepted and pushed"
+            found.feed(found.messages(4))
+            found.clear()
+        yield found
+
+
+@pytest.fixture
+def calls(relay: RelayHarness) -> list[Call]:
+    found = walk(relay)
+    assert relay.taken(b'"type":"MESSAGE"}') == relay.taken(b'"type":"MESSAGE_ACK"}') == 1, "accepted and pushed"
     return found
 
 
@@ -80,3 +102,29 @@ def test_message_is_handled_by_few_modules(calls: list[Call]) -> None:
     modules = {call.module for call in calls}
     assert modules >= READ
     assert len(READ) <= 8
+
+
+def test_message_is_not_sent_about_until_it_is_confirmed(relay: RelayHarness) -> None:
+    texts = relay.messages(1)
+    found = counted(lambda: relay.feed(texts))
+    assert sum(call.name == "Relay.receive" for call in found) == 3
+    assert len(found) <= MOST_CALLS_UNTIL_CONFIRMED
+
+
+def test_one_message_to_many_is_not_sent_about() -> None:
+    world = World()
+    alice, bob = world.login("alice", features=["many"]), world.login("bob")
+    bob.send(bob.person.message(alice.person))
+    found: list[Call] = []
+    for _ in range(4):  # as above
+        text = canonical(alice.person.message_many([bob.person], common=base64_text(bytes(900))))
+        found = counted(partial(alice.put, text)) + counted(world.run)
+        assert bob.take()[0]["type"] == "MESSAGE"
+    world.close()
+    assert len(found) <= MOST_CALLS_OF_ONE_TO_ONE
+
+
+def test_control_one_step_more_is_seen(relay: RelayHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monotonic = relay.relay._clock.monotonic_ms
+    monkeypatch.setattr(relay.relay._clock, "monotonic_ms", lambda: max(monotonic(), monotonic()))
+    assert len(walk(relay)) > MOST_CALLS
