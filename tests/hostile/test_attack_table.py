@@ -27,7 +27,7 @@ def test_tests_that_are_named_are_there(named: str) -> None:
     file = first.partition("::")[0]
     for one in (first, *others):
         place, _, name = one.partition("::")
-        text = (ROOT / place if place.startswith("web/") else ROOT / "tests" / (place or file)).read_text()
+        text = (ROOT / place if place.startswith("web/tests/") else ROOT / "tests" / (place or file)).read_text()
         assert not name or f"def {name}(" in text
 
 
