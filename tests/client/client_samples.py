@@ -21,6 +21,7 @@ from phantom_messenger.client import content, records
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
+from phantom_messenger.client.faults import Aside
 from phantom_messenger.client.groups.stepping import Stepping
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.prekey_store import PreKeyStore, Publication
@@ -55,13 +56,13 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it
 E = TypeVar("E", bound=Event)
 
 
-def _not_tolerated(_: Stepping, error: Exception) -> list[Event]:
+def _not_tolerated(_: Stepping | Aside, error: Exception) -> list[Event]:
     raise error
 
 
-TOLERATED: Final = Stepping.failed
+TOLERATED: Final = {kind: kind.failed for kind in (Stepping, Aside)}
 """What users' clients do about a fault; those of tests end with it."""
-Stepping.failed = _not_tolerated  # type: ignore[method-assign,assignment]
+Stepping.failed = Aside.failed = _not_tolerated  # type: ignore[method-assign,assignment]
 
 Tamper = Callable[[Frame], list[Frame]]
 """What a malicious relay makes of a frame for a device."""

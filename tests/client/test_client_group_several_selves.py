@@ -1,10 +1,9 @@
 """Ids of which more than one thing is true: a member who is another's device, and one whose id certifies no key."""
 
-import logging
 from base64 import b64decode
 
 import pytest
-from client_samples import TOLERATED, Device, Town, claim, pass_time, settle
+from client_samples import Device, Town, claim, pass_time, settle
 from device_samples import link, two_of_alice
 from group_people import group_of, info, known, names, said, signed, tell, unread, write
 
@@ -14,12 +13,10 @@ from phantom_messenger.client.devices.device_list import Device as Listed
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.change import Add
 from phantom_messenger.client.groups.contents import GroupChange, GroupPropose
-from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.groups.stepping import Stepping
 from phantom_messenger.client.groups.store import packed_ops, raw_of
 from support.people import Frame
-from support.simulated import HOUR, MINUTE, SECOND
+from support.simulated import MINUTE, SECOND
 
 
 def list_of(first: Device, *others: Device) -> DeviceList:
@@ -173,43 +170,3 @@ def test_list_that_a_message_names_is_asked_for_by_those_with_one_device(town: T
     alice.send(bob, "after that")
     pass_time(2 * MINUTE, alice, laptop, bob, step=SECOND)
     assert bob.messenger._stores.devices.devices_of(alice.id) == [alice.id]
-
-
-def test_fault_in_what_is_done_for_groups_leaves_everything_else_alone(
-    town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(Stepping, "failed", TOLERATED)
-    ada, ben = town.friends("ada", "ben")
-    group_of(ada, ben)
-
-    def fails(_: Duties, __: object) -> None:
-        raise KeyError(ben.id)
-
-    with monkeypatch.context() as faulty, caplog.at_level(logging.ERROR):
-        faulty.setattr(Duties, "step", fails)
-        ben.send(ada, "hello")
-        pass_time(HOUR, ada, ben, step=MINUTE)
-    assert ada.read_all() == ["hello"]
-    assert ada.troubles().count("groups-failed") == 1
-    assert "KeyError" in caplog.text
-    assert ben.id not in caplog.text
-    write(ben, "and you?")
-    ada.kill()
-    ada.login()
-    pass_time(10 * SECOND, ada, ben)
-    write(ada, "again")
-    pass_time(10 * SECOND, ada, ben)
-    assert (unread(ada), unread(ben)) == (["and you?"], ["again"])
-
-
-def test_control_fault_in_what_is_done_for_groups_would_end_the_program(
-    town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(_: Duties, __: object) -> None:
-        raise KeyError
-
-    ada, ben = town.friends("ada", "ben")
-    group_of(ada, ben)
-    monkeypatch.setattr(Duties, "step", fails)
-    with pytest.raises(KeyError):  # the tests' clients let no fault be
-        pass_time(SECOND, ada)

@@ -246,6 +246,12 @@ def groups_failed(what: str) -> WarningEvent:
     return _warning(None, "groups-failed", message)
 
 
+def set_aside(what: str) -> WarningEvent:
+    """There was a fault at something that the relay has delivered."""
+    message = f"something that came cannot be processed ({what}), and stays at the relay; please report it"
+    return _warning(None, "aside", message)
+
+
 def device_removed() -> WarningEvent:
     """One's person has removed this device."""
     return _warning(None, "device-removed", "your first device has removed this one, which can no longer be used")

@@ -17,6 +17,7 @@ from phantom_messenger.client.content import BetweenDevices, Receipt
 from phantom_messenger.client.conversations import Opened
 from phantom_messenger.client.devices.parts import DeviceParts
 from phantom_messenger.client.errors import VaultError
+from phantom_messenger.client.faults import Aside
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.contents import GroupChange, GroupSaid
 from phantom_messenger.client.link import Link, LinkState
@@ -62,10 +63,11 @@ class Receiving:
         self.groups: Arrivals | None = None
         """What takes in what is said about groups."""
         self._devices: DeviceParts | None = None
+        self._aside = Aside()
         self._is_relay_wrong = False
+        """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
         self._told_removed: set[str] = set()
         """Devices that others have removed, of which it was told that something came of them."""
-        """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
         self._fallen: set[str] = set()
         """Users of whom was said that they write in suite 1 again."""
 
@@ -89,6 +91,9 @@ class Receiving:
 
     def receive(self, link: Link, frame: Any, now: Moment) -> Iterator[Event]:
         """Handle a frame; one that is of no concern here says nothing."""
+        return self._aside.attempt(self._take(link, frame, now))
+
+    def _take(self, link: Link, frame: Any, now: Moment) -> Iterator[Event]:
         if self._is_misdirected(frame):
             if not self._is_relay_wrong:
                 self._is_relay_wrong = True

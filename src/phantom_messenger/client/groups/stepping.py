@@ -1,15 +1,10 @@
 """What is done by itself for groups, once at a time, whatever others have said that led to it."""
 
-import logging
-import traceback
 from collections.abc import Callable
-from typing import Final
 
 from phantom_messenger.client import notices
-from phantom_messenger.client.errors import VaultError
+from phantom_messenger.client.faults import NO_FAULTS, note
 from phantom_messenger.client.status import Event
-
-_log: Final = logging.getLogger("phantom_messenger")
 
 
 class Stepping:
@@ -41,7 +36,7 @@ class Stepping:
         try:
             for part in parts:
                 part()
-        except VaultError:
+        except NO_FAULTS:
             raise
         except Exception as error:  # noqa: BLE001 - see above
             return self.failed(error)
@@ -50,8 +45,6 @@ class Stepping:
         return []
 
     def failed(self, error: Exception) -> list[Event]:
-        """There was a fault; the log gets its place, and not what it says, which can be somebody's."""
+        """There was a fault."""
         self.has_failed = True
-        place = "".join(traceback.format_tb(error.__traceback__))
-        _log.error("nothing more is done for groups because of a fault: %s\n%s", type(error).__name__, place)
-        return [notices.groups_failed(type(error).__name__)]
+        return [notices.groups_failed(note("nothing more is done for groups", error))]

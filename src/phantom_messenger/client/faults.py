@@ -1,0 +1,49 @@
+"""Faults of this program at what others have sent: they must not keep its user from everything else."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from typing import Final
+
+import apsw
+
+from phantom_messenger.client import notices
+from phantom_messenger.client.errors import PhantomError
+from phantom_messenger.client.status import Event
+
+NO_FAULTS: Final = (PhantomError, apsw.Error, OSError)
+"""What is raised when the profile cannot be used now, and the like: that is tried again, or told."""
+
+_log: Final = logging.getLogger("phantom_messenger")
+
+
+def note(what: str, error: Exception) -> str:
+    """Have the log say where it was, and not what the error says, which can be somebody's; what kind it is of."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s because of a fault: %s\n%s", what, type(error).__name__, place)
+    return type(error).__name__
+
+
+class Aside:
+    """Leaves what this client fails at where it is: at the relay, for a version that does not.
+
+    Each time that it is delivered it fails again, and nothing else waits for that.
+    """
+
+    def __init__(self) -> None:
+        self._is_told = False
+
+    def attempt(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Take something in, as an iterator of what is told of it does."""
+        try:
+            yield from events
+        except NO_FAULTS:
+            raise
+        except Exception as error:  # noqa: BLE001 - see above
+            yield from self.failed(error)
+
+    def failed(self, error: Exception) -> list[Event]:
+        """Something could not be taken in; the user is told once."""
+        kind = note("something that the relay has delivered stays there", error)
+        is_told, self._is_told = self._is_told, True
+        return [] if is_told else [notices.set_aside(kind)]
