@@ -8,6 +8,7 @@ from group_people import group_of, info, known, names, news, said, tell, write
 
 from phantom_messenger.client import records
 from phantom_messenger.client.groups import duties
+from phantom_messenger.client.groups.answer_budget import ANSWER_BYTES_OF_ONE, AnswerBudget
 from phantom_messenger.client.groups.contents import (
     GroupAsk,
     GroupHello,
@@ -21,7 +22,7 @@ from phantom_messenger.client.groups.state import MAX_AHEAD, conversation_of, or
 from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, MAX_INVITATIONS_OF_ONE, raw_of, written
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupNews
-from support.simulated import MINUTE, SECOND
+from support.simulated import HOUR, MINUTE, SECOND
 
 FAR = 2**32 - 1
 
@@ -295,3 +296,53 @@ def test_control_one_who_counts_as_void_is_not_believed(town: Town) -> None:
     claim_ahead(first, ada)
     settle(ada, ben, cleo)
     assert not info(ada).is_behind
+
+
+def test_who_is_only_invited_asks_nobody(town: Town) -> None:
+    mal, vic = town.friends("mal", "vic")
+    eve = town.device("eve").login()
+    mal.messenger.contacts.add("eve", eve.id)
+    eve.messenger.contacts.add("mal", mal.id)
+    mal.send(eve, "hi")
+    settle(mal, eve)
+    group_of(mal, eve)
+    mal.messenger.groups.add("Tea", [vic.id])
+    pass_time(10 * SECOND, mal, eve, vic)
+    assert info(vic).relation == "invited"
+    before = len(vic.frames_sent("MESSAGE_MANY"))
+    ahead = GroupText(group=known(eve).record.group, revision=9, head=bytes(32), n=1, body="x")
+    tell(eve, [vic], ahead)
+    pass_time(HOUR, mal, eve, vic, step=10 * SECOND)
+    assert len(vic.frames_sent("MESSAGE_MANY")) == before
+    vic.messenger.groups.accept("Tea")
+    pass_time(2 * MINUTE, mal, eve, vic, step=5 * SECOND)
+    assert len(vic.frames_sent("MESSAGE_MANY")) > before + 1, "as a member they greet, and ask"
+
+
+def answered_bytes(town: Town, minutes: int) -> int:
+    """How much a member's program sends to two who ask for all changes every ten seconds."""
+    vic, mal, dol = town.friends("vic", "mal", "dol")
+    group_of(vic, mal, dol, admins=2)
+    for number in range(8):
+        mal.messenger.groups.set_picture("Tea", b"\x89PNG\r\n\x1a\n" + bytes([number]) * 4_000)
+        pass_time(3 * SECOND, vic, mal, dol)
+    about = known(vic).record.group
+    vic.sent.clear()
+    for _ in range(6 * minutes):
+        for one in (mal, dol):
+            tell(one, [vic], GroupAsk(group=about, since=0, picture=True))
+        pass_time(10 * SECOND, vic, mal, dol, step=5 * SECOND)
+    return sum(len(frame["payload"]["common"]) for frame in vic.frames_sent("MESSAGE_MANY"))
+
+
+MOST_ANSWERED = 4_000_000
+"""Characters of base64, of two persons in an hour: more than what both may get, and one more answer each."""
+
+
+def test_who_asks_again_and_again_is_not_told_more_than_a_relay_stores(town: Town) -> None:
+    assert ANSWER_BYTES_OF_ONE < answered_bytes(town, 20) < MOST_ANSWERED
+
+
+def test_control_without_a_budget_answers_take_what_a_relay_stores(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AnswerBudget, "has_room", lambda *_: True)
+    assert answered_bytes(town, 20) > MOST_ANSWERED

@@ -2,19 +2,22 @@
 
 from base64 import b64decode
 
+import msgspec
 import pytest
 from client_samples import Device, Town, claim, pass_time, settle
 from device_samples import link, two_of_alice
 from group_people import group_of, info, known, names, said, signed, tell, unread, write
 
 from phantom_messenger.client import content2
+from phantom_messenger.client.content import Claim
 from phantom_messenger.client.devices.device_list import LIFE_MS, DeviceList, consent
 from phantom_messenger.client.devices.device_list import Device as Listed
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.change import Add
-from phantom_messenger.client.groups.contents import GroupChange, GroupPropose
+from phantom_messenger.client.groups.contents import GroupChange, GroupPropose, GroupText
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.store import packed_ops, raw_of
+from phantom_messenger.crypto.errors import InvalidMessage
 from support.people import Frame
 from support.simulated import MINUTE, SECOND
 
@@ -71,7 +74,7 @@ def test_member_who_is_on_another_members_list_stops_nobody(town: Town) -> None:
 
 def test_message_to_somebody_twice_is_refused_before_it_is_stored(town: Town) -> None:
     ada, ben, _ = town.friends("ada", "ben", "cleo")
-    with pytest.raises(UsageError, match="each of them once"):
+    with pytest.raises(UsageError, match="each recipient once"):
         ada.messenger.groups._speaking._outgoing.send([ben.id, ben.id], b"", conversation_id="x")
 
 
@@ -170,3 +173,32 @@ def test_list_that_a_message_names_is_asked_for_by_those_with_one_device(town: T
     alice.send(bob, "after that")
     pass_time(2 * MINUTE, alice, laptop, bob, step=SECOND)
     assert bob.messenger._stores.devices.devices_of(alice.id) == [alice.id]
+
+
+def test_device_that_is_a_member_itself_asks_nobody_but_others(town: Town) -> None:
+    vic, mal = town.friends("vic", "mal")
+    laptop = town.device("laptop", strangers="ask").login()
+    group_of(mal, vic)
+    link(vic, laptop, mal)
+    pass_time(5 * SECOND, vic, mal, laptop)
+    group, change = known(mal), signed(mal, Add(person=raw_of(laptop.id), role="member"))
+    state, base = group.state.encode(), group.chain.digest
+    about = group.record.group
+    tell(mal, [vic], GroupChange(group=about, change=change.encoded, state=state, base=base))
+    pass_time(10 * SECOND, vic, mal, laptop)
+    assert len(info(laptop).members) == 3
+    for number in range(4):
+        tell(mal, [vic], GroupText(group=about, revision=50 + number, head=bytes(32), n=1 + number, body="x"))
+        pass_time(130 * SECOND, vic, mal, laptop, step=5 * SECOND)
+    write(laptop, "from here")
+    pass_time(10 * SECOND, vic, mal, laptop)
+    assert "from here" in said(vic)
+
+
+@pytest.mark.parametrize("other", [{"to": True}, {"deviceList": 7}, {}])
+def test_content_about_a_group_says_one_thing_of_devices(other: dict[str, object]) -> None:
+    claim = {"revision": 3, "hash": bytes(32)}
+    content = msgspec.msgpack.encode({"devices": claim, **other})
+    assert content2.claim_of(content) == Claim(revision=3, hash=bytes(32))
+    with pytest.raises(InvalidMessage):
+        content2.claim_of(msgspec.msgpack.encode({"devices": {**claim, "revision": 0}, **other}))

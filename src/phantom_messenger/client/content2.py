@@ -65,6 +65,12 @@ class MarksFields(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     device_list: ListBytes | UnsetType = UNSET
 
 
+class OfGroupFields(msgspec.Struct, frozen=True, kw_only=True):
+    """The one of these that contents about groups have."""
+
+    devices: ClaimFields | UnsetType = UNSET
+
+
 class TextFields(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of kind ``text``."""
 
@@ -152,7 +158,10 @@ def claim_of(plain: bytes) -> Claim | None:
     Raises:
         InvalidMessage: it says so in another way than it must.
     """
-    return _marks_in(strict_map.decode(plain)).claim if _DEVICES in plain else None
+    if _DEVICES not in plain:
+        return None
+    found = _converted(strict_map.decode(plain), OfGroupFields).devices
+    return None if found is UNSET else Claim(revision=found.revision, hash=found.hash)
 
 
 _DEVICES: Final = b"devices"

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { withRecord } from "../../core/client/groups/store.ts";
-import { assertInStep, groupOf, keyOf, withMallory } from "./members.ts";
-import type { Member } from "./members.ts";
+import { ANSWER_BYTES_OF_ONE } from "../../core/client/groups/answer_budget.ts";
+import { assertInStep, groupOf, keyOf, Member, recipientsOf, withMallory } from "./members.ts";
 
 const CLAIMED = Buffer.from("an id of 20 bytes...").toString("base64");
 
@@ -59,4 +59,45 @@ test("an admin who has said that they leave is none who stays", () => {
   assert.equal(ada.groups.mayLeave(ada.groups.found(id)), true);
   const leaving = withRecord(ada.groups.found(id), { leaving: [ben.id] });
   assert.equal(ada.groups.mayLeave(leaving), false);
+});
+
+test("who asks again and again is not told more than a relay stores", () => {
+  const [town, members, mallory, group] = withMallory();
+  const [ada] = members as [Member, Member];
+  const id = keyOf(group);
+  for (let number = 0; number < 8; number += 1) {
+    const picture = new Uint8Array(4_000).fill(number);
+    picture.set([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+    ada.groups.setPicture(id, picture);
+    town.pass(3_000);
+  }
+  const before = answered(ada);
+  for (let time = 0; time < 180; time += 1) {
+    mallory.says([ada], { kind: "group-ask", group, from: 0, picture: true, ordered: 0 });
+    town.pass(10_000);
+  }
+  const size = answered(ada) - before;
+  assert.ok(size > ANSWER_BYTES_OF_ONE && size < 2 * ANSWER_BYTES_OF_ONE, `${size}`);
+});
+
+/** Characters that somebody has sent to many. */
+function answered({ person }: Member): number {
+  const frames = person.sent.filter(({ type }) => type === "MESSAGE_MANY");
+  return frames.reduce((sum, { payload }) => sum + String(payload["common"]).length, 0);
+}
+
+test("who is only invited asks nobody", () => {
+  const [town, members, mallory, group] = withMallory();
+  const [ada] = members as [Member, Member];
+  const vic = new Member(town);
+  ada.person.messenger.contacts.add("Vic", vic.id);
+  vic.person.messenger.contacts.add("Ada", ada.id);
+  town.pass(3_000);
+  ada.groups.add(keyOf(group), [vic.id], "member");
+  town.pass(10_000);
+  assert.equal(vic.relation(keyOf(group)), "invited");
+  const before = recipientsOf(vic).length;
+  mallory.says([vic], { kind: "group-text", group, revision: 90, head: new Uint8Array(32), n: 1, body: "x" });
+  town.pass(3_600_000);
+  assert.equal(recipientsOf(vic).length, before);
 });

@@ -30,6 +30,9 @@ Bytes64 = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 ListBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_LIST_BYTES)]
 MessageId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
 Place = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_PLACE_BYTES)]
+MAX_SAFE: Final = 2**53 - 1
+"""The highest integer of which all programs know what it is (RFC 7493, section 2.2)."""
+
 Time = Annotated[int, msgspec.Meta(ge=0, le=LAST_TIME_MS)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 
@@ -65,7 +68,7 @@ class LinkDone(msgspec.Struct, frozen=True, kw_only=True):
     """``link-done``: the list with the new device, how many people follow, and where history begins, if it may ask."""
 
     list: ListBytes
-    people: Annotated[int, msgspec.Meta(ge=0)] = 0
+    people: Annotated[int, msgspec.Meta(ge=0, le=MAX_SAFE)] = 0
     history: Place | UnsetType = UNSET
 
 
@@ -144,7 +147,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     place: Place = msgspec.field(name="from")
     texts: Annotated[bytes, msgspec.Meta(max_length=MAX_CHUNK_BYTES)]
     next: Place | UnsetType = UNSET
-    left: Annotated[int, msgspec.Meta(ge=0)] = 0
+    left: Annotated[int, msgspec.Meta(ge=0, le=MAX_SAFE)] = 0
 
 
 Sync = SyncRead | SyncHere | SyncContacts | SyncSettings | SyncGroup | HistoryAsk | History

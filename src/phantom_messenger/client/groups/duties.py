@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
+from phantom_messenger.client.groups.answer_budget import AnswerBudget
 from phantom_messenger.client.groups.change import MAX_REVISION
 from phantom_messenger.client.groups.contents import (
     MAX_CHANGES,
@@ -108,6 +109,7 @@ class Duties:
         self._answered: dict[tuple[str, str], int] = {}
         self._answers: list[int] = []
         """When the last answers were given."""
+        self._budget = AnswerBudget()
         self._removed_told: dict[tuple[str, str], int] = {}
         self._void: dict[str, set[str]] = {}
         """Members who have claimed to know changes and did not show them: by group, until there is a change."""
@@ -138,7 +140,10 @@ class Duties:
         return group is None or not group.own_wishes
 
     def _may_ask(self, name: str) -> bool:
-        """Whether somebody may be asked: nobody hides from their own devices."""
+        """Whether somebody may be asked, once one has accepted: nobody hides from their own devices."""
+        return not self._is_invited(name) and self._may_be_seen(name)
+
+    def _may_be_seen(self, name: str) -> bool:
         return bool(self._stores.devices.own_others()) or not self.is_silent(name)
 
     def _may_answer(self, name: str, sender: str) -> bool:
@@ -317,6 +322,8 @@ class Duties:
         ready = [one for one in self._to_answer.items() if self._may_answer(*one[0])]
         for (name, sender), question in ready[: ANSWERS - len(self._answers)]:
             del self._to_answer[name, sender]
+            if not self._budget.has_room(self._stores.devices.person_of(sender), now.monotonic):
+                continue  # they ask again
             self._answers.append(now.monotonic)
             self._answer(name, sender, question, now)
 
@@ -330,6 +337,8 @@ class Duties:
         self._answered[name, sender] = now.monotonic
         picture = group.record.picture if question.picture else b""
         about = group.record.group
+        size = sum(map(len, found)) + len(picture)
+        self._budget.count(self._stores.devices.person_of(sender), size, now.monotonic)
         answer = GroupChanges(group=about, changes=found, picture=picture, ordered=question.ordered)
         self._speaking.say(group.record.group, [sender], answer, now)
 

@@ -99,8 +99,8 @@ def waiting(who: str, group: str) -> str:
     if who == "you":  # before the profile was restored
         return f"you have changed {group} in a way that is not known here any more; the other members are asked for it"
     return (
-        f"{who} changed {group} before you, and their change has not arrived here; yours follows it once it comes,"
-        " when their program is online"
+        f"{who} changed {group} before you, says the relay, and their change has not arrived here; yours follows it"
+        " once it comes, when their program is online"
     )
 
 

@@ -123,6 +123,8 @@ class Outgoing:
         record = self._record(said, options, conversation_id, message_id)
         with self._stores.vault.transaction() as tx:
             also(tx)
+            if not recipients:  # whoever it was for is this device itself, on somebody's list
+                return message_id
             self._sending.put(tx, self._open_link(), record, recipients, self._moment())
         with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
             self._send_pending()
@@ -183,8 +185,8 @@ class Outgoing:
         self._stores.many.remove(tx, message_id)
 
     def _check(self, recipients: Sequence[str], said: bytes, message_id: str, expires_in: int | None) -> None:
-        if not recipients or len(set(recipients)) != len(recipients):
-            raise UsageError("a message to many has recipients, each of them once")
+        if len(set(recipients)) != len(recipients):
+            raise UsageError("a message to many has each recipient once")
         for peer in recipients:
             if not self._stores.book.can_be(peer, self._own_id):
                 raise InvalidUserId(f"'{peer}' is not the ID of another user")

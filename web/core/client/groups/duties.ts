@@ -10,6 +10,7 @@ import type { ExtensionPorts } from "../extension.ts";
 import { MAX_RECEIPTS } from "../content.ts";
 import type { Moment } from "../moment.ts";
 import type { Transaction } from "../vault.ts";
+import { AnswerBudget } from "./answer_budget.ts";
 import { MAX_REVISION } from "./change.ts";
 import { MAX_CHANGES, MAX_CHANGES_BYTES } from "./contents.ts";
 import type { GroupAsk, GroupChanges } from "./contents.ts";
@@ -90,6 +91,7 @@ export class Duties {
   readonly #persons: Persons;
   readonly #store: GroupStore;
   readonly #speaking: Speaking;
+  readonly #budget = new AnswerBudget();
   readonly #lacks = new Map<string, Lack>();
   /** Groups whose pictures are not here: nothing but the picture waits for that. */
   readonly #withoutPicture = new Map<string, Lack>();
@@ -131,8 +133,9 @@ export class Duties {
     return group === null || ownWishes(group).length === 0;
   }
 
-  /** Whether somebody may be asked: nobody hides from their own devices. */
+  /** Whether somebody may be asked, once one has accepted: nobody hides from their own devices. */
   #mayAsk(name: string): boolean {
+    if (this.#store.get(name)?.record.relation === "invited") return false;
     return this.#persons.hasOthers || !this.isSilent(name);
   }
 
@@ -357,6 +360,7 @@ export class Duties {
     const ready = [...this.#toAnswer].filter(([, question]) => this.#mayAnswer(question));
     for (const [name, question] of ready.slice(0, ANSWERS - this.#answers.length)) {
       this.#toAnswer.delete(name);
+      if (!this.#budget.hasRoom(this.#persons.of(question.sender), now.monotonic)) continue; // they ask again
       this.#answers = [...this.#answers, now.monotonic];
       this.#answer(name, question, now);
     }
@@ -378,6 +382,8 @@ export class Duties {
     }
     const shown = picture ? group.record.picture : NO_BYTES;
     const { group: id } = group.record;
+    const size = found.reduce((sum, one) => sum + one.length, shown.length);
+    this.#budget.count(this.#persons.of(sender), size, now.monotonic);
     this.#speaking.say(id, [sender], { kind: "group-changes", group: id, changes: found, picture: shown, ordered }, now);
   }
 

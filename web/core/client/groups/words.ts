@@ -115,8 +115,8 @@ export function waiting(name: string, group: string): string {
     return `you have changed ${group} in a way that is not known here any more; the other members are asked for it`;
   }
   return (
-    `${name === "" ? "somebody" : name} changed ${group} before you, and their change has not arrived here; yours follows it once it comes, when ` +
-    "they are online"
+    `${name === "" ? "somebody" : name} changed ${group} before you, says the relay, and their change has not arrived here; yours follows ` +
+    "it once it comes, when they are online"
   );
 }
 

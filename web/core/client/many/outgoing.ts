@@ -78,7 +78,8 @@ export class Outgoing {
     const record = ManyRecord.make({ ...rest, messageId, content: said, key: random(32) });
     stores.vault.transaction((tx) => {
       also?.(tx);
-      this.#sending.put(tx, openLink(), record, recipients, now());
+      // Whoever it was for may be this device itself, on somebody's list.
+      if (recipients.length > 0) this.#sending.put(tx, openLink(), record, recipients, now());
     });
     sendPending();
     return messageId;
@@ -127,8 +128,8 @@ export class Outgoing {
 
   #check({ expiresIn = null, recipients, said }: ToMany, messageId: string): void {
     const { ownId, stores } = this.#ports;
-    if (recipients.length === 0 || new Set(recipients).size !== recipients.length) {
-      throw new UsageError("a message to many has recipients, each of them once");
+    if (new Set(recipients).size !== recipients.length) {
+      throw new UsageError("a message to many has each recipient once");
     }
     const wrong = recipients.find((peer) => peer === ownId || !(isUserId(peer) || stores.book.has(peer)));
     if (wrong !== undefined) {

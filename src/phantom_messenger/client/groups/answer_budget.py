@@ -1,0 +1,37 @@
+"""How much is answered to those who lack changes, in an hour.
+
+A relay stores so much a day for one address, and most of that is to be texts.
+"""
+
+from typing import Final
+
+ANSWER_BYTES: Final = 4_000_000
+"""About how much all get together."""
+
+ANSWER_BYTES_OF_ONE: Final = 1_000_000
+"""About how much of that one person gets: more than 30 answers that are full."""
+
+_HOUR_MS: Final = 3_600_000
+_ALL: Final = ""
+
+
+class AnswerBudget:
+    """Counts it, in memory; times are monotonic milliseconds."""
+
+    def __init__(self) -> None:
+        self._spent: dict[str, tuple[int, int]] = {}
+        """Since when, and how much, by person."""
+
+    def has_room(self, person: str, now: int) -> bool:
+        """Whether somebody may be told more in this hour."""
+        self._spent = {who: spent for who, spent in self._spent.items() if now - spent[0] < _HOUR_MS}
+        return self._of(person) < ANSWER_BYTES_OF_ONE and self._of(_ALL) < ANSWER_BYTES
+
+    def count(self, person: str, size: int, now: int) -> None:
+        """Somebody is told so many bytes."""
+        for who in (person, _ALL):
+            since = self._spent.get(who, (now, 0))[0]
+            self._spent[who] = (since, self._of(who) + size)
+
+    def _of(self, who: str) -> int:
+        return self._spent.get(who, (0, 0))[1]
