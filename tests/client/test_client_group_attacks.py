@@ -7,7 +7,7 @@ from client_samples import Device, Town, pass_time, settle
 from group_people import group_of, info, known, names, news, said, tell, write
 
 from phantom_messenger.client import records
-from phantom_messenger.client.groups import duties
+from phantom_messenger.client.groups import duties, texts
 from phantom_messenger.client.groups.answer_budget import ANSWER_BYTES_OF_ONE, AnswerBudget
 from phantom_messenger.client.groups.contents import (
     GroupAsk,
@@ -346,3 +346,27 @@ def test_who_asks_again_and_again_is_not_told_more_than_a_relay_stores(town: Tow
 def test_control_without_a_budget_answers_take_what_a_relay_stores(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AnswerBudget, "has_room", lambda *_: True)
     assert answered_bytes(town, 20) > MOST_ANSWERED
+
+
+def test_texts_of_those_who_are_gone_are_counted_for_a_few(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "MAX_FORMER", 2)
+    mal, vic = town.friends("mal", "vic")
+    group_of(mal, vic)
+    for number in range(5):
+        dol = town.device(f"dol{number}").login()
+        mal.messenger.contacts.add(dol.name, dol.id)
+        dol.messenger.contacts.add("mal", mal.id)
+        mal.send(dol, "hi")
+        settle(mal, dol, vic)
+        mal.messenger.groups.add("Tea", [dol.id])
+        pass_time(8 * SECOND, mal, vic, dol)
+        dol.messenger.groups.accept("Tea")
+        pass_time(8 * SECOND, mal, vic, dol)
+        write(dol, "hello")
+        write(mal, "hello yourself")
+        pass_time(8 * SECOND, mal, vic, dol)
+        mal.messenger.groups.remove("Tea", [dol.id])
+        pass_time(8 * SECOND, mal, vic, dol)
+    counted = vic.messenger._stores.groups.counts(known(vic).id).others
+    assert counted[mal.id].last == 5
+    assert len(counted) == 1 + 2 + 1, "of members, of two who were some, and of the last one"

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { withRecord } from "../../core/client/groups/store.ts";
+import { MAX_FORMER } from "../../core/client/groups/texts.ts";
 import { ANSWER_BYTES_OF_ONE } from "../../core/client/groups/answer_budget.ts";
 import { assertInStep, groupOf, keyOf, Member, recipientsOf, withMallory } from "./members.ts";
 
@@ -100,4 +101,16 @@ test("who is only invited asks nobody", () => {
   mallory.says([vic], { kind: "group-text", group, revision: 90, head: new Uint8Array(32), n: 1, body: "x" });
   town.pass(3_600_000);
   assert.equal(recipientsOf(vic).length, before);
+});
+
+test("texts of those who are gone are counted for a few", () => {
+  const [town, members, mallory, group] = withMallory();
+  const [ada, ben] = members as [Member, Member];
+  const id = keyOf(group);
+  const others = new Map(Array.from({ length: 3 * MAX_FORMER }, () => [town.person().id, { last: 1, missing: [] }]));
+  ben.person.vault.transaction((tx) => ben.groups.store.putCounts(tx, id, { own: 0, others }));
+  ada.groups.sendText(id, "hello");
+  town.pass(5_000);
+  const counted = ben.groups.store.counts(id).others;
+  assert.deepEqual([counted.size, counted.has(ada.id), mallory.id === ada.id], [MAX_FORMER + 1, true, false]);
 });

@@ -1,5 +1,7 @@
 """Texts to groups are kept: those of others, of which their senders are told, and those of one's other devices."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from phantom_messenger.client.content import time_of
@@ -13,6 +15,9 @@ from phantom_messenger.client.status import DeliveryState, Event, GroupMessageEv
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.wire import frames
+
+MAX_FORMER: Final = 50
+"""Devices that are no member's any more, and whose texts are still counted, of one group."""
 
 
 class Texts:
@@ -83,17 +88,24 @@ class Texts:
     def _count(self, tx: Transaction, group: Group, sender: str, n: int) -> int:
         """Note the number of a device's text; how many before it have not come, as far as that is news."""
         counts = self._store.counts(group.id)
-        known = counts.others.get(sender)
+        known, others = counts.others.get(sender), counts.others
         if known is None:
-            after, gone = SenderCount(n), 0
+            after, gone, others = SenderCount(n), 0, self._still_counted(group, others)
         elif n > known.last:
             gone = n - known.last - 1
             first = max(known.last + 1, n - MAX_MISSING)
             after = SenderCount(n, [*known.missing, *range(first, n)][-MAX_MISSING:])
         else:
             after, gone = SenderCount(known.last, [one for one in known.missing if one != n]), 0
-        self._store.put_counts(tx, group.id, replace(counts, others={**counts.others, sender: after}))
+        self._store.put_counts(tx, group.id, replace(counts, others={**others, sender: after}))
         return gone
+
+    def _still_counted(self, group: Group, others: dict[str, SenderCount]) -> dict[str, SenderCount]:
+        """All devices of members, and a few of those that are members' no more, who may come back."""
+        people = set(group.people)
+        former = [one for one in others if self._stores.devices.person_of(one) not in people]
+        forgotten = set(former[:-MAX_FORMER])
+        return {one: count for one, count in others.items() if one not in forgotten}
 
 
 def held(payload: frames.RoutedMessagePayload, said: GroupText, now: Moment) -> GroupHeldRecord:

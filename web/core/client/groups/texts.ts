@@ -21,6 +21,9 @@ import * as words from "./words.ts";
 /** Texts of which it is remembered that their senders were told once more. */
 const MAX_TOLD_AGAIN = 1_000;
 
+/** Devices that are no member's any more, and whose texts are still counted, of one group. */
+export const MAX_FORMER = 50;
+
 /** Keeps them. */
 export class Texts {
   readonly #ports: ExtensionPorts;
@@ -48,7 +51,7 @@ export class Texts {
     if (stateOf(group).members.size <= MAX_TOLD) {
       this.#store.tell(tx, { group: id, sender, messageId, status: "delivered" });
     }
-    const gone = this.#count(tx, id, held.sender, n);
+    const gone = this.#count(tx, group, held.sender, n);
     if (group.record.relation !== "member") {
       return [];
     }
@@ -96,9 +99,10 @@ export class Texts {
   }
 
   /** Note the number of a device's text; how many before it have not come, as far as that is news. */
-  #count(tx: Transaction, group: string, sender: string, n: number): number {
-    const counts = this.#store.counts(group);
+  #count(tx: Transaction, group: Group, sender: string, n: number): number {
+    const counts = this.#store.counts(idOf(group));
     const known = counts.others.get(sender);
+    const others = known === undefined ? this.#stillCounted(group, counts.others) : counts.others;
     let after = { last: n, missing: [] as readonly number[] };
     let gone = 0;
     if (known !== undefined && n > known.last) {
@@ -109,8 +113,15 @@ export class Texts {
     } else if (known !== undefined) {
       after = { last: known.last, missing: known.missing.filter((one) => one !== n) };
     }
-    this.#store.putCounts(tx, group, { ...counts, others: new Map([...counts.others, [sender, after]]) });
+    this.#store.putCounts(tx, idOf(group), { ...counts, others: new Map([...others, [sender, after]]) });
     return gone;
+  }
+
+  /** All devices of members, and a few of those that are members' no more, who may come back. */
+  #stillCounted<T>(group: Group, others: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
+    const former = [...others.keys()].filter((one) => !stateOf(group).members.has(this.#persons.of(one)));
+    const forgotten = new Set(former.slice(0, -MAX_FORMER));
+    return new Map([...others].filter(([one]) => !forgotten.has(one)));
   }
 }
 
