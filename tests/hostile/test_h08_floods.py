@@ -21,8 +21,10 @@ from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.listening import Listener, bind
 from phantom_messenger.relay.page import Page
 from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
+from phantom_messenger.wire.limits import MAX_RECIPIENTS
 from support.amounts import LONG, amount
 from support.measures import resident
+from support.people import Person, base64_text, canonical
 from support.raw_socket import BINARY, CLOSE, CONTINUATION, MASK, PING, PONG, TEXT, RawSocket, frame
 from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, StartRelay, patched
@@ -49,36 +51,48 @@ LIMITS: Final = ("--rate-auth", "1000000", "--rate-message", "1000000")
 """The honest pair is not to be held up by its own limits."""
 
 
+Make = Callable[[Person | None], Iterator[bytes]]
+"""Makes what one connection sends, of somebody who is logged in or not."""
+
+
 def head(opcode: int, length: int) -> bytes:
     """The header of a frame whose payload is still to come."""
     return struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, length) + MASK
 
 
-def repeated(data: bytes) -> Callable[[bool], Iterator[bytes]]:
+def repeated(data: bytes) -> Make:
     """The same again and again, many in a chunk."""
     chunk = data * max(CHUNK // len(data), 1)
     return lambda _: itertools.repeat(chunk)
 
 
-def half_frame(logged_in: bool) -> Iterator[bytes]:
+def half_frame(logged_in: Person | None) -> Iterator[bytes]:
     """All of the longest frame but its last byte, and then nothing."""
     length = MIB if logged_in else 4_096
     header = head(TEXT, length) if logged_in else struct.pack("!BBH", 0x80 | TEXT, 0x80 | 126, length) + MASK
     yield header + b" " * (length - 1)
 
 
-def half_message(logged_in: bool) -> Iterator[bytes]:
+def half_message(logged_in: Person | None) -> Iterator[bytes]:
     """As many fragments as there may be, as large as they may be, but for the last."""
     size = (MIB if logged_in else 4_096) // 64
     yield frame(TEXT, b" " * size, fin=False) + frame(CONTINUATION, b" " * size, fin=False) * 62
 
 
-def whole_message(logged_in: bool) -> Iterator[bytes]:
+def whole_message(logged_in: Person | None) -> Iterator[bytes]:
     """One of the longest messages, whole, and then nothing."""
     yield frame(TEXT, b" " * (MIB if logged_in else 4_096))
 
 
-FLOODS: Final[dict[str, Callable[[bool], Iterator[bytes]]]] = {
+def to_many(person: Person | None) -> Iterator[bytes]:
+    """The same message to as many as there may be, each with a signature, again and again."""
+    people = [base64_text(number.to_bytes(32)) for number in range(MAX_RECIPIENTS)]
+    if person is None:
+        return repeated(head(TEXT, MIB))(person)  # more than a stranger may send, whoever signs it
+    return repeated(frame(TEXT, canonical(person.message_many(people, common="QUJD" * 400))))(person)
+
+
+FLOODS: Final[dict[str, Make]] = {
     "pings": repeated(frame(PING, b"x" * 125)),
     "empty pings": repeated(frame(PING)),
     "pongs": repeated(frame(PONG, b"x" * 125)),
@@ -94,13 +108,14 @@ FLOODS: Final[dict[str, Callable[[bool], Iterator[bytes]]]] = {
     "half frames": half_frame,
     "half messages": half_message,
     "a whole message each": whole_message,
+    "to many": to_many,
 }
 
 
 class Flooder:
     """Opens connections from many addresses, sends what fits into their sockets, reads nothing, and comes again."""
 
-    def __init__(self, relay: RelayProcess, make: Callable[[bool], Iterator[bytes]], *, logged_in: bool) -> None:
+    def __init__(self, relay: RelayProcess, make: Make, *, logged_in: bool) -> None:
         self._relay = relay
         self._make = make
         self._logged_in = logged_in
@@ -114,11 +129,12 @@ class Flooder:
         self._count += 1
         source = f"127.1.{self._count // 250 % 250}.{self._count % 250 + 1}"
         raw = RawSocket(self._relay.address, source=source)
-        raw.logged_in() if self._logged_in else raw.opened()
+        person = Person() if self._logged_in else None
+        raw.logged_in(person, features=("ack", "many")) if person else raw.opened()
         opened = raw._socket
         opened.setblocking(False)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        self._sockets[opened] = self._make(self._logged_in), b""
+        self._sockets[opened] = self._make(person), b""
         self._selector.register(opened, selectors.EVENT_WRITE)
 
     def step(self) -> None:
@@ -322,12 +338,21 @@ UNBOUNDED: Final = """
 from phantom_messenger.wire import limits
 limits.MAX_HALF_BYTES = 1 << 40
 """
+UNCOUNTED: Final = """
+from phantom_messenger.relay import pipeline
+pipeline.HELD_OF_MANY = 0
+"""
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("kind", "connections", "patch"),
-    [("pings", 1, UNREAD), ("half frames", 60, UNBOUNDED), ("half messages", 60, UNBOUNDED)],
+    [
+        ("pings", 1, UNREAD),
+        ("half frames", 60, UNBOUNDED),
+        ("half messages", 60, UNBOUNDED),
+        ("to many", 60, UNCOUNTED),
+    ],
 )
 def test_control_without_its_protection_a_flood_takes_memory(
     start_relay: StartRelay, kind: str, connections: int, patch: str

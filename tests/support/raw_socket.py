@@ -100,12 +100,12 @@ class RawSocket:
         assert self.read().opcode == TEXT
         return self
 
-    def logged_in(self, person: Person | None = None) -> Self:
-        """Upgrade and log somebody in, with acknowledgements."""
+    def logged_in(self, person: Person | None = None, *, features: Sequence[str] = ("ack",)) -> Self:
+        """Upgrade and log somebody in, with acknowledgements unless other features are asked for."""
         person = person or Person()
         assert self.upgrade().status == 101
         hello = json.loads(self.read().payload)
-        auth = person.auth(hello, f"{self.address[0]}:{self.address[1]}", features=["ack"])
+        auth = person.auth(hello, f"{self.address[0]}:{self.address[1]}", features=features)
         self.send(frame(TEXT, canonical(auth)))
         assert b'"AUTH_SUCCESS"' in self.read().payload
         return self

@@ -19,6 +19,9 @@ MAX_UNVERIFIED_BYTES: Final = 32 * 1024 * 1024
 MAX_SLICED_BYTES: Final = MAX_UNVERIFIED_BYTES // 2
 """Of these, those of messages to many and of what their sessions have sent behind them: others find room beside."""
 
+HELD_OF_MANY: Final = 4
+"""How many times its signed text a frame takes that waits for slices: in its members, and in what is to verify."""
+
 PACE_MS: Final = 250
 REST_MS: Final = 1_000
 """Over so much busy time the pace is measured, and after so much rest it is forgotten."""

@@ -27,7 +27,7 @@ from phantom_messenger.relay.commands import (
     CommandFailed,
     ReadMailbox,
 )
-from phantom_messenger.relay.load import LoadGauge
+from phantom_messenger.relay.load import HELD_OF_MANY, LoadGauge
 from phantom_messenger.relay.ports import Helpers, Scheduler, SignatureCheck, Verification, Writer
 from phantom_messenger.relay.quota import Spent
 from phantom_messenger.relay.reference import LooseFrame
@@ -193,7 +193,7 @@ class Pipeline:
         self._gauge.enter()
         if self._behind and admitted.session in self._behind:
             self._behind[admitted.session].append(admitted)
-            self._count_sliced(len(admitted.signed_text))
+            self._count_sliced(HELD_OF_MANY * len(admitted.signed_text))
             return
         if admitted.parts >= SLICE:
             self._begin_slices(admitted)
@@ -254,7 +254,7 @@ class Pipeline:
 
     def _begin_slices(self, admitted: AdmittedFrame) -> None:
         """What its session has sent before is verified, or asked for, before the last slice is."""
-        batch = VerifyBatch(frames=[admitted], size=len(admitted.signed_text), slices=[])
+        batch = VerifyBatch(frames=[admitted], size=HELD_OF_MANY * len(admitted.signed_text), slices=[])
         self._behind[admitted.session] = []
         admitted.session.is_behind = True
         self._count_sliced(batch.size)
@@ -295,7 +295,7 @@ class Pipeline:
         behind = self._behind.pop(session)
         session.is_behind = False
         for admitted in behind:
-            self._count_sliced(-len(admitted.signed_text))
+            self._count_sliced(-HELD_OF_MANY * len(admitted.signed_text))
             self.submit(admitted)
         self._gauge.count -= len(behind)
 
