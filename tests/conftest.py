@@ -16,6 +16,7 @@ from client_samples import Town, fast_folder
 from hypothesis import HealthCheck, settings
 
 from phantom_messenger.client import prekey_store
+from phantom_messenger.client.groups import state as group_state
 from phantom_messenger.engines.postgres import PostgresStore
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import prekey_status
@@ -147,7 +148,13 @@ def shipped_prekeys(few_prekeys: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def town(few_prekeys: None, world: World, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - is in force
+def quick_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let groups show digits at once: to hash a hundred thousand times is most of a short test."""
+    monkeypatch.setattr(group_state, "DIGIT_ROUNDS", 10)
+
+
+@pytest.fixture
+def town(few_prekeys: None, quick_digits: None, world: World, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - are in force
     """Devices at a simulated relay without limits."""
     with fast_folder(tmp_path) as folder:
         made = Town(world, folder)

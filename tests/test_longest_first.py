@@ -26,7 +26,7 @@ def test_every_test_is_there_once(processes: int) -> None:
     assert sorted(found) == sorted(ITEMS)
 
 
-@pytest.mark.parametrize("processes", [2, 3, 4])
+@pytest.mark.parametrize("processes", [2, 3, 4, 5])
 def test_each_process_begins_with_what_takes_longest(processes: int) -> None:
     """The control is the order in which they were collected."""
 

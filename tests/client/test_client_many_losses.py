@@ -71,7 +71,7 @@ def test_breaking_after_every_single_frame_loses_and_doubles_nothing(town: Town,
     """An older relay differs in what becomes of one frame: the short form breaks there after every third."""
     points = 0
     while _through_losses(town, points, kills=kills, older=older):
-        points += amount(3, 1) if older else 1
+        points += amount(6, 1) if older else 1
     assert points >= 8
 
 

@@ -21,7 +21,7 @@ from support.amounts import seeds
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
-RUNS = seeds(12, 1_000)
+RUNS = seeds(6, 1_000)
 GROUPS = seeds(2, 20)
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")

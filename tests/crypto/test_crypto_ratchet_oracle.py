@@ -16,7 +16,7 @@ from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.ratchet import RatchetHeader, RatchetState
 from support.amounts import amount
 
-TRANSCRIPTS: Final = amount(60, 500)
+TRANSCRIPTS: Final = amount(30, 500)
 MESSAGES: Final = 50
 ASSOCIATED: Final = b"who talks to whom"
 SECRET: Final = bytes(range(32))

@@ -15,7 +15,7 @@ from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.session2 import Session2
 from support.amounts import amount
 
-TRANSCRIPTS: Final = amount(12, 200)
+TRANSCRIPTS: Final = amount(6, 200)
 MESSAGES: Final = 60
 DAY_MS: Final = 86_400_000
 

@@ -20,7 +20,7 @@ from phantom_messenger.relay.records import Item
 from support.amounts import amount, seeds
 from support.stores import ALICE, BOB, appending, bind, message, names, waiting
 
-CUTS = amount(20, 500)
+CUTS = amount(12, 500)
 """In a life, which is one disk with one store after another on it."""
 
 LIVES = seeds(20, 20)

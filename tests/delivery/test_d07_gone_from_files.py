@@ -35,7 +35,7 @@ from support.stores import (
 
 MAIL = [1, *range(2, seeds(2, 20))]
 SMALL_MAIL = range(seeds(6, 200))
-ORDERS = range(seeds(16, 1_000))
+ORDERS = range(seeds(8, 1_000))
 NEVER = 1_000_000.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 

@@ -84,7 +84,7 @@ MOMENT = st.integers(0, 2**45)
 
 
 @given(wall=MOMENT, since_boot=MOMENT, starts=st.lists(st.tuples(st.integers(0, 400 * DAY), MOMENT), max_size=8))
-@settings(derandomize=True, max_examples=seeds(50, 2_000))
+@settings(derandomize=True, max_examples=seeds(25, 2_000))
 def test_in_one_boot_steady_time_is_exact(wall: int, since_boot: int, starts: list[tuple[int, int]]) -> None:
     found = began = resumed(None, boot="this boot", since_boot=since_boot, wall=wall)
     passed = 0
@@ -99,7 +99,7 @@ def test_in_one_boot_steady_time_is_exact(wall: int, since_boot: int, starts: li
 @given(
     kept=st.builds(ClockSnapshot, st.sampled_from(["", "a", "b"]), MOMENT, MOMENT, MOMENT), wall=MOMENT, since=MOMENT
 )
-@settings(derandomize=True, max_examples=seeds(50, 2_000))
+@settings(derandomize=True, max_examples=seeds(25, 2_000))
 def test_steady_time_never_goes_back(kept: ClockSnapshot, wall: int, since: int) -> None:
     for boot in ("", "a"):
         found = resumed(kept, boot=boot, since_boot=since, wall=wall)
@@ -278,7 +278,7 @@ STEPS = st.one_of(
 
 
 @given(before=st.lists(STEPS, max_size=4), after=st.lists(STEPS, max_size=5), connected=st.booleans())
-@settings(derandomize=True, max_examples=seeds(30, 2_000))
+@settings(derandomize=True, max_examples=seeds(20, 2_000))
 def test_message_lives_for_an_hour_whatever_happens(before: Plan, after: Plan, connected: bool) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         home = Household(on(Machine(), monkeypatch))

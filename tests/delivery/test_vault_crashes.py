@@ -21,7 +21,7 @@ from support.amounts import LONG, TIMES, seeds
 from support.simulated import World
 
 SEED = 7
-POINTS = 2
+POINTS = 1
 """Operations at which one program dies, in the short form."""
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")

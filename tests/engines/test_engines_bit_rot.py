@@ -26,10 +26,10 @@ CELL = ("row id", "payload size", "record header", "link")
 
 IN_INDEXES = [f"{index}: {part}" for index in INDEXES for part in ("pointers", "entries", "row ids")]
 IN_ITEMS = [name for name in IN_INDEXES if "accounts" not in name]
-FLIPS = seeds(8, 500)
+FLIPS = seeds(4, 500)
 """Of each part."""
 
-ANYWHERE = seeds(80, 10_000)
+ANYWHERE = seeds(40, 10_000)
 """Of the whole file."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name

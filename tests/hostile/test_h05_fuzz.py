@@ -21,14 +21,14 @@ from support.amounts import amount
 from support.faults import Faults
 
 EACH: Final = {
-    "assembler": amount(3_000, 400_000),
-    "decoder": amount(10_000, 400_000),
-    "contents": amount(5_000, 200_000),
-    "ratchet": amount(5_000, 200_000),
-    "suite2": amount(2_000, 100_000),
-    "relay": amount(300, 5_000),
-    "handshake": amount(10_000, 200_000),
-    "link": amount(4_000, 200_000),
+    "assembler": amount(1_500, 400_000),
+    "decoder": amount(5_000, 400_000),
+    "contents": amount(2_500, 200_000),
+    "ratchet": amount(2_500, 200_000),
+    "suite2": amount(1_000, 100_000),
+    "relay": amount(150, 5_000),
+    "handshake": amount(5_000, 200_000),
+    "link": amount(2_000, 200_000),
 }
 TOKENS: Final = [
     b'"',

@@ -75,7 +75,7 @@ def played(number: int, chance: random.Random, *, is_many: bool) -> Any:
 
 @pytest.mark.parametrize("part", range(4))
 def test_result_is_that_of_as_many_messages(part: int) -> None:
-    for number, chance in schedules(amount(60, 10_000)):
+    for number, chance in schedules(amount(30, 10_000)):
         if number % 4 == part:
             state = chance.getstate()
             many = played(number, chance, is_many=True)

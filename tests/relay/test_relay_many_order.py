@@ -49,7 +49,7 @@ def test_every_mailbox_has_the_changes_in_order(world: World) -> None:
     reader, known = world.login("reader"), dict.fromkeys(range(3), 0)
     accepted: list[str] = []
     seen: list[str] = []
-    for _ in range(amount(60, 2_000)):
+    for _ in range(amount(30, 2_000)):
         at_once = random_choice.sample(range(3), random_choice.randint(1, 3))
         for number in at_once:
             admins[number].put(ordered(admins[number], [reader.person], people[0].order(known[number] + 1, *people)))

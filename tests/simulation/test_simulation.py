@@ -1,4 +1,4 @@
-"""80 runs of a relay and its people in which everything breaks; 3,000 in the long form.
+"""40 runs of a relay and its people in which everything breaks; 3,000 in the long form.
 
 A run that shows a fault names its seed; ``make replay SEED=…`` runs it again and prints its events.
 """
@@ -18,7 +18,7 @@ from simulation_checks import Violation
 from simulation import FAULTS, FIRST_WITH_GROUP, extra_of, fast_folder, simulate, small_amounts
 from support.amounts import amount, replayed, seeds
 
-RUNS: Final = seeds(80, 3_000)
+RUNS: Final = seeds(40, 3_000)
 PARTS: Final = seeds(4, 60)
 HERE: Final = Path(__file__).parent
 
@@ -122,7 +122,7 @@ def test_replayed_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 FIRST_WITH_OLD: Final = 500_000
-RUNS_WITH_OLD: Final = seeds(24, 600)
+RUNS_WITH_OLD: Final = seeds(10, 600)
 
 
 @pytest.mark.skipif(replayed() is not None, reason="one seed is replayed")

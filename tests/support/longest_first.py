@@ -5,18 +5,38 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-LONGEST: Final = (
+OF_THE_PAGE: Final = (
     "web/test_web_journeys.py",
     "web/test_web_screens.py",
     "web/test_web_core.py",
     "web/test_web_firefox.py",
-    "delivery/test_d11_several_relays.py",
     "web/test_web_interop.py",
-    "simulation/test_simulation.py",
-    "delivery/test_d03_kill.py",
     "web/test_web_evil.py",
 )
-"""Files, by how long they take: half a minute to two."""
+OTHERS: Final = (
+    "e2e/test_e2e_examples.py",
+    "e2e/test_e2e_devices.py",
+    "delivery/test_d11_several_relays.py",
+    "engines/test_engines_migrations.py",
+    "bench/test_bench_several.py",
+    "e2e/test_e2e_backup.py",
+    "hostile/test_h03_slow_readers.py",
+    "hostile/test_overload.py",
+    "conformance/test_conformance_command.py",
+    "client/test_client_conversation_front.py",
+    "delivery/test_d03_kill.py",
+    "delivery/test_d06_full_database.py",
+    "conformance/test_conformance_several.py",
+    "bench/test_bench_measure.py",
+    "hostile/test_h01_autobahn.py",
+    "simulation/test_simulation.py",
+    "relay/test_relay_several_outside.py",
+    "delivery/test_d07_gone_from_files.py",
+    "client/test_client_recovery.py",
+    "bench/test_bench_cores.py",
+)
+LONGEST: Final = (*OF_THE_PAGE, *OTHERS)
+"""Files with tests that take ten seconds and more, or wait for most of their time: the longest first."""
 
 
 def dealt(items: Sequence[T], file_of: Callable[[T], str], processes: int) -> list[T]:
