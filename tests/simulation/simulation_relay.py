@@ -95,7 +95,8 @@ class RelayPart:
         ledger.relay_lives += 1
         mailboxes = self.store.tables.mailboxes
         assert isinstance(mailboxes, WatchedMailboxes)
-        self.store.tables.mailboxes = mailboxes.renewed()
+        tables, found = self.store.tables, mailboxes.renewed()
+        tables.mailboxes, tables.savepoint, tables.committed = found, found.savepoint, found.committed
         self.world = World(self._config, store=self.store, clock=clock)
         self.world.writer.holding = True
         self.world.relay._core.randomness = setting.randbytes(f"relay {ledger.relay_lives}")
