@@ -49,6 +49,7 @@ TYPES: dict[str, type[Any]] = {
     records.PAGE: records.PageRecord,
     records.INBOX_PAGE: records.InboxPageRecord,
     records.INDEXED: records.IntValue,
+    records.IN_ORDER: records.IntValue,
     records.OLD_KEYS: records.IntValue,
 }
 LEFT_OVER = (records.RECEIPT, records.UNANSWERED, records.UNREADABLE, records.RECOVERY)
