@@ -53,15 +53,20 @@ def test_keys_and_commands_of_a_chat(friends: Path) -> None:
     alice.wait_for("you (burns): gone soon")
     alice.type("//slash\r")
     alice.wait_for("you: /slash")
+    alice.type("/Burn stays here\r")
+    alice.wait_for("not sent: there is no command /Burn")
+    alice.type("\x1b[200~pasted\nhere\n\x1b[201~\r")  # a paste with a line end behind it, that the terminal marks
+    alice.wait_for("        here")
     alice.type("/quit\r")
     assert alice.ended() == 0
-    heard = phantom(friends, "listen", "-p", "bob", "--count", "4").stdout
+    heard = phantom(friends, "listen", "-p", "bob", "--count", "5").stdout
     texts = ["alice: one\n        two", "alice: three\n        four", "alice (burned): gone soon", "alice: /slash"]
+    texts.append("alice: pasted\n        here")
     assert re.sub(r"(?m)^\d\d:\d\d ", "", heard).splitlines() == "\n".join(texts).splitlines()
     again = Terminal(friends, "chat", "-p", "bob", "alice")
     again.wait_for("talking with alice")
     before = again.shown.split("talking with")[0]
-    assert re.findall(r"alice: (.*)", before) == ["one", "three", "[burned]", "/slash"]
+    assert re.findall(r"alice: (.*)", before) == ["one", "three", "[burned]", "/slash", "pasted"]
     again.type("\x03")  # Ctrl-C with nothing typed leaves
     assert again.ended() == 0
 
@@ -79,26 +84,80 @@ def test_ctrl_c_while_a_message_is_being_stored_is_a_key(friends: Path) -> None:
     assert alice.leave() == 0
 
 
+def unknown(word: str) -> str:
+    return f"(not sent: there is no command {word}; /help lists the commands, and //TEXT sends /TEXT)"
+
+
+SPACED = unknown("").replace("there is no command ", "a command has no space before or behind its slash")
+
+
 @pytest.mark.parametrize(
     ("line", "meaning"),
     [
         ("hello", Text("hello")),
         ("/burn psst", Text("psst", burn=True)),
+        ("/burn\npsst", Text("psst", burn=True)),
         ("/expire 10m soon gone", Text("soon gone", expires_in=600.0)),
         ("//help", Text("/help")),
-        ("/home/me/file", Text("/home/me/file")),
-        ("/ alone", Text("/ alone")),
+        (" //burn x", Text(" /burn x")),
         ("/help", HELP),
         ("/quit", None),
+        ("/exit", None),
         ("/burn", "(usage: /burn TEXT)"),
+        ("/expire", "(usage: /expire TIME TEXT)"),
         ("/expire 10m", "(usage: /expire TIME TEXT)"),
         ("/expire soon x", "('soon' is not a time; write it like 30s, 10m, 1h or 7d)"),
         ("\u3164", "(not sent: it has no visible characters)"),
-        ("/shrug hi", "(not sent: there is no command /shrug; /help lists them, and //TEXT sends /TEXT)"),
+        ("1/2", Text("1/2")),
     ],
 )
 def test_typed_line_is_a_text_or_a_command(line: str, meaning: object) -> None:
     assert parse_line(line) == meaning
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("/shrug hi", unknown("/shrug")),
+        ("/Burn secret", unknown("/Burn")),
+        ("/BURN x", unknown("/BURN")),
+        ("/burn: x", unknown("/burn:")),
+        ("/burn-x", unknown("/burn-x")),
+        ("/burn,\nx", unknown("/burn,")),
+        ("/quit.", unknown("/quit.")),
+        ("/2 x", unknown("/2")),
+        ("/", unknown("/")),
+        (f"/{'x' * 99}", unknown(f"/{'x' * 39}")),
+        ("/ burn x", SPACED),
+        (" /burn x", SPACED),
+        ("\n/burn x", SPACED),
+        ("\u3000/Burn x", SPACED),
+    ],
+)
+def test_mistyped_command_is_not_sent_as_a_text_that_stays(line: str, shown: str) -> None:
+    assert parse_line(line) == shown
+
+
+@pytest.mark.parametrize("line", ["/etc/passwd", "/home/me/file is it", "/burns/x", "/2/x", "/étage/x", "/.ssh/x"])
+def test_path_is_sent_as_it_is(line: str) -> None:
+    assert parse_line(line) == Text(line)
+
+
+@pytest.mark.parametrize("line", ["/burn/x", "/Burn/x", "/burn:/x", "/expire-/x", "/ etc/x", "//etc/x"])
+def test_control_what_begins_with_a_command_is_no_path(line: str) -> None:
+    assert parse_line(line) != Text(line)
+
+
+def test_commands_hold_for_the_lines_of_a_file(friends: Path) -> None:
+    lines = "/burn one\n/Burn two\n/burn\n//three\n/four/five\n/quit\nsix\n"
+    sent = phantom(friends, "chat", "-p", "alice", "bob", stdin=lines)
+    assert (sent.returncode, sent.stdout) == (0, "")
+    assert sent.stderr.splitlines() == [
+        "phantom: a line was not sent: there is no command /Burn; /help lists the commands, and //TEXT sends /TEXT",
+        "phantom: a line was not sent: usage: /burn TEXT",
+    ]
+    heard = phantom(friends, "listen", "-p", "bob", "--count", "3").stdout
+    assert re.findall(r"alice(.*)", heard) == [" (burned): one", ": /three", ": /four/five"]
 
 
 def test_own_line_says_when_and_shows_no_code() -> None:

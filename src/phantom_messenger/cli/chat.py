@@ -40,7 +40,9 @@ from phantom_messenger.client.status import ConnectionEvent, ConnectionState, Gr
 HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctrl-Z suspends; Ctrl-D leaves)
 (/burn TEXT sends a message that is deleted on their side after it has been read)
 (/expire TIME TEXT sends one that is deleted everywhere after 30s, 10m, 1h, 7d)
-(/quit leaves; //TEXT sends /TEXT)"""
+(/quit or /exit leaves; //TEXT sends /TEXT)"""
+SHOWN_OF_WORD = 40
+COMMANDS = frozenset({"help", "quit", "exit", "burn", "expire"})
 TYPING_EVERY = 4.0
 """Seconds between two typing notifications: the relay allows 30 a minute."""
 
@@ -59,7 +61,7 @@ SHOWN_BEFORE = 20
 def chat(who: str, profile: str) -> None:
     """Chat with WHO, a contact's name, a user ID or a group. Type /help for more; Ctrl-D leaves.
 
-    Without a terminal, each line of standard input is sent as a message.
+    Without a terminal, each line of standard input is taken as if it was typed here.
     """
     client = open_client(profile)
     run(_chat(client, who, profile_flag(profile)), interrupted="", code=0)
@@ -116,7 +118,7 @@ async def _type(client: Client, talk: Talk, status: StatusLine, session: "Prompt
                 )
             except (EOFError, KeyboardInterrupt):
                 return
-            if line.strip() and not await _do(talk, status, plain_lines(line)):
+            if line.strip() and not await _do(talk, status, plain_lines(line).rstrip()):
                 return
 
 
@@ -150,32 +152,60 @@ class Text:
 
 
 def parse_line(line: str) -> Text | str | None:
-    """What a typed line asks for: a message to send, a line to show, or None to leave."""
-    word, _, rest = line.partition(" ")
-    rest = rest.strip()
+    """What a line asks for: a message to send, a line to show, or None to leave.
+
+    What looks like a command and is none is not sent: somebody who has mistyped ``/burn`` meant it not to stay.
+    """
+    word, rest = _split(line)
     match word:
         case "/help":
             return HELP
         case "/quit" | "/exit":
             return None
-        case "/burn" if rest:
-            return Text(rest, burn=True)
-        case "/expire":
-            time_, _, text = rest.partition(" ")
-            try:
-                seconds = Duration().convert(time_, None, None)
-            except click.BadParameter as error:
-                return f"({error.message})"
-            return Text(text.strip(), expires_in=seconds) if text.strip() else "(usage: /expire TIME TEXT)"
         case "/burn":
-            return "(usage: /burn TEXT)"
-    if line.startswith("//"):
-        return Text(line[1:])
-    if re.match(r"/[a-z]+\Z", word):
-        return f"(not sent: there is no command {one_line(word)}; /help lists them, and //TEXT sends /TEXT)"
+            return Text(rest, burn=True) if rest else "(usage: /burn TEXT)"
+        case "/expire":
+            return _expiring(rest)
+    begin = line.lstrip()
+    if begin.startswith("//"):
+        return Text(line.replace("//", "/", 1))
+    if begin.startswith("/") and not _is_path(begin):
+        return f"(not sent: {_no_command(line, word)}; /help lists the commands, and //TEXT sends /TEXT)"
     if is_blank(line):
         return "(not sent: it has no visible characters)"
     return Text(line)
+
+
+def _split(line: str) -> tuple[str, str]:
+    """The first word, with what is before it, and the rest."""
+    word = re.match(r"\s*\S*", line)
+    end = word.end() if word else 0
+    return line[:end], line[end:].strip()
+
+
+def _expiring(rest: str) -> Text | str:
+    time_, text = _split(rest)
+    if not text:
+        return "(usage: /expire TIME TEXT)"
+    try:
+        return Text(text, expires_in=Duration().convert(time_, None, None))
+    except click.BadParameter as error:
+        return f"({error.message})"
+
+
+def _is_path(begin: str) -> bool:
+    """Whether a line that begins with a slash begins with a path, as /etc/passwd: with a second slash in its word.
+
+    What begins with the name of a command is none: ``/burn/x``.
+    """
+    found = re.match(r"/([^\W\d_]*)[^\s/]*/", begin)
+    return found is not None and found[1].lower() not in COMMANDS
+
+
+def _no_command(line: str, word: str) -> str:
+    if word != word.lstrip() or re.match(r"/\s+\w", line):
+        return "a command has no space before or behind its slash"
+    return f"there is no command {one_line(word[:SHOWN_OF_WORD])}"
 
 
 def own_line(text: str, mark: str = "") -> str:
@@ -185,7 +215,7 @@ def own_line(text: str, mark: str = "") -> str:
 
 
 async def _pipe(talk: Talk) -> None:
-    """Send the lines of standard input until it ends; what arrives is printed meanwhile."""
+    """Do what the lines of standard input ask for until it ends; what arrives is printed meanwhile."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue(MAX_LINES)
 
@@ -203,11 +233,19 @@ async def _pipe(talk: Talk) -> None:
     while (line := await lines.get()) is not None:
         text = plain_lines(line) if is_first else line
         is_first = False
-        if not is_blank(text):
-            try:
-                await talk.send(text, burn=False, expires_in=None)
-            except UsageError as error:
-                click.echo(f"phantom: a line was not sent: {error}", err=True)
+        if is_blank(text):
+            continue
+        try:
+            order = parse_line(text)
+            if order is None:
+                return
+            if isinstance(order, str):
+                why = order[1:-1].removeprefix("not sent: ")
+                click.echo(HELP if order == HELP else f"phantom: a line was not sent: {why}", err=True)
+            else:
+                await talk.send(order.text, burn=order.burn, expires_in=order.expires_in)
+        except UsageError as error:
+            click.echo(f"phantom: a line was not sent: {sentence(str(error))}", err=True)
 
 
 async def _leave(client: Client, talk: Talk, patience: float) -> None:
