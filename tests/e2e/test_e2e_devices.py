@@ -29,6 +29,7 @@ def at_relay(folder: Path, relay: RelayProcess) -> Path:
     """The same, at a certain relay."""
     meet(folder, relay)
     assert phantom(folder, "init", "-p", "laptop", "--server", relay.url).returncode == 0
+    (folder / "alice.id").write_text(out(folder, "id", "-p", "alice"))
     return folder
 
 
@@ -36,6 +37,11 @@ def out(home: Path, *arguments: str) -> str:
     done = phantom(home, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def alices_id(home: Path) -> str:
+    """Alice's id, while another command has her profile."""
+    return (home / "alice.id").read_text()
 
 
 def linked(home: Path, *options: str) -> None:
@@ -47,9 +53,12 @@ def linked(home: Path, *options: str) -> None:
     _, shown = new.wait_for(2, PATIENCE)
     digits = re.search(r"\d{3} \d{3}", shown)
     assert digits is not None
+    assert eventually(lambda: f"  {alices_id(home)}" in first.errors)  # no other command can show it meanwhile
     first.type(digits[0])
     new.type("y")
     new.wait_for(3)
+    asked = "This device will belong to {}; is that your ID, as your first device shows it now? [y/N]: "
+    assert asked.format(alices_id(home)) in "".join(new.errors)
     assert new.finish() == 0, new.errors
     assert first.finish() == 0, first.errors
     assert first.lines[-1] == "linked 'laptop'"
@@ -64,6 +73,7 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     ]
     listed = [out(home, "devices", "-p", name) for name in ("alice", "laptop")]
     assert [[line.split()[0] for line in one.splitlines()] for one in listed] == [["(first)", "laptop"]] * 2
+    assert [" since " in line for one in listed for line in one.splitlines()] == [False, True] * 2
     assert [line.endswith("  this one") for one in listed for line in one.splitlines()] == [True, False, False, True]
     assert out(home, "id", "-p", "laptop") == out(home, "id", "-p", "alice")
     assert "bob" in out(home, "contacts", "list", "-p", "laptop")
@@ -224,6 +234,12 @@ def test_code_that_is_none_is_refused_before_anything_is_asked(home: Path) -> No
     refused = phantom(home, "devices", "link", "-p", "alice", "phantom:link?v=1&id=x")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == "phantom: the code of a new device names no relay; copy it again\n"
+    used = phantom(home, "devices", "link", "-p", "alice")
+    assert (used.returncode, used.stderr) == (
+        2,
+        "phantom: this profile is not new; run this on the new device, in a new profile (--profile NAME), and here "
+        "with the code that it shows\n",
+    )
 
 
 def test_code_of_another_relay_is_spoken_of_before_the_question(home: Path, relay: RelayProcess) -> None:
@@ -253,3 +269,16 @@ def test_link_that_nobody_goes_on_with_ends_with_a_sentence(
     with pytest.raises(PhantomError, match="within five minutes; begin again, with a new code"):
         run(devices._show(opened(home, "laptop"), "laptop", "", has_qr=False))
     assert capsys.readouterr().out.startswith("phantom:link?")
+
+
+def test_code_that_nobody_answers_is_said_to_be_old(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(devices, "HINT_SECONDS", 0.1)
+    monkeypatch.setattr(devices, "LINK_SECONDS", 0.5)
+    with closing(opened(home, "laptop")) as laptop:
+        old = laptop.devices.show_code("laptop")
+    monkeypatch.setattr(devices, "is_so", lambda _: asyncio.sleep(0, result=True))
+    with pytest.raises(PhantomError, match="within five minutes"):
+        run(devices._link(opened(home, "alice"), old, history=True))
+    assert devices.OLD_CODE in capsys.readouterr().err.splitlines()

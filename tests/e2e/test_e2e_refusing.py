@@ -385,4 +385,4 @@ def test_ctrl_c_while_the_command_line_is_loaded_is_one_line(tmp_path: Path) -> 
 def test_input_that_ends_at_a_question_does_not_share_its_line(friends: Path) -> None:
     asked = phantom(friends, "contacts", "remove", "-p", "bob", "alice", stdin="")
     assert asked.returncode == 1
-    assert asked.stderr.endswith("]: \nphantom: nothing was done\n")
+    assert asked.stderr.endswith("]: \nphantom: nothing was done: there is nobody to answer; answer with --yes\n")

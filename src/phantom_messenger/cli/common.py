@@ -27,6 +27,7 @@ from phantom_messenger.client.sanitize import one_line, printable
 
 __all__ = [
     "check_new_passphrase",
+    "check_quoted",
     "column",
     "count",
     "one_line",
@@ -46,7 +47,8 @@ T = TypeVar("T")
 LEAST_PASSPHRASE: Final = 8
 _SUGGESTED: Final = re.compile(
     r"\bphantom (?:contacts(?: (?:add|verify|accept|unblock))?+|requests|listen|send|chat"
-    r"|groups(?: (?:accept|go-on|leave|members|timer))?+|devices(?: (?:link|remove|renew))?+)\b(?!(?: [a-z-]+)? -p)"
+    r"|groups(?: (?:accept|go-on|join|leave|members|timer))?+|devices(?: (?:link|remove|renew))?+)"
+    r"\b(?!(?: [a-z-]+)? -p)"
 )
 """Commands that the SDK's sentences suggest to this user; 'phantom id' and 'phantom export' are for somebody else."""
 
@@ -117,26 +119,60 @@ def _opened(profile: str, *, server: str | None, create: bool, strangers: str) -
         return Client.open(profile, server=server, create=create, strangers=strangers)
     except WrongPassphrase as error:
         source = "the passphrase in PHANTOM_PASSPHRASE" if given else "the passphrase"
-        raise WrongPassphrase(str(error).replace("the passphrase", source, 1)) from None
+        raise WrongPassphrase(_of_profile(error, profile, source)) from None
     except PassphraseNeeded:
         if sys.stdin is None or not sys.stdin.isatty():
             raise PassphraseNeeded(
                 "a passphrase is needed, but there is no terminal to ask for it; set PHANTOM_PASSPHRASE"
             ) from None
-    prompt = new_passphrase_prompt(profile) if is_new else f"Passphrase for '{profile}'"
-    passphrase = click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)
     if is_new:
-        check_new_passphrase(passphrase)
-    return Client.open(profile, server=server, create=create, passphrase=passphrase, strangers=strangers)
+        passphrase = new_passphrase(new_passphrase_prompt(profile))
+    else:
+        passphrase = click.prompt(f"Passphrase for '{profile}'", hide_input=True, err=True)
+    try:
+        return Client.open(profile, server=server, create=create, passphrase=passphrase, strangers=strangers)
+    except WrongPassphrase as error:
+        raise WrongPassphrase(_of_profile(error, profile)) from None
 
 
-def confirmed(question: str, *, err: bool = False) -> bool:
-    """Ask; Ctrl-C and the end of the input abort, on a line of their own."""
+def _of_profile(error: WrongPassphrase, profile: str, source: str = "the passphrase") -> str:
+    """The sentence of an error, about the profile as the user names it."""
+    named = str(error).replace(str(vault_path(profile, home_folder(None))), f"the profile '{profile}'")
+    return named.replace("the passphrase", source, 1)
+
+
+def confirmed(question: str, *, err: bool = False, instead: str = "--yes") -> bool:
+    """Ask; Ctrl-C and the end of the input abort, on a line of their own.
+
+    Args:
+        question: what is asked.
+        err: ask on standard error.
+        instead: the options that answer without a question.
+
+    Raises:
+        PhantomError: there is nobody to answer.
+    """
     try:
         return click.confirm(question, err=err)
     except click.Abort:
         click.echo(err=True)
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise PhantomError(f"nothing was done: there is nobody to answer; answer with {instead}") from None
         raise
+
+
+def new_passphrase(prompt: str) -> str:
+    """Ask for one until it will do, and was typed twice: somebody who types blindly goes on typing."""
+    while True:
+        passphrase = str(click.prompt(prompt, hide_input=True, err=True))
+        try:
+            check_new_passphrase(passphrase)
+        except UsageError as error:
+            click.echo(f"phantom: {error}", err=True)
+            continue
+        if click.prompt("Type it again", hide_input=True, default="", show_default=False, err=True) == passphrase:
+            return passphrase
+        click.echo("phantom: the two passphrases differ; type it twice again", err=True)
 
 
 def new_passphrase_prompt(profile: str) -> str:
@@ -219,6 +255,16 @@ def shell_word(text: str) -> str:
     if "'" in word and not _TWICE_QUOTED & set(word):
         return f'"{word}"'
     return shlex.quote(word)
+
+
+def check_quoted(text: str, what: str) -> None:
+    """Refuse what a shell has left of a code or a link that was not in quotes.
+
+    Raises:
+        UsageError: it is that.
+    """
+    if text.startswith("phantom:") and "&" not in text:
+        raise UsageError(f"the shell has cut off {what} at its first '&'; put it in quotes")
 
 
 def count(number: int, noun: str) -> str:

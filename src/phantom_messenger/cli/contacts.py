@@ -20,7 +20,8 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.cli.group_lines import check_free
 from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import NoKeyYet, UsageError
+from phantom_messenger.client.errors import NoKeyYet, UnknownContact, UsageError
+from phantom_messenger.client.groups.link import is_link
 from phantom_messenger.client.ids import plain_id, written_id
 from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.crypto.safety import grouped
@@ -48,6 +49,8 @@ def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: boo
     """Add a contact: NAME for user ID. A contact that already has this ID is renamed."""
     client = open_client(profile)
     option = profile_flag(profile)
+    if is_link(id):
+        raise UsageError("this is a link to a group; to join it, run 'phantom groups join' with it, in quotes")
     if replace:
         contact = client.contacts.replace(name, id)
         click.echo(
@@ -123,6 +126,10 @@ def remove(who: str, profile: str, history: bool, yes: bool) -> None:
 def block(who: str, profile: str) -> None:
     """Block WHO, a name or a user ID: what they send is dropped unread. They are not notified."""
     client = open_client(profile)
+    try:
+        client.contacts.find(who)
+    except UnknownContact:
+        raise UnknownContact(f"there is no contact '{who}'; to block somebody else, give their ID") from None
     run(apply_change(client, lambda: client.block(who), "blocked"))
 
 
@@ -189,7 +196,7 @@ def verify(name: str, profile: str, yes: bool, no: bool) -> None:
     try:
         number = _safety_number(client, name)
         _show(name, number)
-        matches = yes or (not no and confirmed("Does it match what your contact sees?"))
+        matches = yes or (not no and confirmed("Does it match what your contact sees?", instead="--yes or --no"))
         client.contacts.set_trust(name, Trust.VERIFIED if matches else Trust.UNVERIFIED)
     finally:
         client.close()

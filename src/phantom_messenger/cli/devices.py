@@ -13,6 +13,7 @@ import click
 
 from phantom_messenger.cli.asking import is_so, line
 from phantom_messenger.cli.common import (
+    check_quoted,
     column,
     confirmed,
     one_line,
@@ -48,6 +49,10 @@ TELL_SECONDS = 10.0
 LEAVE_SECONDS = 1.0
 """The same once it is linked: what is still to be sent is on disk, and goes on when both are connected again."""
 
+HINT_SECONDS = 10.0
+OLD_CODE = "a code is good for five minutes: if the new device shows another one by now, or none, begin again with that"
+"""What is said if no new device answers for so long."""
+
 T = TypeVar("T")
 
 
@@ -79,7 +84,8 @@ def list_devices(profile: str, as_json: bool) -> None:
             is_alone = [other.name for other in found].count(one.name) == 1
             begin = "" if is_alone else f" ({written_id(one.user_id)[:BEGIN]})"
             name = column("(first)" if one.is_first and not one.name else one_line(label(one)) + begin, 20)
-            click.echo(f"{name} since {moment(one.added)}{'  this one' if one.is_this else ''}")
+            since = "" if one.is_first else f" since {moment(one.added)}"  # it got its date when it linked another one
+            click.echo(f"{name}{since}{'  this one' if one.is_this else ''}".rstrip())
     if as_json:
         return
     if client.devices.is_restored:
@@ -110,6 +116,7 @@ def link(code: str | None, profile: str, name: str, no_qr: bool, no_history: boo
     if code is None:
         run(_show(client, name[:64] or "device", flag, has_qr=not no_qr))
     else:
+        check_quoted(code, "the code")
         run(_link(client, code, history=not no_history))
 
 
@@ -168,7 +175,7 @@ async def _show(client: Client, name: str, flag: str, *, has_qr: bool) -> None:
             click.echo(f"Digits to type on your first device: {asked.digits[:3]} {asked.digits[3:]}")
             question = (
                 f"This device will belong to {written_id(asked.person)}; "
-                "is that your ID, as 'phantom id' shows it on your first device?"
+                "is that your ID, as your first device shows it now?"
             )
             if not await _asked(is_so(question), steps):
                 raise click.Abort
@@ -176,7 +183,7 @@ async def _show(client: Client, name: str, flag: str, *, has_qr: bool) -> None:
                 client.devices.agree()
         click.echo("waiting for your first device", err=True)
         await _next(steps)
-        click.echo(f"linked; to read and write, run: phantom listen{flag}, phantom send{flag}")
+        click.echo(f"linked; to read and write, run: phantom listen{flag}, phantom chat{flag} WHO")
         await _hand_over(steps, lambda: client.devices.is_history_coming)
         await client.flush(ONLINE_SECONDS)
 
@@ -195,8 +202,13 @@ async def _link(client: Client, code: str, *, history: bool) -> None:
     click.echo("waiting for the new device", err=True)
     async with client, _steps(client) as steps, _or_tell(client):
         await client.wait_online(ONLINE_SECONDS)
-        answered = await _next(steps)
-        click.echo(f"'{one_line(answered.name)}' has answered.", err=True)
+        hint = asyncio.get_running_loop().call_later(HINT_SECONDS, click.echo, OLD_CODE, None, True, True)
+        try:
+            answered = await _next(steps)
+        finally:
+            hint.cancel()
+        click.echo(f"'{one_line(answered.name)}' has answered. It asks whether this is your ID:", err=True)
+        click.echo(f"  {written_id(client.user_id)}", err=True)
         while not await _is_confirmed(client, steps):
             click.echo("phantom: these are not the digits; look again", err=True)
         if client.devices.is_linking:

@@ -8,8 +8,10 @@ from typing import Final
 import click
 
 from phantom_messenger.cli.common import (
+    LEAST_PASSPHRASE,
     check_new_passphrase,
     count,
+    new_passphrase,
     new_passphrase_prompt,
     one_line,
     open_client,
@@ -38,7 +40,8 @@ def export(file: Path, profile: str, force: bool) -> None:
     client = open_client(profile)
     try:
         check_target(file, replace=force)
-        done = client.export_to(file, _passphrase("New passphrase for the file", new=True), replace=force)
+        words = _passphrase(f"New passphrase for the file (at least {LEAST_PASSPHRASE} characters)", new=True)
+        done = client.export_to(file, words, replace=force)
     finally:
         client.close()
     click.echo(f"exported {_contents(done)} to {one_line(str(file))}")
@@ -72,8 +75,7 @@ def import_(file: Path, profile: str, server: str | None) -> None:
             raise PassphraseNeeded(
                 "the new profile needs a passphrase, but there is no terminal to ask for it; set PHANTOM_PASSPHRASE"
             ) from None
-        own = click.prompt(new_passphrase_prompt(profile), hide_input=True, confirmation_prompt=True, err=True)
-        check_new_passphrase(own)
+        own = new_passphrase(new_passphrase_prompt(profile))
         done = Client.import_from(file, opens, profile=profile, server=server, passphrase=own)
     click.echo(
         f"imported {_contents(done)} as profile '{profile}'; go on with: phantom chat{profile_flag(profile)} WHO"
@@ -95,7 +97,7 @@ def _passphrase(prompt: str, *, new: bool) -> str:
             raise PassphraseNeeded(
                 f"the file needs a passphrase, but there is no terminal to ask for it; set {PASSPHRASE}"
             )
-        found = str(click.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True))
+        return new_passphrase(prompt) if new else str(click.prompt(prompt, hide_input=True, err=True))
     if new:
         check_new_passphrase(found)
     return found

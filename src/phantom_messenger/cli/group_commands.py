@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from phantom_messenger.cli.common import (
+    check_quoted,
     confirmed,
     count,
     one_line,
@@ -156,6 +157,7 @@ def check_members(client: Client, group: str, who: tuple[str, ...], *, are_in: b
 @reports_errors
 def join(link: str, profile: str, own_name: str) -> None:
     """Ask to be added to the group of LINK ('phantom:join?...'; put it in quotes)."""
+    check_quoted(link, "the link")
     run(_join(open_client(profile), link, profile_flag(profile), own_name))
 
 

@@ -21,7 +21,7 @@ from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.listen import message_line, message_row
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import UnknownContact
+from phantom_messenger.client.errors import ContactExists, UnknownContact, UsageError
 from phantom_messenger.client.groups.invitations import told
 from phantom_messenger.client.groups.views import GroupInvitation
 from phantom_messenger.client.ids import short_id, written_id
@@ -120,6 +120,8 @@ def accept(who: str, name: str | None, profile: str, yes: bool) -> None:
     client = open_client(profile)
     try:
         user_id = _meant(client, who)
+        if name:
+            _check_another(client, name, user_id, profile_flag(profile))
         if name and not yes:
             check_free(client, name)
         contact = client.contacts.add(name, user_id, alike=yes) if name else client.accept(user_id)
@@ -139,6 +141,24 @@ def block(who: str, profile: str) -> None:
     client = open_client(profile)
     user_id = _meant(client, who)
     run(apply_change(client, lambda: client.block(user_id), "blocked"))
+
+
+def _check_another(client: Client, name: str, user_id: str, flag: str) -> None:
+    """Refuse the name of another contact; the SDK's sentence names an option that this command does not have.
+
+    Raises:
+        ContactExists: it is.
+    """
+    try:
+        other = client.contacts.find(name)
+    except UsageError:
+        return
+    if other.name and other.user_id != user_id:
+        replace = f"phantom contacts add{flag} {shell_word(other.name)} {written_id(user_id)} --replace"
+        raise ContactExists(
+            f"'{name}' is another contact already; choose another name, or, if {one_line(other.name)} has a new ID, "
+            f"run: {replace}"
+        )
 
 
 def _beginning(user_id: str) -> str:

@@ -113,7 +113,10 @@ class LinkingDesk:
         # Whoever is known only because they link this device has not made it a used one.
         is_used = any(contact.blocked or book.person(contact.user_id).is_known for contact in book.everybody())
         if self._stores.devices.own is not None or is_used:
-            raise UsageError("this profile is in use already; link a new one, with --profile NAME")
+            raise UsageError(
+                "this profile is not new; run this on the new device, in a new profile (--profile NAME), and here with "
+                "the code that it shows"
+            )
         self.cancel()
         code = LinkCode(relay, self._identity.peer.user_id, self._random(SECRET_BYTES))
         until = self._moment().persistent + LINK_MS
