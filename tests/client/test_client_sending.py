@@ -16,6 +16,7 @@ from sending_desk import INVALID, RATE, Desk, Refusal, at, codes, ids, whole
 from phantom_messenger.client import records
 from phantom_messenger.client.batching import KEEP_FREE, LATEST_MS, receipt_entry
 from phantom_messenger.client.content import time_of
+from phantom_messenger.client.flights import UNANSWERED_MS
 from phantom_messenger.client.receipts import UNDECRYPTABLE
 from phantom_messenger.client.records import OutboxRecord, SentRecord
 from phantom_messenger.client.status import Trust
@@ -200,7 +201,7 @@ def test_receipts_are_gathered_the_longer_the_fewer_messages_are_left(desk: Desk
     assert uuid.UUID(frame.payload.message_id).version == 4
     assert frame.payload.metadata is UNSET
     assert desk.stores.receipts.statuses(desk.bob.id, frame.payload.message_id)["delivered"] == [whole("8"), whole("9")]
-    assert desk.sending.waits(100 + wait) == []
+    assert desk.sending.waits(100 + wait) == [UNANSWERED_MS], "the relay is to answer"
     desk.receive("10")
     assert desk.send(100_000 + wait) == [], "one batch at a time"
 

@@ -103,8 +103,9 @@ class Outbox:
         self._in_flight[entry.peer] = entry
 
     def refused(self, entry: OutboxRecord) -> None:
-        """It was answered, but not accepted."""
-        self._in_flight.pop(entry.peer, None)
+        """It was answered, but not accepted; or there was no answer for too long."""
+        if self._in_flight.get(entry.peer) == entry:
+            del self._in_flight[entry.peer]
 
     def disconnected(self) -> None:
         """What was in flight will not be answered."""

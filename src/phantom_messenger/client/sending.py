@@ -16,6 +16,7 @@ from phantom_messenger.client import notices
 from phantom_messenger.client.batching import Batching
 from phantom_messenger.client.conversations import PeerState, conversation_id
 from phantom_messenger.client.devices.records import HISTORY_OUT, HistoryOutRecord
+from phantom_messenger.client.flights import Flights
 from phantom_messenger.client.key_exchanges import KeyExchanges
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.sending import SendingMany
@@ -63,12 +64,11 @@ class Sending:
         self._batching = Batching(stores, self._pacing, self.visibility, random)
         self._refusals = Refusals(stores, self._pacing, self._pauses)
         self.many = SendingMany(stores, self._pacing, self.exchanges, self._refusals, self.visibility)
-        self._requests: dict[str, OutboxRecord] = {}
-        """Entries by the request that is under way."""
+        self._flights = Flights()
 
     def disconnected(self) -> None:
         """What was under way will not be answered."""
-        self._requests.clear()
+        self._flights.disconnected()
         self.exchanges.disconnected()
         self.many.disconnected()
         self._stores.outbox.disconnected()
@@ -107,7 +107,7 @@ class Sending:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        waits = self._pacing.waits(now) + self._batching.waits(now)
+        waits = self._pacing.waits(now) + self._batching.waits(now) + self._flights.waits(now)
         return waits + self.exchanges.waits(now) + self.many.waits(now)
 
     def may_send(self, link: Link, rate: RateClass, now: int) -> bool:
@@ -138,6 +138,8 @@ class Sending:
 
     def send_pending(self, link: Link, now: Moment) -> Iterator[Event]:
         """Send whatever may be sent now, and yield the events; the caller must exhaust it."""
+        for entry in self._flights.overdue(now.monotonic):
+            self._stores.outbox.refused(entry)
         for peer in self._batching.ask(now):
             self.exchanges.want(link, peer, now, recovers=True)
         for peer in self.exchanges.to_renew():
@@ -187,7 +189,8 @@ class Sending:
             with self._stores.vault.transaction() as tx:
                 entry = self._seal(tx, state, entry)
         self._stores.outbox.in_flight(entry)
-        self._requests[link.send_signed(self._frame(entry, expires_in), now.monotonic)] = entry
+        request = link.send_signed(self._frame(entry, expires_in), now.monotonic)
+        self._flights.begin(request, entry, now.monotonic)
         self.exchanges.learn(link, entry.peer, now)
         return []
 
@@ -239,7 +242,7 @@ class Sending:
         """A request was answered directly, so it will not be refused."""
         self.many.answered(request)
         if request is not UNSET:
-            self._requests.pop(request, None)
+            self._flights.end(request)
 
     def refused(self, error: frames.Error, now: Moment) -> SendRefused | None:
         """An error has come; None if it was for none of these."""
@@ -249,7 +252,7 @@ class Sending:
         events = self.many.refused(error, now)
         if events is not None:
             return SendRefused(events)
-        entry = None if error.id is UNSET else self._requests.pop(error.id, None)
+        entry = None if error.id is UNSET else self._flights.end(error.id)
         if entry is None:
             return None
         self._stores.outbox.refused(entry)

@@ -121,9 +121,11 @@ export class Outbox {
     this.flying.set(entry.peer, entry);
   }
 
-  /** It was answered, but not accepted. */
+  /** It was answered, but not accepted; or there was no answer for too long. */
   refused(entry: OutboxRecord): void {
-    this.flying.delete(entry.peer);
+    if (this.flying.get(entry.peer) === entry) {
+      this.flying.delete(entry.peer);
+    }
   }
 
   /** What was in flight will not be answered. */

@@ -13,6 +13,7 @@ import type { RateClass } from "../wire/limits.ts";
 import { Batching } from "./batching.ts";
 import { conversationId } from "./conversations.ts";
 import type { PeerState } from "./conversations.ts";
+import { Flights } from "./flights.ts";
 import { KeyExchanges } from "./key_exchanges.ts";
 import type { Link } from "./link.ts";
 import type { Moment } from "./moment.ts";
@@ -49,8 +50,7 @@ export class Sending {
   readonly pacing = new Pacing();
   readonly pauses = new PauseNotices();
   private readonly batching: Batching;
-  /** Entries by the request that is under way. */
-  private readonly requests = new Map<string, OutboxRecord>();
+  private readonly flights = new Flights();
 
   constructor(
     private readonly stores: Stores,
@@ -65,7 +65,7 @@ export class Sending {
 
   /** What was under way will not be answered. */
   disconnected(): void {
-    this.requests.clear();
+    this.flights.disconnected();
     this.exchanges.disconnected();
     this.stores.outbox.disconnected();
     this.stores.slot.is.disconnected();
@@ -112,7 +112,8 @@ export class Sending {
 
   /** Milliseconds until each thing that waits for a time. */
   waits(now: number): number[] {
-    return [...this.pacing.waits(now), ...this.batching.waits(now), ...this.exchanges.waits(now), ...this.stores.slot.is.waits(now)];
+    const { batching, exchanges, flights, pacing, stores } = this;
+    return [pacing, batching, flights, exchanges, stores.slot.is].flatMap((part) => part.waits(now));
   }
 
   /** Count a frame of a class, unless the relay would refuse it now. */
@@ -129,6 +130,9 @@ export class Sending {
   sendPending(link: Link, now: Moment): Event[] {
     const { book, outbox, recovery } = this.stores;
     const events: Event[] = [];
+    for (const entry of this.flights.overdue(now.monotonic)) {
+      outbox.refused(entry);
+    }
     for (const peer of this.batching.ask(now)) {
       this.exchanges.want(link, peer, now, { recovers: true });
     }
@@ -194,7 +198,7 @@ export class Sending {
     const sealed = state === null ? entry : vault.transaction((tx) => this.seal(tx, state, entry));
     outbox.inFlight(sealed);
     const payload = this.payload(sealed, expiresIn);
-    this.requests.set(link.sendSigned({ type: "MESSAGE", payload }, now.monotonic), sealed);
+    this.flights.begin(link.sendSigned({ type: "MESSAGE", payload }, now.monotonic), sealed, now.monotonic);
     this.exchanges.learn(link, entry.peer, now);
     return [];
   }
@@ -250,7 +254,7 @@ export class Sending {
   /** A request was answered directly, so it will not be refused. */
   answered(request: string | undefined): void {
     if (request !== undefined) {
-      this.requests.delete(request);
+      this.flights.end(request);
       this.stores.slot.is.answered(request);
     }
   }
@@ -261,11 +265,10 @@ export class Sending {
     if (events !== null) {
       return { events, failed: null };
     }
-    const entry = this.requests.get(error.id ?? "");
-    if (entry === undefined) {
+    const entry = this.flights.end(error.id ?? "");
+    if (entry === null) {
       return null;
     }
-    this.answered(error.id);
     this.stores.outbox.refused(entry);
     if (!this.stores.outbox.waits(entry.messageId)) {
       return { events: [], failed: null }; // the relay has taken it, or its recipient has it
