@@ -52,7 +52,7 @@ def test_same_seed_gives_the_same_line_and_another_one_does_not(graph: Graph) ->
 
 
 def test_program_prints_the_table() -> None:
-    count = amount(200, MESSAGES)
+    count = amount(60, MESSAGES)
     done = subprocess.run(
         [sys.executable, "bench/beyond.py", "--messages", str(count)],
         cwd=ROOT,

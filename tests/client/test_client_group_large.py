@@ -14,7 +14,7 @@ from phantom_messenger.client.groups.state import MAX_MEMBERS
 from support.amounts import amount
 from support.simulated import MINUTE, SECOND, MakeWorld
 
-PEOPLE: Final = amount(24, MAX_MEMBERS)
+PEOPLE: Final = amount(16, MAX_MEMBERS)
 """More than one PREKEY_FETCH is for, at least."""
 
 

@@ -68,10 +68,13 @@ def _through_losses(town: Town, point: int, *, kills: bool, older: bool) -> bool
 @pytest.mark.parametrize("older", [False, True], ids=["this relay", "older relay"])
 @pytest.mark.parametrize("kills", [False, True], ids=["cut", "killed"])
 def test_breaking_after_every_single_frame_loses_and_doubles_nothing(town: Town, kills: bool, older: bool) -> None:
-    """An older relay differs in what becomes of one frame: the short form breaks there after every third."""
-    points = 0
+    """In the short form a connection is cut after every other frame, and programs are killed after those between.
+
+    An older relay differs in what becomes of one frame: there the short form breaks after every sixth.
+    """
+    points = amount(int(kills), 0)
     while _through_losses(town, points, kills=kills, older=older):
-        points += amount(6, 1) if older else 1
+        points += amount(6 if older else 2, 1)
     assert points >= 8
 
 
