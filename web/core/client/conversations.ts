@@ -263,9 +263,9 @@ export class Conversations {
     return { ...entry, sealed: message, key: chosen.peer.public };
   }
 
-  /** Encrypt the key of a body for one of those who are to read it, in a session of theirs; as `seal`. */
-  sealHead(tx: Transaction, state: PeerState, chosen: session2.Session2, key: Uint8Array, body: Uint8Array): Uint8Array {
-    const [after, head] = session2.encryptHead(chosen, key, body, this.#random);
+  /** Encrypt the key of a body, of this digest, for one of those who are to read it, in a session of theirs; as `seal`. */
+  sealHead(tx: Transaction, state: PeerState, chosen: session2.Session2, key: Uint8Array, digest: Uint8Array): Uint8Array {
+    const [after, head] = session2.encryptHead(chosen, key, digest, this.#random);
     this.#sessions.renew(tx, state.stored, chosen, after, state.budget);
     return head;
   }

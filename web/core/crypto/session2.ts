@@ -101,7 +101,7 @@ export function answer(header: HandshakeHeader, agreement: Agreement, signedPrek
 export function encrypt(session: Session2, content: Uint8Array, random: Random): readonly [Session2, Uint8Array] {
   const key = random(KEY_BYTES);
   const body = sealBody(content, key);
-  const [after, head] = encryptHead(session, key, body, random);
+  const [after, head] = encryptHead(session, key, sha256(body), random);
   return [after, concat(head, body)];
 }
 
@@ -109,20 +109,20 @@ export function encrypt(session: Session2, content: Uint8Array, random: Random):
  * The head with which this session's peer can read a body; the message is the head and then the body.
  *
  * @param key Of the body.
- * @param body As `seal` of `body.ts` made it; the head is bound to it.
+ * @param digest SHA-256 of the body as `seal` of `body.ts` made it; the head is bound to it.
  * @param random Asked for 12 bytes. The nonce is random as in suite 1: a state restored from a copy uses its message
  * keys again.
  */
 export function encryptHead(
   session: Session2,
   key: Uint8Array,
-  body: Uint8Array,
+  digest: Uint8Array,
   random: Random,
 ): readonly [Session2, Uint8Array] {
   const [ratchet, header, mk] = nextKey(session.ratchet);
   const authenticated = concat(begin(session.kem.carried), encodeHeader(header));
   const nonce = random(NONCE_BYTES);
-  const aad = concat(session.associatedData, authenticated, sha256(body));
+  const aad = concat(session.associatedData, authenticated, digest);
   const sealed = concat(nonce, seal(messageKey(mk), nonce, key, aad));
   return [{ ...session, ratchet, kem: counted(session.kem) }, finish(authenticated, sealed)];
 }

@@ -5,10 +5,14 @@ import * as content2 from "../../core/client/content2.ts";
 import { manyOf } from "../../core/client/many/main.ts";
 import type { Many } from "../../core/client/many/main.ts";
 import type { Ordered } from "../../core/client/many/listener.ts";
+import { expanded } from "../../core/client/many/expanded.ts";
 import { packed } from "../../core/client/many/packing.ts";
 import { ManyStore } from "../../core/client/many/store.ts";
 import { DeliveryState } from "../../core/client/status.ts";
+import { Vault } from "../../core/client/vault.ts";
+import { OwnIdentity } from "../../core/crypto/keys.ts";
 import { fromBase64 } from "../../core/wire/base64.ts";
+import { signedText } from "../../core/wire/codec.ts";
 import { authorOf, Town } from "./town.ts";
 import type { Frame, Person } from "./town.ts";
 
@@ -240,6 +244,20 @@ test("a revision waits a while for those who may be written to soon", () => {
   assert.deepEqual(author.outcomes, [{ is: "taken" }]);
 });
 
+test("what is signed for each is the canonical text of a MESSAGE, whatever the conversation is called", () => {
+  const marks = ['"encrypted":"', '"recipientId":"', "\\", "\u2028 é"];
+  for (const conversationId of ["plain", ...marks, marks.join("")]) {
+    for (const named of [{}, { metadata: { burnAfterRead: true, expiresIn: 1_000 } }]) {
+      const shared = { conversationId, messageId: "00000000-0000-4000-8000-000000000000", ...named };
+      const textFor = expanded({ ...shared, common: "Y29t", group: true, recipients: [] }, 1_800_000_000_000);
+      for (const [head, recipientId] of [["aGVh", "Ym9i"], ["", "Y2Fyb2w="]] as const) {
+        const payload = { ...shared, encrypted: `${head}Y29t`, recipientId };
+        assert.equal(textFor(head, recipientId), signedText({ payload, timestamp: 1_800_000_000_000, type: "MESSAGE" }));
+      }
+    }
+  }
+});
+
 test("recipients are divided by count, size and what the frame comes to", () => {
   const all = (count: number, head: number): [number, { head: number; recipient: number }][] =>
     Array.from({ length: count }, (_, index) => [index, { head, recipient: 44 }]);
@@ -251,4 +269,60 @@ test("recipients are divided by count, size and what the frame comes to", () => 
   assert.deepEqual(sizes(60, 140, 59_440), [17, 17, 17, 9]);
   assert.deepEqual(sizes(2, 70_000, 400), [1, 1], "one who does not fit alone stands alone");
   assert.deepEqual(packed([], { fixed: 1, common: 1 }), []);
+});
+
+/** How often something is done meanwhile: signatures, looks for the sessions, for a session and its keys, and records stored. */
+function counted(act: () => void): number[] {
+  const counts: number[] = [];
+  const places = [
+    [OwnIdentity.prototype, "sign"],
+    [Vault.prototype, "get"],
+    [Vault.prototype, "find"],
+    [Vault.prototype, "put"],
+  ] as const;
+  const real = places.map(([place, name], at) => {
+    const before = Reflect.get(place, name) as (...given: unknown[]) => unknown;
+    counts.push(0);
+    Reflect.set(place, name, function (this: unknown, ...given: unknown[]) {
+      counts[at] = (counts[at] ?? 0) + 1;
+      return before.apply(this, given);
+    });
+    return before;
+  });
+  act();
+  places.forEach(([place, name], at) => Reflect.set(place, name, real[at]));
+  return counts;
+}
+
+/** What one recipient more costs, of those who have answered. */
+function forOneMore(spoil: (author: Author) => void = () => undefined): number[] {
+  const town = new Town();
+  const author = new Author(town);
+  const others = Array.from({ length: 6 }, () => town.person());
+  for (const other of others) {
+    author.person.messenger.contacts.add(`P${others.indexOf(other)}`, other.id);
+    other.messenger.contacts.add("Ada", author.person.id);
+    author.person.messenger.sendText(other.id, "hello");
+    town.settle();
+    other.messenger.sendText(author.person.id, "hello");
+  }
+  town.pass(10_000);
+  spoil(author);
+  const [few, many] = [2, 6].map((count) => {
+    const found = counted(() => author.write(others.slice(0, count), "hello"));
+    town.pass(10_000);
+    return found;
+  });
+  return (many ?? []).map((count, at) => (count - (few?.[at] ?? 0)) / 4);
+}
+
+test("one recipient more is one signature, three looks into the vault and one record stored", () => {
+  assert.deepEqual(forOneMore(), [1, 1, 2, 1]);
+  // The control: what is done twice for each is seen.
+  const twice = forOneMore(({ person }) => {
+    const { conversations } = person.messenger.stores;
+    const load = conversations.load.bind(conversations);
+    conversations.load = (peer) => [load(peer), load(peer)][1] ?? load(peer);
+  });
+  assert.deepEqual(twice, [1, 2, 2, 1]);
 });

@@ -9,12 +9,12 @@ import { concat, isEqual, NO_BYTES } from "../../bytes.ts";
 import * as body from "../../crypto/body.ts";
 import { begin } from "../../crypto/head.ts";
 import { pad } from "../../crypto/padding.ts";
-import { KEY_BYTES, NONCE_BYTES, TAG_BYTES } from "../../crypto/primitives.ts";
+import { KEY_BYTES, NONCE_BYTES, sha256, TAG_BYTES } from "../../crypto/primitives.ts";
 import { HEADER_BYTES } from "../../crypto/ratchet.ts";
 import { SUITE } from "../../crypto/session2.ts";
 import type { Session2 } from "../../crypto/session2.ts";
 import { decodeBase64, encodeBase64 } from "../../wire/base64.ts";
-import { encode, signedText } from "../../wire/codec.ts";
+import { encode } from "../../wire/codec.ts";
 import { ErrorCode } from "../../wire/codes.ts";
 import { Feature } from "../../wire/frames.ts";
 import type { ErrorFrame, ManyResult, MessageMany } from "../../wire/frames.ts";
@@ -33,6 +33,7 @@ import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import { againLast, hasRoom, isAgain } from "./again.ts";
 import { Allowances } from "./allowances.ts";
+import { expanded } from "./expanded.ts";
 import type { Fetching } from "./fetching.ts";
 import type { Listener, Ordered } from "./listener.ts";
 import * as packing from "./packing.ts";
@@ -327,12 +328,12 @@ export class SendingMany {
 
   /** The message with heads for these; their ratchets are stored here, the message by whoever calls. */
   #seal(tx: Transaction, message: ManyMessage, parts: readonly Part[]): ManyMessage {
-    const sealedBody = bodyOf(message.record);
+    const digest = sha256(bodyOf(message.record));
     const changed = parts.flatMap(({ copy, state, session }) => {
       if (state === null || session === null) {
         return [];
       }
-      const head = this.#ports.stores.conversations.sealHead(tx, state, session, message.record.key, sealedBody);
+      const head = this.#ports.stores.conversations.sealHead(tx, state, session, message.record.key, digest);
       return [{ ...copy, head, key: session.peer.public }];
     });
     return changed.length > 0 ? withCopies(message, changed) : message;
@@ -357,14 +358,11 @@ export class SendingMany {
     const common = encodeBase64(bodyOf(message.record));
     const timestamp = link.relayTime(now.monotonic);
     const whole = payloadOf(message, common, [], now);
+    const textFor = expanded(whole, timestamp);
     const recipients = peers.map((recipientId) => {
       const head = encodeBase64(message.copies.get(recipientId)?.head ?? new Uint8Array());
-      const { conversationId, messageId, metadata } = whole;
-      const named = metadata === undefined ? {} : { metadata };
-      const payload = { conversationId, encrypted: head + common, messageId, recipientId, ...named };
-      // What each recipient gets is signed, too: it is a MESSAGE without an id.
-      const text = signedText({ payload, timestamp, type: "MESSAGE" });
-      return { head, recipientId, signature: encodeBase64(this.#ports.identity.sign(envelopeBytes(text))) };
+      const signature = this.#ports.identity.sign(envelopeBytes(textFor(head, recipientId)));
+      return { head, recipientId, signature: encodeBase64(signature) };
     });
     const request = link.sendSigned({ type: "MESSAGE_MANY", payload: { ...whole, recipients } }, now.monotonic);
     this.#store.tookOff(message, peers, now.monotonic);
@@ -535,8 +533,8 @@ export class SendingMany {
 }
 
 /** The session with a peer that has bodies which others can read, too: one of suite 2; null if there is none. */
-function sendingToMany({ contact, sessions }: PeerState): Session2 | null {
-  for (const found of sessions) {
+function sendingToMany({ contact, stored }: PeerState): Session2 | null {
+  for (const found of stored) {
     const isUsable = found.ratchet.cks !== null && (contact.key.length === 0 || isEqual(contact.key, found.peer.public));
     if (found.suite === SUITE && isUsable) {
       return found;
