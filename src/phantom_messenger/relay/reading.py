@@ -22,7 +22,7 @@ SMALL_READ: Final = 4_096
 
 _SMALL_BUFFER: Final = READ_BUFFER[:SMALL_READ]
 
-READ_BUDGET: Final = 256 * 1_024
+READ_BUDGET: Final = 512 * 1_024
 """What all connections together may cost in a turn, in bytes, beside a small read of each."""
 
 READ_SHARE: Final = MAX_MESSAGE_BYTES + READ_BYTES
