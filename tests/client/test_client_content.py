@@ -11,6 +11,7 @@ from phantom_messenger.client.errors import MessageTooLong
 from phantom_messenger.crypto import padding, session
 from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.wire.limits import MAX_ENCRYPTED_CHARS
+from support.cases import each
 
 WRITTEN: dict[str, Any] = {
     "version": 1,
@@ -212,7 +213,7 @@ UNKNOWN: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("written", UNKNOWN.values(), ids=UNKNOWN)
+@each("written", UNKNOWN.values(), ids=UNKNOWN)
 def test_content_of_another_form_is_refused(written: Any) -> None:
     with pytest.raises(InvalidMessage):
         content1.decode(padded(written))

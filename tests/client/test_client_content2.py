@@ -32,6 +32,7 @@ from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.crypto import padding
 from phantom_messenger.crypto.errors import InvalidMessage
 from support.amounts import amount
+from support.cases import each
 
 ENDS: Final = Ends(SENDER, SENDER_KEY, b"r" * 32, b"l" * 32)
 AT: Final = TEXT["sentAt"]
@@ -225,7 +226,7 @@ REFUSED: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("written", REFUSED.values(), ids=REFUSED)
+@each("written", REFUSED.values(), ids=REFUSED)
 def test_it_is_refused(written: bytes) -> None:
     with pytest.raises(InvalidMessage):
         content2.decode(written, ENDS)

@@ -28,6 +28,7 @@ from phantom_messenger.client.link import (
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.limits import IDLE_TIMEOUT_MS, RATES, RateClass
+from support.cases import each
 from support.people import ENVELOPE, Frame, Person, base64_text, canonical
 from support.simulated import MINUTE, SECOND
 
@@ -451,8 +452,8 @@ GARBAGE: dict[str, str | bytes] = {
 }
 
 
-@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
-@pytest.mark.parametrize("is_open", [True, False])
+@each("garbage", GARBAGE.values(), ids=GARBAGE)
+@each("is_open", [True, False])
 def test_garbage_ends_the_link(garbage: str | bytes, is_open: bool) -> None:
     link = open_link() if is_open else new_link()
     assert link.receive(garbage, NOW) == [Lost("the relay sent something that is not part of the protocol")]

@@ -2,12 +2,11 @@
 
 import dataclasses
 
-import pytest
-
 from phantom_messenger.client import notices
 from phantom_messenger.client.notices import NOTICED_PAUSE_MS, WARN_AGAIN_MS, PauseNotices
 from phantom_messenger.client.records import Strength
 from phantom_messenger.client.status import Contact, Trust, WarningEvent
+from support.cases import each
 
 BOB = Contact(name="bob", user_id="id of bob", trust=Trust.UNVERIFIED, key=b"key")
 CLASSICAL_BOB = dataclasses.replace(BOB, classical=True)
@@ -197,7 +196,7 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("event", "peer", "code", "sentence"), WARNINGS.values(), ids=WARNINGS)
+@each(("event", "peer", "code", "sentence"), WARNINGS.values(), ids=WARNINGS)
 def test_warning_says_what_happened_and_what_to_do(
     event: WarningEvent, peer: Contact | None, code: str, sentence: str
 ) -> None:

@@ -24,6 +24,7 @@ from phantom_messenger.client.content import Ends, Receipt, Text
 from phantom_messenger.client.records import ContactRecord, OutboxRecord
 from phantom_messenger.client.requests import Requests
 from phantom_messenger.client.status import MessageEvent, RequestEvent, WarningEvent
+from support.cases import each
 from support.people import Frame, base64_text, canonical, flipped
 from support.simulated import SECOND
 
@@ -228,8 +229,8 @@ def test_outcome_is_that_of_the_table(town: Town, what: str) -> None:
     assert stage.become(frame) == TABLE[what]
 
 
-@pytest.mark.parametrize("what", COMING)
-@pytest.mark.parametrize("column", range(4))
+@each("what", COMING)
+@each("column", range(4))
 def test_control_another_word_in_the_document_is_another_outcome(what: str, column: int) -> None:
     """The reader of the table sees each cell: with another word, the row is another one."""
     (line,) = [line for line in DOCUMENT.splitlines() if line.startswith(f"| {what} |")]

@@ -13,6 +13,7 @@ from phantom_messenger.client import profile
 from phantom_messenger.client.errors import PassphraseNeeded, UsageError
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.relay import public_names
+from support.cases import each
 
 
 class MemoryKeyring(keyring.backend.KeyringBackend):
@@ -122,7 +123,7 @@ def test_url_is_completed(given: str, full: str) -> None:
     assert profile.checked_url(given) == full
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "",

@@ -22,6 +22,7 @@ from phantom_messenger.crypto.errors import CryptoError, InvalidSignature
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, SignedPreKey
 from phantom_messenger.wire import signing
+from support.cases import each
 from support.structs import replace
 
 MODULES: Final = [
@@ -192,7 +193,7 @@ def test_values_cannot_be_changed() -> None:
         assert not hasattr(value, "__dict__")
 
 
-@pytest.mark.parametrize("index", range(len(everything())), ids=[type(value).__name__ for value in everything()])
+@each("index", range(len(everything())), ids=[type(value).__name__ for value in everything()])
 def test_no_object_prints_a_secret(index: int) -> None:
     value = everything()[index]
     secrets = list(secrets_of(value))

@@ -6,6 +6,7 @@ import pytest
 from phantom_messenger.crypto import padding, session
 from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.crypto.padding import MAX_PADDED, MIN_PADDED, pad, padded_size, unpad
+from support.cases import each
 
 SIZES = [256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 44_800]
 BOUNDARIES = sorted(
@@ -18,8 +19,8 @@ def test_sizes_are_powers_of_two_from_256_up_to_the_limit() -> None:
     assert (MIN_PADDED, MAX_PADDED) == (256, 44_800)
 
 
-@pytest.mark.parametrize("length", BOUNDARIES)
-@pytest.mark.parametrize("end", [b"a", b"\0", b"\x80", b"\x80\0", b"\0\x80"])
+@each("length", BOUNDARIES)
+@each("end", [b"a", b"\0", b"\x80", b"\x80\0", b"\0\x80"])
 def test_unpad_gives_back_what_was_padded(length: int, end: bytes) -> None:
     content = (end * length)[:length]
     padded = pad(content)
@@ -51,7 +52,7 @@ def test_unpad_refuses_what_was_not_padded(garbage: bytes) -> None:
         unpad(garbage)
 
 
-@pytest.mark.parametrize("byte", [byte for byte in range(1, 256) if byte != 0x80])
+@each("byte", [byte for byte in range(1, 256) if byte != 0x80])
 def test_only_zeros_may_follow_the_mark(byte: int) -> None:
     for place in (5, 100, 255):
         padded = bytearray(pad(b"text"))

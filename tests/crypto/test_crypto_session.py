@@ -23,6 +23,7 @@ from phantom_messenger.crypto import padding, primitives, session
 from phantom_messenger.crypto.errors import CryptoError, InvalidKey, InvalidMessage, UndecryptableMessage, UnknownSuite
 from phantom_messenger.crypto.ratchet import RatchetHeader, Skipped
 from phantom_messenger.crypto.session import Session
+from support.cases import each
 from support.structs import replace
 
 
@@ -110,7 +111,7 @@ def test_message_of_another_suite_is_named_as_such(suite: int) -> None:
         session.parse(bytes([suite]) + message[1:])
 
 
-@pytest.mark.parametrize("flags", [number for number in range(256) if number not in (0, 1, 3)])
+@each("flags", [number for number in range(256) if number not in (0, 1, 3)])
 def test_message_with_unknown_flags_is_refused(flags: int) -> None:
     _, message = encrypt(begin(BOB.bundle()), b"hello")
     with pytest.raises(InvalidMessage):
@@ -331,7 +332,7 @@ def id_of(value: object) -> str:
     return f"{len(value)}-bytes" if isinstance(value, bytes) else str(value) if isinstance(value, int) else "short-key"
 
 
-@pytest.mark.parametrize(
+@each(
     "changes",
     [
         *({name: bytes(size)} for name in KEYS for size in (0, 31, 33, 64)),

@@ -30,6 +30,7 @@ from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import PeerIdentity
 from phantom_messenger.crypto.prekeys import PreKeyBundle, SignedPreKey
 from phantom_messenger.labels import KEM_PREKEY, SIGNED_PREKEY
+from support.cases import each
 from support.structs import replace
 
 # --- somebody swaps something -----------------------------------------------------
@@ -209,15 +210,15 @@ BUNDLES_WITH: Final[dict[str, Callable[[bytes], PreKeyBundle]]] = {
 }
 
 
-@pytest.mark.parametrize("key", SMALL_ORDER_X25519, ids=bytes.hex)
-@pytest.mark.parametrize("with_key", BUNDLES_WITH.values(), ids=BUNDLES_WITH.keys())
+@each("key", SMALL_ORDER_X25519, ids=bytes.hex)
+@each("with_key", BUNDLES_WITH.values(), ids=BUNDLES_WITH.keys())
 def test_bundle_with_a_key_of_small_order_is_refused(with_key: Callable[[bytes], PreKeyBundle], key: bytes) -> None:
     with pytest.raises(InvalidKey):
         initiate(with_key(key))
 
 
-@pytest.mark.parametrize("one_time", [True, False])
-@pytest.mark.parametrize("key", SMALL_ORDER_X25519, ids=bytes.hex)
+@each("one_time", [True, False])
+@each("key", SMALL_ORDER_X25519, ids=bytes.hex)
 def test_header_with_an_ephemeral_of_small_order_is_refused(key: bytes, one_time: bool) -> None:
     header, _ = initiate(BOB.bundle(one_time=one_time))
     with pytest.raises(InvalidKey):

@@ -15,6 +15,7 @@ from phantom_messenger.crypto.keys import PeerIdentity
 from phantom_messenger.relay import signatures
 from phantom_messenger.wire import codec, signing
 from phantom_messenger.wire.codes import RequestError
+from support.cases import each
 from support.people import ENVELOPE, Frame, Person, base64_text, canonical, key_text
 from support.vectors import vectors
 
@@ -58,8 +59,8 @@ def test_own_signature_verifies(kind: str) -> None:
     assert verdicts(FRAMES[kind]) == [True, True]
 
 
-@pytest.mark.parametrize("kind", FRAMES)
-@pytest.mark.parametrize("other", FRAMES)
+@each("kind", FRAMES)
+@each("other", FRAMES)
 def test_signature_of_one_type_verifies_for_no_other(kind: str, other: str) -> None:
     moved = {**FRAMES[other], "signature": FRAMES[kind]["signature"]}
     assert is_refused(moved) == (kind != other)
@@ -111,7 +112,7 @@ def changed(frame: Frame, path: tuple[Any, ...]) -> Frame:
 CHANGES: Final = [(kind, path) for kind, frame in FRAMES.items() for path in leaves(frame) if path != ("type",)]
 
 
-@pytest.mark.parametrize(("kind", "path"), CHANGES, ids=[f"{kind} {path}" for kind, path in CHANGES])
+@each(("kind", "path"), CHANGES, ids=[f"{kind} {path}" for kind, path in CHANGES])
 def test_no_value_can_be_changed(kind: str, path: tuple[Any, ...]) -> None:
     assert is_refused(changed(FRAMES[kind], path))
 

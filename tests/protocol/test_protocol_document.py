@@ -15,6 +15,7 @@ from protocol_tables import expected
 from phantom_messenger.relay import admission, commands, http, hub, load, outbox, replies, websocket
 from phantom_messenger.relay.handlers import messages
 from phantom_messenger.wire import codec, frames, limits, signing
+from support.cases import each
 from support.people import Frame, base64_text
 from support.raw_socket import RawSocket
 from support.relay_process import RelayProcess
@@ -102,7 +103,7 @@ FORMS: dict[str, tuple[Way, str, Callable[[Frame], bool]]] = {
 }
 
 
-@pytest.mark.parametrize(("way", "kind", "has"), FORMS.values(), ids=FORMS)
+@each(("way", "kind", "has"), FORMS.values(), ids=FORMS)
 def test_every_form_of_a_frame_has_an_example(way: Way, kind: str, has: Callable[[Frame], bool]) -> None:
     assert any(has(step.body) for step in STEPS if (step.way, step.type) == (way, kind))
 
@@ -207,13 +208,13 @@ def test_frame_without_an_example_is_noticed(kind: str) -> None:
 # --- tables and numbers -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("heading", EXPECTED)
+@each("heading", EXPECTED)
 def test_table_is_what_the_code_says(heading: str) -> None:
     table = EXPECTED[heading]
     assert table.written(tables(DOCUMENT)[heading]) == table.rows
 
 
-@pytest.mark.parametrize("heading", EXPECTED)
+@each("heading", EXPECTED)
 def test_changed_table_is_noticed(heading: str) -> None:
     written = tables(DOCUMENT)[heading]
     cell = EXPECTED[heading].columns[-1]
@@ -268,7 +269,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
 }
 
 
-@pytest.mark.parametrize(("phrase", "number"), NUMBERS.items(), ids=NUMBERS)
+@each(("phrase", "number"), NUMBERS.items(), ids=NUMBERS)
 def test_number_in_the_text_is_that_of_the_code(phrase: str, number: tuple[int, int]) -> None:
     assert phrase in re.sub(r"\s+", " ", DOCUMENT)
     assert number[0] == number[1]

@@ -23,6 +23,7 @@ from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.groups import contents
 from phantom_messenger.crypto import body, bundle, head, padding, primitives, ratchet, ratchet2, safety, session
 from phantom_messenger.wire import limits
+from support.cases import each
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENT: Final = (ROOT / "protocol/encryption.md").read_text()
@@ -97,7 +98,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert written == LIMITS
 
 
-@pytest.mark.parametrize(
+@each(
     "sentence",
     [
         f"suite (1 byte, 0x{session.SUITE:02x})",

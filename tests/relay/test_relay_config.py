@@ -17,6 +17,7 @@ from phantom_messenger.relay.config import (
     unknown_variables,
 )
 from phantom_messenger.wire.limits import RATES, RateClass
+from support.cases import each
 
 VALUES: dict[str, list[tuple[str, Any]]] = {
     "host": [("0.0.0.0", ("0.0.0.0",)), ("[::1], relay.test,::1", ("::1", "relay.test"))],  # noqa: S104 - a value to read
@@ -229,7 +230,7 @@ def test_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert load_config({}, {}, file).port == 81
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@each("name", SETTINGS)
 def test_default_is_told(name: str) -> None:
     told = default_of(name)
     assert (told == "") is (

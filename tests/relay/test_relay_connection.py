@@ -12,6 +12,7 @@ from phantom_messenger.relay.reading import FRAME_COST, ReadBudget
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.websocket import MAX_DISCARDED, WebSocketConnection
 from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
+from support.cases import each
 from support.fake_transport import FakeTransport
 from support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
@@ -153,8 +154,8 @@ def test_response_does_not_wait_for_a_greeting() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("at_once", PIECES)
-@pytest.mark.parametrize(
+@each("at_once", PIECES)
+@each(
     ("frames", "code", "reason"),
     [
         ([frame(TEXT, b"x", rsv=4)], 1002, "reserved bits"),

@@ -7,6 +7,7 @@ import pytest
 from phantom_messenger import __version__
 from phantom_messenger.relay import http
 from phantom_messenger.relay.config import Config, load_config
+from support.cases import each
 from support.raw_socket import CLOSE, TEXT, RawSocket
 from support.reference_client import Connect
 from support.relay_process import RelayProcess, StartRelay
@@ -163,7 +164,7 @@ REFUSED: dict[str, tuple[int, str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("what", "refusal"), REFUSED.items(), ids=REFUSED)
+@each(("what", "refusal"), REFUSED.items(), ids=REFUSED)
 def test_request_is_refused(what: str, refusal: tuple[int, str, tuple[str, ...]]) -> None:
     status, sentence, fields = refusal
     found = judged(what if "/" in what or "HTTP" in what else "GET /ws HTTP/1.1", *fields)

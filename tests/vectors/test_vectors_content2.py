@@ -10,6 +10,7 @@ from vector_small_replay import said_in
 
 from phantom_messenger.client import content2, strict_map
 from phantom_messenger.crypto.errors import InvalidMessage
+from support.cases import each
 
 LISTED: Final = vectors("content-2.json")
 READ: Final = LISTED["read"]
@@ -35,12 +36,12 @@ def test_there_are_more_refusals_than_good_cases() -> None:
     assert {case["expect"]["error"] for case in REFUSED} == {"InvalidMessage"}
 
 
-@pytest.mark.parametrize("case", READ, ids=lambda case: case["name"])
+@each("case", READ, ids=lambda case: case["name"])
 def test_it_is_read(case: Json) -> None:
     assert said_in(case, encoded_in(case)) == case["expect"]["said"]
 
 
-@pytest.mark.parametrize("case", READ, ids=lambda case: case["name"])
+@each("case", READ, ids=lambda case: case["name"])
 def test_control_another_sender_or_another_reading_goes_red(case: Json) -> None:
     for name in ("sender", "sender_key"):
         assert refused({**case, name: "00" * 32})
@@ -48,7 +49,7 @@ def test_control_another_sender_or_another_reading_goes_red(case: Json) -> None:
     assert said_in(case, encoded_in(case)) != {**said, "sentAt": said["sentAt"] + 1}
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case["name"])
+@each("case", REFUSED, ids=lambda case: case["name"])
 def test_it_is_refused(case: Json) -> None:
     assert refused(case)
 

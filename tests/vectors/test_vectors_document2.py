@@ -17,6 +17,8 @@ from vector_reference import padded as padded_in_suite_1
 from vector_reference2 import Bundle, Owner, Rejected, Session, pad, unpad
 from vector_replay import OTHER, Json, arrived, encoded_in, raw, transcripts, vectors
 
+from support.cases import each
+
 HANDSHAKES: Final = vectors("suite2-handshakes.json")
 BODIES: Final = vectors("suite2-bodies.json")
 TRANSCRIPTS: Final = transcripts("suite2-ratchet.json")
@@ -306,7 +308,7 @@ CASES: Final[list[tuple[str, Play, Json]]] = [
 ]
 
 
-@pytest.mark.parametrize(("play", "case"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
+@each(("play", "case"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
 def test_vector_follows_from_the_document(play: Play, case: Json) -> None:
     play(case)
 

@@ -20,6 +20,7 @@ from phantom_messenger.client.groups.state import GroupState
 from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire.base64_text import decode_base64
+from support.cases import each
 
 LISTED: Final = vectors("groups.json")
 CHAINS: Final[list[Json]] = LISTED["chains"]
@@ -122,12 +123,12 @@ def rewritten(found: Change, seed: bytes) -> bytes:
     ).encoded
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case["name"])
+@each("case", REFUSED, ids=lambda case: case["name"])
 def test_it_is_refused(case: Json) -> None:
     assert code_of(case) == case["expect"]["code"]
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case["name"])
+@each("case", REFUSED, ids=lambda case: case["name"])
 def test_it_is_refused_by_the_document_alone(case: Json) -> None:
     group = vector_groups.Group(vector_groups.read_state(START[0]), START[1])
     assert group.judge(raw(case["change"])) == ("skipped", case["expect"]["code"])

@@ -7,6 +7,8 @@ import pytest
 from vector_reference import Person, Refusal, initiate, padded, respond
 from vector_replay import OTHER, Json, raw, vectors
 
+from support.cases import each
+
 HANDSHAKES: Final = vectors("handshakes.json")["cases"]
 TRANSCRIPTS: Final = [one for name in ("ratchet.json", "ratchet-limits.json") for one in vectors(name)["transcripts"]]
 
@@ -150,6 +152,6 @@ class Computed:
         assert in_hex({**found, "state": state}) == expect
 
 
-@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
+@each("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
 def test_transcript_follows_from_the_document(transcript: Json) -> None:
     Computed(transcript)

@@ -17,6 +17,7 @@ from vector_small_replay import PLAYERS
 
 from phantom_messenger.client import conversations
 from phantom_messenger.crypto import handshake, ratchet
+from support.cases import each
 
 EVERYBODY: Final = people(vectors("prekeys.json"))
 TRANSCRIPTS: Final = [one for name in ("ratchet.json", "ratchet-limits.json") for one in vectors(name)["transcripts"]]
@@ -119,7 +120,7 @@ def test_vector_is_what_the_code_does(play: Callable[[Json], None], case: Json) 
     play(case)
 
 
-@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
+@each("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
 def test_transcript_is_what_the_code_does(transcript: Json) -> None:
     Play(EVERYBODY, transcript)
 
@@ -160,7 +161,7 @@ def test_control_each_value_of_a_transcript_is_looked_at(name: str) -> None:
     assert unseen == []
 
 
-@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
+@each("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
 def test_control_transcript_with_another_last_state_goes_red(transcript: Json) -> None:
     changed = json.loads(json.dumps(transcript))
     state = next(step["expect"]["state"] for step in reversed(changed["steps"]) if "state" in step.get("expect", {}))
@@ -169,7 +170,7 @@ def test_control_transcript_with_another_last_state_goes_red(transcript: Json) -
         Play(EVERYBODY, changed)
 
 
-@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
+@each("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
 def test_control_transcript_with_another_outcome_goes_red(transcript: Json) -> None:
     changed = json.loads(json.dumps(transcript))
     for step in changed["steps"]:

@@ -14,6 +14,7 @@ from vector_replay import Json, people, raw, transcripts, vectors
 from phantom_messenger.crypto import body, bundle, handshake2, ratchet, ratchet2
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from support.amounts import amount
+from support.cases import each
 
 EVERYBODY: Final = people(vectors("prekeys.json"))
 HANDSHAKES: Final = vectors("suite2-handshakes.json")
@@ -81,7 +82,7 @@ def test_transcript_is_what_the_code_does(transcript: Json) -> None:
     Play2(EVERYBODY, transcript)
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case["name"])
+@each("case", REFUSED, ids=lambda case: case["name"])
 def test_it_is_refused(case: Json) -> None:
     assert Refusals2(EVERYBODY).error_of(case) == case["expect"]["error"]
 

@@ -14,6 +14,7 @@ from phantom_messenger.wire.canonical import canonical, depth, parse_strictly
 from phantom_messenger.wire.codes import Reason, RequestError
 from phantom_messenger.wire.frames import Status
 from phantom_messenger.wire.limits import MAX_DEPTH, MAX_SAFE_INTEGER
+from support.cases import each
 
 VECTORS = Path(__file__).parents[2] / "../shared/vectors/json-canonicalization"
 
@@ -88,7 +89,7 @@ APPENDIX_B = [
 ]
 
 
-@pytest.mark.parametrize(("bits", "expected"), APPENDIX_B)
+@each(("bits", "expected"), APPENDIX_B)
 def test_float_is_written_as_rfc_8785_appendix_b_shows(bits: str, expected: bytes) -> None:
     (number,) = struct.unpack(">d", bytes.fromhex(bits))
     assert canonical(number) == expected
@@ -158,7 +159,7 @@ CONTROL = {code: f"\\u{code:04x}" for code in range(32)} | {
 }
 
 
-@pytest.mark.parametrize(("code", "escape"), CONTROL.items())
+@each(("code", "escape"), CONTROL.items())
 def test_character_that_must_be_escaped_has_one_escape(code: int, escape: str) -> None:
     assert canonical({chr(code): chr(code)}) == f'{{"{escape}":"{escape}"}}'.encode()
 
@@ -266,7 +267,7 @@ def test_number_that_json_carries_is_read(text: bytes, value: float) -> None:
     assert type(read) is type(value)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         b"",

@@ -11,6 +11,7 @@ from phantom_messenger.wire.canonical import canonical
 from phantom_messenger.wire.codec import decode_client, decode_relay, encode
 from phantom_messenger.wire.codes import MEANINGS, Reason, RequestError
 from phantom_messenger.wire.limits import MAX_SAFE_INTEGER
+from support.cases import each
 
 CLIENT = [
     pytest.param(frame, id=f"{name}-{size}")
@@ -51,7 +52,7 @@ def test_samples_show_every_type(rows: dict[str, frames.Frame], types: dict[str,
     assert {name: type(frame) for name, frame in rows.items()} == types
 
 
-@pytest.mark.parametrize("frame", [*samples.FULL_CLIENT.values(), *samples.FULL_RELAY.values()])
+@each("frame", [*samples.FULL_CLIENT.values(), *samples.FULL_RELAY.values()])
 def test_full_sample_shows_every_field(frame: frames.Frame) -> None:
     def parts(value: Any) -> list[msgspec.Struct]:
         if isinstance(value, list):
@@ -63,17 +64,17 @@ def test_full_sample_shows_every_field(frame: frames.Frame) -> None:
     assert [name for part in parts(frame) for name in part.__struct_fields__ if getattr(part, name) is UNSET] == []
 
 
-@pytest.mark.parametrize("frame", CLIENT)
+@each("frame", CLIENT)
 def test_client_frame_round_trips(frame: frames.ClientFrame) -> None:
     assert decode_client(encode(frame)).frame == frame
 
 
-@pytest.mark.parametrize("frame", RELAY)
+@each("frame", RELAY)
 def test_relay_frame_round_trips(frame: frames.RelayFrame) -> None:
     assert decode_relay(encode(frame)) == frame
 
 
-@pytest.mark.parametrize("frame", CLIENT + RELAY)
+@each("frame", CLIENT + RELAY)
 def test_encoding_is_canonical(frame: frames.Frame) -> None:
     assert encode(frame) == canonical(samples.as_json(frame))
 
@@ -94,8 +95,8 @@ def test_text_beyond_ascii_is_encoded_canonically() -> None:
     assert decode_client(encode(frame)).frame == frame
 
 
-@pytest.mark.parametrize("frame", CLIENT)
-@pytest.mark.parametrize("indent", [None, 2])
+@each("frame", CLIENT)
+@each("indent", [None, 2])
 def test_client_frame_in_another_form_is_the_same_frame(frame: frames.ClientFrame, indent: int | None) -> None:
     def backwards(value: Any) -> Any:
         if isinstance(value, dict):

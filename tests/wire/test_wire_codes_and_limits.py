@@ -3,6 +3,7 @@ import pytest
 from phantom_messenger.wire import limits
 from phantom_messenger.wire.codes import MEANINGS, RECONNECT_AFTER, CloseCode, ErrorCode, Reason, RequestError
 from phantom_messenger.wire.limits import RateClass
+from support.cases import each
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_no_two_reasons_share_a_sentence() -> None:
     assert len({sentence for _, sentence in MEANINGS.values()}) == len(Reason)
 
 
-@pytest.mark.parametrize("reason", Reason)
+@each("reason", Reason)
 def test_refusal_answers_with_the_code_and_sentence_of_its_reason(reason: Reason) -> None:
     refusal = RequestError(reason)
     assert (refusal.code, refusal.message) == MEANINGS[reason]

@@ -14,6 +14,7 @@ from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codec import decode_client, encode, expanded
 from phantom_messenger.wire.codes import ErrorCode, Reason, RequestError
 from phantom_messenger.wire.limits import MAX_ENCRYPTED_CHARS, MAX_MANY_CHARS
+from support.cases import each
 from support.costs import instructions
 
 MANY: Final = samples.MESSAGE_MANY
@@ -64,9 +65,9 @@ def single(frame: frames.MessageMany, part: frames.ManyRecipientPart) -> frames.
     )
 
 
-@pytest.mark.parametrize("conversation", ["c", '"', "\\", '\\" }],{', " ~"])
-@pytest.mark.parametrize("metadata", [UNSET, Raw(b"{}"), Raw('{"burnAfterRead":true,"é":"\\u0000"}'.encode())])
-@pytest.mark.parametrize("head", [UNSET, samples.TRIPLES])
+@each("conversation", ["c", '"', "\\", '\\" }],{', " ~"])
+@each("metadata", [UNSET, Raw(b"{}"), Raw('{"burnAfterRead":true,"é":"\\u0000"}'.encode())])
+@each("head", [UNSET, samples.TRIPLES])
 def test_expanded_text_is_what_a_message_to_each_is_signed_over(conversation: str, metadata: Any, head: Any) -> None:
     parts = [
         frames.ManyRecipientPart(head=head, recipient_id=user, signature=samples.SIGNATURE)

@@ -25,6 +25,7 @@ from wire_samples import Path, dotted, found, replaced, without, written
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codec import decode_client, decode_relay, encode
 from phantom_messenger.wire.codes import ErrorCode, Reason
+from support.cases import each
 
 
 def is_part(path: Path, member: Any) -> bool:
@@ -42,7 +43,7 @@ NAMED: Final = [case for case in PARTS if case[0] is decode_client and found(*ca
 # --- JSON -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         b"",
@@ -62,12 +63,12 @@ NAMED: Final = [case for case in PARTS if case[0] is decode_client and found(*ca
         '{"timestamp":1,"type":"PING"}'.encode("utf-16"),
     ],
 )
-@pytest.mark.parametrize("decode", [decode_client, decode_relay])
+@each("decode", [decode_client, decode_relay])
 def test_text_that_is_not_one_json_object_is_refused(decode: Decode, text: bytes) -> None:
     assert refusal_of(decode, text).reason is Reason.JSON
 
 
-@pytest.mark.parametrize(("decode", "frame"), [*FULL, *LEAST])
+@each(("decode", "frame"), [*FULL, *LEAST])
 def test_truncated_frame_is_refused(decode: Decode, frame: frames.Frame) -> None:
     text = encode(frame)
     for end in range(len(text)):
@@ -86,10 +87,8 @@ def doubled(value: Any, path: Path, spelling: Callable[[str], str]) -> Iterator[
         yield text.replace('"\\u0000":0', again).encode()
 
 
-@pytest.mark.parametrize("case", NAMED, ids=label)
-@pytest.mark.parametrize(
-    "spelling", [json.dumps, lambda name: f'"\\u{ord(name[0]):04x}{name[1:]}"'], ids=["same", "escaped"]
-)
+@each("case", NAMED, ids=label)
+@each("spelling", [json.dumps, lambda name: f'"\\u{ord(name[0]):04x}{name[1:]}"'], ids=["same", "escaped"])
 def test_duplicate_name_is_refused(case: Case, spelling: Callable[[str], str]) -> None:
     decode, value, path = case
     for text in doubled(value, path, spelling):
@@ -114,7 +113,7 @@ def test_second_type_cannot_hide_the_first() -> None:
     assert client_reason(text) in {Reason.DUPLICATE_NAME, Reason.TYPE}
 
 
-@pytest.mark.parametrize("case", PARTS, ids=label)
+@each("case", PARTS, ids=label)
 def test_unknown_field_is_refused(case: Case) -> None:
     decode, value, path = case
     part = found(value, path)
@@ -151,7 +150,7 @@ def test_client_cannot_number_its_frame(frame: frames.Frame) -> None:
     assert (refusal.reason, refusal.details["field"]) == (Reason.FIELD, "seq")
 
 
-@pytest.mark.parametrize("case", places(LEAST, is_member), ids=label)
+@each("case", places(LEAST, is_member), ids=label)
 def test_missing_field_is_refused(case: Case) -> None:
     decode, value, path = case
     text = written(without(value, path))
@@ -186,7 +185,7 @@ def is_typed(path: Path, _: Any) -> bool:
 TYPED: Final = [case for case in places(FULL, is_typed) if case[0] is decode_client or case[2][-1] != "metadata"]
 
 
-@pytest.mark.parametrize("case", TYPED, ids=label)
+@each("case", TYPED, ids=label)
 def test_value_of_the_wrong_type_is_refused(case: Case) -> None:
     decode, value, path = case
     for text in WRONG[type(found(value, path))]:
@@ -206,7 +205,7 @@ UNBOUNDED: Final = [case for case in INTEGERS if case[2][-1] in {"code", "protoc
 BOUNDED: Final = [case for case in INTEGERS if case not in UNBOUNDED]
 
 
-@pytest.mark.parametrize("case", INTEGERS, ids=label)
+@each("case", INTEGERS, ids=label)
 def test_float_in_an_integer_field_is_refused(case: Case) -> None:
     decode, value, path = case
     for number in (b"1.0", b"1e3", b"1E0", b"-0.0", b"1e999", b"0.1"):
@@ -219,7 +218,7 @@ def test_float_in_expires_in_is_refused(number: bytes) -> None:
     assert client_reason(message_with(b'{"expiresIn":' + number + b"}")) is Reason.FIELD
 
 
-@pytest.mark.parametrize("case", BOUNDED, ids=label)
+@each("case", BOUNDED, ids=label)
 def test_integer_beyond_2_to_the_53_is_refused(case: Case) -> None:
     decode, value, path = case
     for number in (b"9007199254740992", b"18446744073709551616", b"9" * 5_000):
@@ -233,7 +232,7 @@ def test_code_or_version_beyond_2_to_the_53_is_refused(case: Case) -> None:
     assert refusal_of(decode, with_text(value, path, b"9007199254740992")).reason is Reason.FIELD
 
 
-@pytest.mark.parametrize("case", INTEGERS, ids=label)
+@each("case", INTEGERS, ids=label)
 def test_number_that_json_does_not_have_is_refused(case: Case) -> None:
     decode, value, path = case
     for number in (b"NaN", b"Infinity", b"-Infinity", b"01", b"1.", b"+1", b"0x1", b"1_0", b"-"):
@@ -316,9 +315,9 @@ def test_deep_metadata_is_refused_without_exhausting_the_stack(form: bytes, leve
     assert client_reason(message_with(form % (b"[" * levels + b"]" * levels))) is Reason.TOO_DEEP
 
 
-@pytest.mark.parametrize("levels", [7, 1_000, 30_000])
-@pytest.mark.parametrize("path", [("payload",), ("id",), ("timestamp",), ("type",), ("unknown",)])
-@pytest.mark.parametrize("decode", [decode_client, decode_relay])
+@each("levels", [7, 1_000, 30_000])
+@each("path", [("payload",), ("id",), ("timestamp",), ("type",), ("unknown",)])
+@each("decode", [decode_client, decode_relay])
 def test_deep_nesting_anywhere_is_refused(decode: Decode, path: Path, levels: int) -> None:
     kind = "PING" if decode is decode_client else "PONG"
     value = replaced({"timestamp": 1, "type": kind}, path, 0)

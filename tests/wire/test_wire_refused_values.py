@@ -14,6 +14,7 @@ from phantom_messenger.wire import frames
 from phantom_messenger.wire.codec import decode_client, decode_relay, encode
 from phantom_messenger.wire.codes import ErrorCode, Reason
 from phantom_messenger.wire.limits import MAX_ENCRYPTED_CHARS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from support.cases import each
 
 # --- text and numbers -------------------------------------------------------------
 
@@ -25,7 +26,7 @@ def is_text(path: Path, member: Any) -> bool:
 NO_TEXT: Final = [b"\\ud800", b"\\udfff", b"\\ude02\\ud83d", b"\xed\xa0\x80", b"\xff", b"\n"]
 
 
-@pytest.mark.parametrize("case", places(FULL, is_text), ids=label)
+@each("case", places(FULL, is_text), ids=label)
 def test_text_that_unicode_does_not_have_is_refused(case: Case) -> None:
     decode, value, path = case
     for text in NO_TEXT:
@@ -205,7 +206,7 @@ SPOILT: Final[dict[str, Callable[[str], str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", BASE64, ids=label)
+@each("case", BASE64, ids=label)
 def test_base64_that_is_not_canonical_is_refused(case: Case) -> None:
     decode, value, path = case
     for name, spoil in SPOILT.items():
@@ -214,14 +215,14 @@ def test_base64_that_is_not_canonical_is_refused(case: Case) -> None:
         assert refusal.details["field"] == dotted(path), name
 
 
-@pytest.mark.parametrize("case", BASE64, ids=label)
+@each("case", BASE64, ids=label)
 def test_stray_bit_in_base64_is_named_as_such(case: Case) -> None:
     decode, value, path = case
     refusal = refusal_of(decode, written(replaced(value, path, stray_bit(found(value, path)))))
     assert (refusal.reason, refusal.details["field"]) == (Reason.BASE64, dotted(path))
 
 
-@pytest.mark.parametrize("case", BASE64, ids=label)
+@each("case", BASE64, ids=label)
 def test_base64_is_accepted_up_to_its_lengths_and_no_further(case: Case) -> None:
     decode, value, path = case
     bounds = bytes_of(path)

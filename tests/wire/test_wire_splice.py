@@ -10,6 +10,7 @@ from msgspec import Raw
 from phantom_messenger.wire import codec, frames, splice
 from phantom_messenger.wire.codec import decode_client, decode_relay, encode
 from phantom_messenger.wire.limits import MAX_SAFE_INTEGER
+from support.cases import each
 
 NUMBERED = [
     pytest.param(frame, id=frame.type)
@@ -39,7 +40,7 @@ def names(kind: type[msgspec.Struct]) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
-@pytest.mark.parametrize("kind", [*frames.CLIENT_FRAMES.values(), *frames.RELAY_FRAMES.values()])
+@each("kind", [*frames.CLIENT_FRAMES.values(), *frames.RELAY_FRAMES.values()])
 def test_fields_are_in_alphabetical_order(kind: type[frames.Frame]) -> None:
     """Encoding does not sort them."""
 
