@@ -36,6 +36,18 @@ def test_device_is_linked_and_knows_people(family: Family) -> None:
     assert laptop.messenger.contacts.find("bob").user_id == bob.id
 
 
+def test_whoever_links_one_device_more_hears_of_no_change_on_it_and_the_others_do(town: Town, family: Family) -> None:
+    alice, laptop, bob = family
+    tablet = town.device("tablet", strangers="ask").login()
+    link(alice, tablet, laptop, bob)
+    assert tablet.troubles() == []
+    assert laptop.troubles() == ["devices"]
+    assert bob.troubles() == ["devices", "devices"]
+    alice.messenger.linking._desk.remove(laptop.id)
+    pass_time(3_000, tablet, *family)
+    assert tablet.troubles() == ["devices"]
+
+
 def test_text_reaches_all_devices_of_both_and_shows_as_the_persons(family: Family) -> None:
     alice, laptop, bob = family
     (number,) = laptop.send(bob, "from the laptop")

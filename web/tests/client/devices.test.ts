@@ -36,6 +36,20 @@ test("a device is linked, and knows people", () => {
   assert.deepEqual(bob.messenger.stores.book.everybody().map(({ userId }) => userId), [phone.id]);
 });
 
+test("whoever links one device more hears of no change on it, and the others do", () => {
+  const [town, phone, laptop, bob] = family();
+  const tablet = town.person();
+  link(town, phone, tablet);
+  assert.equal(tablet.messenger.person, phone.id);
+  assert.deepEqual(tablet.warnings, [], "the laptop was there before");
+  assert.deepEqual(laptop.warnings, ["devices"], "the control: who knew the list before hears of the new one");
+  assert.deepEqual(bob.warnings, ["devices", "devices"]);
+  devicesOf(phone).desk.remove(laptop.id);
+  phone.messenger.devicesChanged();
+  town.pass(5_000);
+  assert.deepEqual(tablet.warnings, ["devices"], "from then on it does, too");
+});
+
 test("a text reaches all devices of both, and shows as the person's", () => {
   const [town, phone, laptop, bob] = family();
   const { messageId } = laptop.messenger.sendText(bob.id, "from the laptop");

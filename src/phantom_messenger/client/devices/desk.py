@@ -278,7 +278,8 @@ class DeviceDesk:
 
     def _told(self, changed: Changed) -> Iterator[Event]:
         devices, contact = self._stores.devices, self._stores.book.contact(changed.person)
-        if changed.added or changed.removed:
+        # Who links this device is no contact, and had their devices before it heard of any.
+        if (changed.added or changed.removed) and not devices.is_only_expected(changed.person):
             is_own = changed.person == devices.person
             yield notices.devices_changed(contact, len(changed.added), len(changed.removed), is_own=is_own)
 

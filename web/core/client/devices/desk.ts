@@ -232,7 +232,8 @@ export class DeviceDesk {
   }
 
   #told({ added, person, removed }: Changed): Event[] {
-    if (added.length === 0 && removed.length === 0) return [];
+    // Who links this device is no contact, and had their devices before it heard of any.
+    if ((added.length === 0 && removed.length === 0) || this.#parts.devices.isOnlyExpected(person)) return [];
     const contact = this.#parts.stores.book.contact(person);
     return [notices.devicesChanged(contact, added.length, removed.length, this.#isSelf(person))];
   }
