@@ -13,7 +13,8 @@ import { count } from "./times.ts";
 /** What lies over the conversations; at most one at a time. */
 export type Panel =
   | { readonly at: "new"; readonly who: string; readonly name: string }
-  | { readonly at: "me" | "settings" | "devices" | "backup" | "delete" | "keys" }
+  | { readonly at: "me" | "settings" | "backup" | "delete" | "keys" }
+  | { readonly at: "devices"; readonly shows?: string }
   | { readonly at: "verify" | "rename" | "remove" | "block"; readonly peer: string }
   | { readonly at: "group-new" }
   | { readonly at: "group-join"; readonly link: string }
@@ -81,8 +82,8 @@ export const groups = signal<ReadonlyMap<string, GroupTalk>>(new Map());
 export const isFull = signal(false);
 export const panel = signal<Panel | null>(null);
 export const invitation = signal<Invitation | null>(null);
-/** Whether who begins now has another device, to which this one is to be linked. */
-export const hasOther = signal(false);
+/** If who begins now has another device, to which this one is to be linked: what this one is called. */
+export const linkedAs = signal<string | null>(null);
 /** Whether the open conversation is being searched. */
 export const isFinding = signal(false);
 export const openPeer = signal<string | null>(null);
@@ -178,10 +179,10 @@ async function enter(next: Stage): Promise<void> {
     groups.value = changedGroups(several, []);
     stage.value = next;
     const invited = invitation.value;
-    if (hasOther.value) panel.value = { at: "devices" };
+    if (linkedAs.value !== null) panel.value = { at: "devices", shows: linkedAs.value };
     else if (invited !== null) panel.value = panelOf(invited);
     invitation.value = null;
-    hasOther.value = false;
+    linkedAs.value = null;
   });
 }
 

@@ -1,5 +1,8 @@
 /** How hard a passphrase is to guess, in one plain word: a hint while typing, never a condition. */
 
+/** Characters that the worker asks for. */
+export const LEAST = 8;
+
 export type Strength = "weak" | "fair" | "good" | "strong";
 
 /** The beginnings of what is tried first. */

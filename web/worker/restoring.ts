@@ -8,6 +8,7 @@ import { makeLock, newKey, newVault } from "../core/client/vault.ts";
 import type { Cost, Progress, Vault, VaultLock } from "../core/client/vault.ts";
 import { Refused } from "./faults.ts";
 import { putName, within } from "./new_profile.ts";
+import { checkNewPassphrase } from "./passphrase.ts";
 
 /** What there is of it; nothing is stored yet. */
 export interface Restored {
@@ -26,6 +27,7 @@ export interface Means {
 
 /** Open a file, and make a profile of it with a passphrase of its own. Takes seconds. Throws as `readFile` does. */
 export function profileOf(given: Parameters<Api["restore"]>[0], means: Means, progress: Progress): Restored {
+  checkNewPassphrase(given.passphrase);
   const asked = given.name === "" ? null : checkedName(given.name);
   const content = readFile(given.file, given.filePassphrase, within(progress, 0, 0.5));
   const name = asked ?? nameIn(content);

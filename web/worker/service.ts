@@ -27,7 +27,7 @@ import type * as later from "./later.ts";
 import { Loop } from "./loop.ts";
 import type { Core, Step } from "./loop.ts";
 import { putName, within } from "./new_profile.ts";
-import { changePassphrase, checkPassphrase } from "./passphrase.ts";
+import { changePassphrase, checkNewPassphrase, checkPassphrase } from "./passphrase.ts";
 import { openStay, wrapForStay } from "./stay.ts";
 import { openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
 import type { Storage } from "./storage.ts";
@@ -98,9 +98,7 @@ export class Service {
   async call(name: string, given: unknown): Promise<unknown> {
     try {
       const calls = { ...this.#running?.calls, ...this.#running?.devices.calls, ...this.#own };
-      if (!Object.hasOwn(calls, name)) {
-        throw new Refused("usage", "the profile is not open");
-      }
+      if (!Object.hasOwn(calls, name)) throw new Refused("usage", "the profile is not open");
       const call = calls[name as keyof typeof calls] as (given: unknown) => Promise<unknown>;
       return await call(given);
     } catch (error) {
@@ -145,6 +143,7 @@ export class Service {
     }
     const storage = this.#openStorage();
     const checked = checkedName(name);
+    checkNewPassphrase(passphrase);
     await this.#working("creating", async (progress) => {
       const { random, cost } = this.#platform;
       const key = newKey(random);
@@ -463,6 +462,7 @@ export class Service {
   }
 
   async #backup({ passphrase }: Parameters<Api["backup"]>[0]): Promise<Uint8Array> {
+    checkNewPassphrase(passphrase);
     const { loop } = this.#isRunning();
     const { random, wall, cost } = this.#platform;
     const { contentOf, exportContent } = await this.#platform.later();

@@ -302,6 +302,32 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByText("Your passphrase is changed.").waitFor();
   });
 
+  test("who has another device sees its code at once, with what to do on either kind of first device", async () => {
+    await load("scene=first-run&patient=1");
+    await page.getByRole("button", { name: "I have another device" }).click();
+    await page.getByText("Whoever has your link sees it, nobody else.").waitFor();
+    await page.getByRole("textbox", { name: "Your name" }).fill("Alice");
+    await page.getByRole("textbox", { name: "What this device is called" }).fill("Laptop");
+    await page.getByRole("textbox", { name: "Passphrase" }).fill("seven green bottles");
+    await page.getByRole("button", { name: "Show the code" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(/^phantom:link\?/).waitFor();
+    await dialog.getByText("phantom devices link '…'").waitFor();
+    await dialog.getByRole("button", { name: "Copy the command" }).waitFor();
+    assert.equal(await dialog.getByRole("button", { name: /^(Show the code|Link a device)$/ }).count(), 0);
+  });
+
+  test("on a device that nothing was done with, linking this one to another is what stands out", async () => {
+    const prominent = page.getByRole("dialog").locator("button.primary");
+    for (const [scene, name] of [["scene=empty", "Show the code"], ["devices=2", "Link a device"]] as const) {
+      await load(scene);
+      await page.getByRole("button", { name: "Settings" }).click();
+      await page.getByRole("button", { name: "Your devices" }).click();
+      await page.getByRole("dialog").getByRole("button", { name }).waitFor();
+      assert.deepEqual(await prominent.allTextContents(), [name]);
+    }
+  });
+
   test("a backup is a file of the browser", async () => {
     await load("");
     await page.getByRole("button", { name: "Save a backup" }).click();

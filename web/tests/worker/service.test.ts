@@ -30,7 +30,9 @@ test("a first run makes a profile, and the page hears how far it is", async () =
   const one = tab();
   assert.deepEqual(await begin(one), { at: "first-run" });
   assert.equal(await fault(one.api.conversations()), "usage");
-  assert.equal(await fault(one.api.create({ name: "Alice", passphrase: "", stay: false })), "usage");
+  for (const passphrase of ["", "seven w"]) {
+    assert.equal(await fault(one.api.create({ name: "Alice", passphrase, stay: false })), "usage");
+  }
   assert.deepEqual(one.stage(), { at: "first-run" });
   await one.api.create({ name: " Alice ", passphrase: "secret words", stay: false });
   const stages = one.updates.flatMap((update) => (update.kind === "stage" ? [update.stage] : []));
@@ -97,7 +99,8 @@ test("the passphrase is changed by who knows it, and staying signed in begins an
   assert.equal(await stays(false), false);
   assert.equal(await storage.get("keys", "stay"), undefined);
   storage.close();
-  const change = (current: string) => one.api.changePassphrase({ current, passphrase: "other words" });
+  const change = (current: string, passphrase = "other words") => one.api.changePassphrase({ current, passphrase });
+  assert.equal(await fault(change("secret words", "a")), "usage");
   assert.equal(await fault(change("not the words")), "wrong-passphrase");
   await change("secret words");
   await one.api.lock();
@@ -250,16 +253,18 @@ test("a backup brings everything back but what burns and expires", async () => {
   await one.api.lasting({ peer: BOB, expiresIn: 3_600_000 });
   await one.api.settings({ typing: false });
   one.updates.length = 0;
+  assert.equal(await fault(one.api.backup({ passphrase: "a" })), "usage");
   const file = await one.api.backup({ passphrase: "of the file" });
   assert.ok(((await one.api.me()).backupAt ?? 0) > 0);
   assert.ok(one.updates.some((update) => update.kind === "me" && update.me.backupAt !== null));
   assert.deepEqual(one.stage(), { at: "open" });
-  const given = { file, filePassphrase: "of the file", passphrase: "new", name: "Alice", stay: false };
+  const given = { file, filePassphrase: "of the file", passphrase: "new words", name: "Alice", stay: false };
   assert.equal(await fault(one.api.restore(given)), "usage");
   await lockedAgain(one);
   await clearDisk();
   const again = tab();
   await begin(again);
+  assert.equal(await fault(again.api.restore({ ...given, passphrase: "new" })), "usage");
   assert.equal(await fault(again.api.restore({ ...given, filePassphrase: "another" })), "wrong-passphrase");
   assert.equal(await fault(again.api.restore({ ...given, file: file.slice(7) })), "damaged");
   assert.deepEqual(again.stage(), { at: "first-run" });
@@ -375,7 +380,7 @@ test("an identity that cannot be read is as good as deleted: a backup is asked f
   await begin(again);
   await again.api.unlock({ passphrase: "secret words", stay: false });
   assert.deepEqual(again.stage(), { at: "evicted", userId });
-  await again.api.restore({ file, filePassphrase: "of the file", passphrase: "new", name: "Alice", stay: false });
+  await again.api.restore({ file, filePassphrase: "of the file", passphrase: "new words", name: "Alice", stay: false });
   assert.equal((await again.api.me()).userId, userId);
 });
 
@@ -542,7 +547,7 @@ test("an identity that cannot be read any more, while the page is open, leads to
   await until("a backup is asked for", () => one.stage()?.at === "evicted");
   assert.deepEqual(one.stage(), { at: "evicted", userId });
   assert.deepEqual(one.updates.filter((update) => update.kind === "warning" && update.notice.code === "internal"), []);
-  await one.api.restore({ file, filePassphrase: "of the file", passphrase: "new", name: "Alice", stay: false });
+  await one.api.restore({ file, filePassphrase: "of the file", passphrase: "new words", name: "Alice", stay: false });
   assert.equal((await one.api.me()).userId, userId);
   await lockedAgain(one);
 });

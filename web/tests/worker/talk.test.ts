@@ -220,7 +220,7 @@ async function restored(alice: Person, bob: Person): Promise<void> {
   await alice.browser.send(bob.id, "in a session that is lost");
   const browser = new Browser();
   await browser.begin();
-  const given = { file, filePassphrase: "of the file", passphrase: "another", name: "Bob", stay: true };
+  const given = { file, filePassphrase: "of the file", passphrase: "another one", name: "Bob", stay: true };
   await browser.api.restore(given);
   bob.browser = browser;
   await browser.online();

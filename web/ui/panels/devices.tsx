@@ -1,6 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { DevicesState, Linking, OwnDevice } from "../../devices_api.ts";
+import { guessedName } from "../device_name.ts";
 import { api, devices } from "../model.ts";
 import { useAction } from "../parts/action.ts";
 import { Code, Scanner } from "../parts/code.tsx";
@@ -10,17 +11,24 @@ import { Check, Field, Passphrase, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { moment } from "../times.ts";
 
-/** The user's devices: which there are, one more, one less. */
-export function DevicesPanel() {
+/** The user's devices: which there are, one more, one less. `shows`: what this one is called, and it shows its code at once. */
+export function DevicesPanel({ shows }: { readonly shows?: string | undefined }) {
   const now = devices.value;
   const action = useAction();
-  useEffect(() => {
-    void action.run(async () => take(await api().devices()));
-  }, []);
+  async function begin(): Promise<void> {
+    if (shows === undefined) return take(await api().devices());
+    try {
+      take(await api().showLinkCode({ name: shows }));
+    } catch (error) {
+      take(await api().devices());
+      throw error;
+    }
+  }
+  useEffect(() => void action.run(begin), []);
   return (
     <Dialog title="Your devices" isWide>
       <Refusal text={action.fault} />
-      {now !== null && <Parts now={now} />}
+      {now !== null && !action.isBusy && <Parts now={now} />}
     </Dialog>
   );
 }
@@ -38,7 +46,7 @@ function Parts({ now }: { readonly now: DevicesState }) {
       {now.history !== null && <Coming {...now.history} />}
       {now.isRestored && <Restored />}
       {now.isUnused && <LinkThis />}
-      {now.isFirst && <LinkOther />}
+      {now.isFirst && <LinkOther isUnlikely={now.isUnused} />}
     </>
   );
 }
@@ -147,8 +155,8 @@ function Restored() {
 
 // --- one more ------------------------------------------------------------------------------------
 
-/** On the first device. */
-function LinkOther() {
+/** On the first device. `isUnlikely`: it may as well be a new one, which is to be another's. */
+function LinkOther({ isUnlikely }: { readonly isUnlikely: boolean }) {
   const [isOpen, setOpen] = useState(false);
   const [isScanning, setScanning] = useState(false);
   const [line, setLine] = useState("");
@@ -158,7 +166,7 @@ function LinkOther() {
   if (!isOpen) {
     return (
       <div class="buttons">
-        <button type="button" class="primary" onClick={() => setOpen(true)}>Link a device</button>
+        <button type="button" class={isUnlikely ? "" : "primary"} onClick={() => setOpen(true)}>Link a device</button>
       </div>
     );
   }
@@ -170,7 +178,10 @@ function LinkOther() {
           void action.run(async () => take(await api().linkDevice({ line: line.trim(), passphrase, history })));
         }}
       >
-        <p>On the new device, open this page and choose “I have another device”. It shows a code.</p>
+        <p>
+          On the new device, open this page and choose “I have another device”, or run <code>phantom devices link</code> in
+          a new profile. It shows a code.
+        </p>
         {isScanning && (
           <Scanner
             label="Camera picture"
@@ -225,33 +236,11 @@ function LinkThis() {
         <Field label="What this device is called" value={name} onValue={setName} isRequired maxLength={64} hint="Only your own devices see it." />
         <Refusal text={action.fault} />
         <div class="buttons">
-          <button type="submit" disabled={action.isBusy}>Show the code</button>
+          <button type="submit" class="primary" disabled={action.isBusy}>Show the code</button>
         </div>
       </form>
     </Part>
   );
-}
-
-const PROGRAMS = [
-  [/Firefox\//, "Firefox"],
-  [/Edg\//, "Edge"],
-  [/Chrome\//, "Chrome"],
-  [/Safari\//, "Safari"],
-] as const;
-const SYSTEMS = [
-  [/Android/, "Android"],
-  [/iPhone/, "iPhone"],
-  [/iPad/, "iPad"],
-  [/Mac OS X/, "Mac"],
-  [/Windows/, "Windows"],
-  [/Linux/, "Linux"],
-] as const;
-
-/** The browser and the system, as they name themselves: a name to begin with. */
-function guessedName(): string {
-  const program = PROGRAMS.find(([pattern]) => pattern.test(navigator.userAgent))?.[1] ?? "Browser";
-  const system = SYSTEMS.find(([pattern]) => pattern.test(navigator.userAgent))?.[1];
-  return system === undefined ? program : `${program} on ${system}`;
 }
 
 // --- while it goes on ----------------------------------------------------------------------------
@@ -316,9 +305,15 @@ function sayingOf(now: Linking): ComponentChildren {
 function ShownCode({ line }: { readonly line: string }) {
   return (
     <>
+      <p>
+        If that is the command line, run <code>phantom devices link '…'</code> there, with the line between the quotes.
+      </p>
       <Code text={line} label="Code of this device as a QR code" />
       <p class="mono line">{line}</p>
-      <Copy text={line} label="Copy the line" />
+      <div class="buttons">
+        <Copy text={line} label="Copy the line" />
+        <Copy text={`phantom devices link '${line}'`} label="Copy the command" />
+      </div>
     </>
   );
 }

@@ -25,7 +25,7 @@ export function Panels() {
     case "settings":
       return <SettingsPanel />;
     case "devices":
-      return <Devices />;
+      return <Devices shows={now.shows} />;
     case "backup":
       return <Backup />;
     case "delete":
@@ -44,7 +44,7 @@ export function Panels() {
 }
 
 /** A chunk of its own: few people have several devices. */
-function Devices() {
+function Devices({ shows }: { readonly shows?: string | undefined }) {
   const [Loaded, setLoaded] = useState<(typeof import("./devices.tsx"))["DevicesPanel"] | null>(null);
   useEffect(() => {
     import("./devices.tsx").then(
@@ -55,5 +55,5 @@ function Devices() {
       },
     );
   }, []);
-  return Loaded === null ? null : <Loaded />;
+  return Loaded === null ? null : <Loaded shows={shows} />;
 }

@@ -1,6 +1,6 @@
 import type { ComponentChildren, RefObject } from "preact";
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { strengthOf } from "../strength.ts";
+import { LEAST, strengthOf } from "../strength.ts";
 
 interface FieldProps {
   readonly label: string;
@@ -89,7 +89,9 @@ export function Passphrase({ label, value, onValue, hint, isNew = false, hasFocu
       {isNew && (
         <p class={`strength ${strength ?? "none"}`} role="status">
           <span class="bars" aria-hidden="true" />
-          {strength === null ? "A few unrelated words are easier to remember than one word full of symbols." : `Strength: ${strength}`}
+          {strength === null || [...value].length < LEAST
+            ? `At least ${LEAST} characters. A few unrelated words are easier to remember than one word full of symbols.`
+            : `Strength: ${strength}`}
         </p>
       )}
       {hint !== undefined && <p class="hint" id={`${id}h`}>{hint}</p>}

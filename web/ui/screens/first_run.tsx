@@ -1,7 +1,8 @@
 import { useState } from "preact/hooks";
+import { guessedName } from "../device_name.ts";
+import { api, linkedAs } from "../model.ts";
 import { useAction } from "../parts/action.ts";
 import { Check, Field, Passphrase, Refusal } from "../parts/field.tsx";
-import { api, hasOther } from "../model.ts";
 import { Frame, Honesty, Invited } from "./frame.tsx";
 import { Restore } from "./restore.tsx";
 
@@ -13,7 +14,8 @@ export function FirstRun() {
   const [passphrase, setPassphrase] = useState("");
   const [stay, setStay] = useState(false);
   const [isRestoring, setRestoring] = useState(false);
-  const isLinking = hasOther.value;
+  const device = linkedAs.value;
+  const isLinking = device !== null;
   const action = useAction();
   if (isRestoring) return <Restore onBack={() => setRestoring(false)} />;
   return (
@@ -34,12 +36,22 @@ export function FirstRun() {
           label="Your name"
           value={name}
           onValue={setName}
-          hint="Only people you write to can see it."
+          hint="Whoever has your link sees it, nobody else."
           isRequired
           hasFocus
           autocomplete="username"
           maxLength={64}
         />
+        {isLinking && (
+          <Field
+            label="What this device is called"
+            value={device}
+            onValue={(value) => (linkedAs.value = value)}
+            hint="Only your own devices see it."
+            isRequired
+            maxLength={64}
+          />
+        )}
         <Passphrase
           label="Passphrase"
           value={passphrase}
@@ -52,10 +64,10 @@ export function FirstRun() {
         <div class="buttons">
           <button type="submit" class="primary" disabled={action.isBusy}>{isLinking ? "Show the code" : "Start"}</button>
           {isLinking ? (
-            <button type="button" onClick={() => (hasOther.value = false)}>Back</button>
+            <button type="button" onClick={() => (linkedAs.value = null)}>Back</button>
           ) : (
             <>
-              <button type="button" onClick={() => (hasOther.value = true)}>I have another device</button>
+              <button type="button" onClick={() => (linkedAs.value = guessedName())}>I have another device</button>
               <button type="button" onClick={() => setRestoring(true)}>I have a backup file</button>
             </>
           )}
