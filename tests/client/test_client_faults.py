@@ -1,28 +1,37 @@
 """Faults of this program at what others send: its user has everything else all the same."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 from client_samples import TOLERATED, Town, pass_time
 from group_people import group_of, unread, write
 
+from phantom_messenger.client.errors import InvalidUserId, UsageError
 from phantom_messenger.client.faults import Aside
 from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.stepping import Stepping
 from phantom_messenger.client.inbox import Inbox
+from phantom_messenger.client.many.sending import SendingMany
+from phantom_messenger.client.records import RequestRecord
+from phantom_messenger.client.requests import Requests
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState
+from support.relay_process import RelayProcess
+from support.sdk_clients import PATIENCE, event, opened, run
 from support.simulated import HOUR, MINUTE, SECOND
 
 
+@pytest.mark.parametrize("fault", [KeyError, UsageError, InvalidUserId])
 def test_fault_in_what_is_done_for_groups_leaves_everything_else_alone(
-    town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: type[Exception]
 ) -> None:
     monkeypatch.setattr(Stepping, "failed", TOLERATED[Stepping])
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)
 
     def fails(_: Duties, __: object) -> None:
-        raise KeyError(ben.id)
+        raise fault(ben.id)
 
     with monkeypatch.context() as faulty, caplog.at_level(logging.ERROR):
         faulty.setattr(Duties, "step", fails)
@@ -30,7 +39,7 @@ def test_fault_in_what_is_done_for_groups_leaves_everything_else_alone(
         pass_time(HOUR, ada, ben, step=MINUTE)
     assert ada.read_all() == ["hello"]
     assert ada.troubles().count("groups-failed") == 1
-    assert "KeyError" in caplog.text
+    assert fault.__name__ in caplog.text
     assert ben.id not in caplog.text
     write(ben, "and you?")
     ada.kill()
@@ -54,7 +63,7 @@ def test_control_fault_in_what_is_done_for_groups_would_end_the_program(
         pass_time(SECOND, ada)
 
 
-@pytest.mark.parametrize("fault", [KeyError, TypeError, RecursionError, AssertionError])
+@pytest.mark.parametrize("fault", [KeyError, TypeError, RecursionError, AssertionError, UsageError])
 def test_message_that_the_program_fails_at_stays_at_the_relay_and_the_rest_comes(
     town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: type[Exception]
 ) -> None:
@@ -85,3 +94,57 @@ def test_message_that_the_program_fails_at_stays_at_the_relay_and_the_rest_comes
     ada.login()  # a version that does not fail at it
     pass_time(10 * SECOND, ada, ben, cleo)
     assert ada.read_all() == ["poison"]
+
+
+def test_request_that_the_program_fails_at_stays_among_those_that_wait(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Aside, "failed", TOLERATED[Aside])
+    ada, ben = town.device("ada", strangers="ask").login(), town.device("ben").login()
+    ben.messenger.contacts.add("ada", ada.id)
+    poison, _ = ben.send(ada, "poison", "and then")
+    pass_time(10 * SECOND, ada, ben)
+    receive = Requests.open
+
+    def fails(self: Requests, tx: Any, record: RequestRecord, now: int) -> Any:
+        if record.message_id == poison:
+            raise KeyError
+        return receive(self, tx, record, now)
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(Requests, "open", fails)
+        ada.messenger.contacts.add("ben", ben.id)
+        pass_time(10 * SECOND, ada, ben)
+        ada.kill()
+        ada.login()
+        ben.send(ada, "later")
+        pass_time(10 * SECOND, ada, ben)
+        assert ada.read_all() == ["and then", "later"]
+    ada.kill()
+    ada.login()
+    pass_time(MINUTE, ada, ben)
+    assert ada.read_all() == ["poison"]
+
+
+def test_fault_elsewhere_ends_the_connection_and_another_one_is_made(
+    tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, faults = SendingMany.result, [KeyError()]
+
+    def fails(self: SendingMany, frame: Any, now: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return result(self, frame, now)
+
+    async def main() -> None:
+        async with opened(tmp_path, "ada", relay.url) as ada, opened(tmp_path, "ben", relay.url) as ben:
+            ada.contacts.add("ben", ben.user_id)
+            ben.contacts.add("ada", ada.user_id)
+            ada.groups.create("Tea", ["ben"])
+            await event(ada, ConnectionEvent, lambda: None, state=ConnectionState.OFFLINE)
+            assert await ben.groups.wait_known("Tea", PATIENCE)
+            assert await ada.flush(PATIENCE) == 0
+
+    monkeypatch.setattr(SendingMany, "result", fails)
+    run(main())
+    assert not faults

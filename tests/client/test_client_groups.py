@@ -237,6 +237,8 @@ def test_admin_who_has_said_that_they_leave_is_none_who_stays(town: Town, monkey
     with pytest.raises(UsageError, match="last admin"):
         ada.messenger.groups.leave("Tea")
     cleo.messenger.groups.leave("Tea")  # who is no admin may go all the same
+    pass_time(5 * SECOND, ada, ben, cleo)
+    ada.messenger.groups.leave("Tea")  # nobody is left who needs an admin
 
 
 def test_two_admins_at_once_make_one_history(town: Town) -> None:

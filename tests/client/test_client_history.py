@@ -336,3 +336,36 @@ def test_texts_of_a_file_stand_in_the_order_of_their_times_before_those_that_cam
     assert [text for _, text in said(alice, bob)] == texts
     talk(alice, bob, 3)
     assert [text for _, text in said(alice, bob)] == [*texts, *texts[:3]]
+
+
+def test_profile_of_an_older_version_stands_in_order_from_now_on(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    texts = talk(alice, bob, 4)
+    with alice.vault.transaction() as tx:
+        tx.delete(records.IN_ORDER, "")
+    alice.kill()
+    alice.login()
+    assert alice.vault.has(records.IN_ORDER, "")
+    alice.world.clock.wall += 2 * HOUR
+    alice.send(bob, "ahead")
+    pass_time(2 * SECOND, alice, bob)
+    alice.world.clock.wall -= 2 * HOUR
+    read_all(bob)
+    bob.send(alice, "behind")
+    pass_time(2 * SECOND, alice, bob)
+    assert [text for _, text in said(alice, bob)] == [*texts, "ahead", "behind"]
+
+
+@pytest.mark.parametrize("of_file", [False, True])
+def test_last_texts_cost_what_is_shown_though_one_side_was_silent(
+    town: Town, monkeypatch: pytest.MonkeyPatch, of_file: bool
+) -> None:
+    alice, bob = town.friends("alice", "bob")
+    for number in range(60):
+        bob.send(alice, f"text {number}")
+        pass_time(2 * SECOND, alice, bob)
+        read_all(alice)
+    if of_file:
+        in_order_of_times(alice, bob)
+    assert decrypted(monkeypatch, lambda: alice.messenger.history(bob.id, limit=5)) < 20
+    assert decrypted(monkeypatch, lambda: alice.messenger.history(bob.id)) > 60, "the control"

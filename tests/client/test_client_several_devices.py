@@ -222,7 +222,7 @@ def test_linked_device_can_neither_link_nor_remove(family: Family) -> None:
         own.link(laptop.messenger.linking._stores.devices.device)
     with pytest.raises(UsageError):
         own.remove(laptop.id)
-    with pytest.raises(UsageError, match="in use"):
+    with pytest.raises(UsageError, match="is not new"):
         laptop.messenger.linking.show(RELAY, "again")
 
 

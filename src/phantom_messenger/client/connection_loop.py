@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from phantom_messenger.client.connect import dial
 from phantom_messenger.client.errors import ClientClosed, LoginRefused, PhantomError, Replaced, VaultError
 from phantom_messenger.client.event_hub import EventHub
+from phantom_messenger.client.faults import note
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import outage
 from phantom_messenger.client.profile import audience_of
@@ -165,6 +166,13 @@ class ConnectionLoop:
         except VaultError as error:
             self._hub.not_stored = error
             return None, str(error)  # a full disk passes, as an outage does
+        except PhantomError:
+            raise
+        except Exception as error:
+            if translated(error) is not None:
+                raise
+            kind = note("the connection ends", error)  # and with it all that is only remembered of it
+            return None, f"something failed that should not ({kind}); please report it"
         finally:
             await _cancel(tasks)
         return None, self._drop_reason or self._hub.connection.reason or "the relay has stopped answering"

@@ -2,17 +2,22 @@
 
 import logging
 import traceback
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Generator
+from typing import Final, TypeVar
 
 import apsw
 
 from phantom_messenger.client import notices
-from phantom_messenger.client.errors import PhantomError
+from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.status import Event
 
-NO_FAULTS: Final = (PhantomError, apsw.Error, OSError)
-"""What is raised when the profile cannot be used now, and the like: that is tried again, or told."""
+T = TypeVar("T")
+
+NO_FAULTS: Final = (VaultError, apsw.Error, OSError)
+"""What is raised when the profile cannot be used now: that is tried again, or told.
+
+An error of usage is a fault where nobody has called: then this program has called itself wrongly.
+"""
 
 _log: Final = logging.getLogger("phantom_messenger")
 
@@ -25,25 +30,26 @@ def note(what: str, error: Exception) -> str:
 
 
 class Aside:
-    """Leaves what this client fails at where it is: at the relay, for a version that does not.
+    """Leaves what this client fails at where it is, for a version that does not: at the relay, or among what waits.
 
-    Each time that it is delivered it fails again, and nothing else waits for that.
+    Each time that it comes it fails again, and nothing else waits for that.
     """
 
     def __init__(self) -> None:
         self._is_told = False
 
-    def attempt(self, events: Iterator[Event]) -> Iterator[Event]:
-        """Take something in, as an iterator of what is told of it does."""
+    def attempt(self, events: Generator[Event, None, T]) -> Generator[Event, None, T | None]:
+        """Take something in, as a generator of what is told of it does; what that returns, None after a fault."""
         try:
-            yield from events
+            return (yield from events)
         except NO_FAULTS:
             raise
         except Exception as error:  # noqa: BLE001 - see above
             yield from self.failed(error)
+            return None
 
     def failed(self, error: Exception) -> list[Event]:
         """Something could not be taken in; the user is told once."""
-        kind = note("something that the relay has delivered stays there", error)
+        kind = note("something that came stays where it is", error)
         is_told, self._is_told = self._is_told, True
         return [] if is_told else [notices.set_aside(kind)]

@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice, tee
+from itertools import islice
 from typing import Final
 
 from phantom_messenger.client import records
@@ -139,37 +139,54 @@ class History:
         Raises:
             VaultDamaged: the index of what is up to the position ``indexed`` cannot be read.
         """
-        texts = self._kept(peer, indexed)
         apart = self._vault.position(records.IN_ORDER, "") or sys.maxsize
-        for position, record in texts:
-            if position < apart:
-                yield from self._in_turn(chain([record], (one for _, one in texts)), now)
-                break
-            yield self._entry(record, now)
+        yield from (self._entry(record, now) for record in self._since(apart, peer, indexed))
+        sent = self._before(apart, peer, indexed, records.SENT)
+        received = self._before(apart, peer, indexed, records.RECEIVED)
+        yield from self._in_turn(sent, received, now)
         for page in self._past.of(peer):
-            yield from self._in_turn([*page.sent, *page.received], now)
+            yield from self._in_turn(page.sent, page.received, now)
 
-    def _in_turn(self, texts: Iterable[SentRecord | ReceivedRecord], now: Moment) -> Iterator[HistoryEntry]:
+    def _in_turn(
+        self, sent: Iterable[SentRecord | ReceivedRecord], received: Iterable[SentRecord | ReceivedRecord], now: Moment
+    ) -> Iterator[HistoryEntry]:
         """Texts that were kept apart, sent and received ones each the newest first: in the order of their times."""
-        some, others = tee(texts)
-        sent = (self._of_sent(one, now) for one in some if isinstance(one, SentRecord))
-        received = (self._of_received(one, now) for one in others if isinstance(one, ReceivedRecord))
-        return heapq.merge(sent, received, key=lambda entry: entry.kept_at, reverse=True)
+        some, others = (self._entry(one, now) for one in sent), (self._entry(one, now) for one in received)
+        return heapq.merge(some, others, key=lambda entry: entry.kept_at, reverse=True)
 
-    def _kept(self, peer: str, indexed: int) -> Iterator[tuple[int, SentRecord | ReceivedRecord]]:
-        """What was said since this device was linked, the newest first, each with its position."""
+    def _since(self, first: int, peer: str, indexed: int) -> Iterator[SentRecord | ReceivedRecord]:
+        """What was said from a position on, the newest first."""
         for position, record in self._vault.before(_KINDS, below=self._vault.last_position() + 1):
-            if position <= indexed:
+            if position <= max(indexed, first):
                 break
-            if peer == (record.peer if isinstance(record, SentRecord) else record.sender):
-                yield position, record
+            if peer == _peer_of(record):
+                yield record
         for kind, name in self._index.names(peer) if indexed else ():
-            found = self._vault.find(kind, name, _KINDS[kind])
-            if found is not None:
-                yield self._vault.position(kind, name), found
+            if self._vault.position(kind, name) < first:
+                break
+            yield from self._find(kind, name)
+
+    def _before(self, first: int, peer: str, indexed: int, kind: str) -> Iterator[SentRecord | ReceivedRecord]:
+        """What was sent, or received, before a position, the newest first."""
+        if first > indexed:
+            below = min(first, self._vault.last_position() + 1)
+            for position, record in self._vault.before({kind: _KINDS[kind]}, below=below):
+                if position <= indexed:
+                    break
+                if peer == _peer_of(record):
+                    yield record
+        for of, name in self._index.names(peer) if indexed else ():
+            if of == kind and self._vault.position(kind, name) < first:
+                yield from self._find(kind, name)
+
+    def _find(self, kind: str, name: str) -> Iterator[SentRecord | ReceivedRecord]:
+        found = self._vault.find(kind, name, _KINDS[kind])
+        if found is not None:
+            yield found
 
     def _sent(self, peer: str, indexed: int) -> Iterator[SentRecord]:
-        return (one for _, one in self._kept(peer, indexed) if isinstance(one, SentRecord))
+        newest = self._before(sys.maxsize, peer, indexed, records.SENT)
+        return (one for one in newest if isinstance(one, SentRecord))
 
     def _entry(self, record: SentRecord | ReceivedRecord, now: Moment) -> HistoryEntry:
         return self._of_sent(record, now) if isinstance(record, SentRecord) else self._of_received(record, now)
@@ -220,6 +237,10 @@ class History:
             burn_after_read=record.burn,
             expires_at=None if record.expires_at is None else now.wall_at(record.expires_at),
         )
+
+
+def _peer_of(record: SentRecord | ReceivedRecord) -> str:
+    return record.peer if isinstance(record, SentRecord) else record.sender
 
 
 def _folded(text: str) -> str:

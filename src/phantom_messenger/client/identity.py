@@ -1,9 +1,10 @@
 """The identity of a profile."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from phantom_messenger.client import records
-from phantom_messenger.client.errors import VaultDamaged
+from phantom_messenger.client.errors import VaultDamaged, VaultError
 from phantom_messenger.client.records import IdentityRecord, IntValue
 from phantom_messenger.client.vault import Vault
 
@@ -17,5 +18,8 @@ def identity_of(vault: Vault, random: Callable[[int], bytes]) -> IdentityRecord:
         record = IdentityRecord(seed=random(32), server="")
         with vault.transaction() as tx:
             tx.put(records.IDENTITY, "", record)
+            tx.put(records.IN_ORDER, "", IntValue(0))
+    elif not vault.has(records.IN_ORDER, ""):  # it is an older version's: from now on, then
+        with suppress(VaultError), vault.transaction() as tx:
             tx.put(records.IN_ORDER, "", IntValue(0))
     return record

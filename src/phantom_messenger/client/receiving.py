@@ -5,7 +5,7 @@ they are true, so that none is lost if a later step fails: the caller must exhau
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -22,7 +22,7 @@ from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.contents import GroupChange, GroupSaid
 from phantom_messenger.client.link import Link, LinkState
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.records import ContactRecord, SentRecord, Strength
+from phantom_messenger.client.records import ContactRecord, RequestRecord, SentRecord, Strength
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import (
     Contact,
@@ -91,9 +91,11 @@ class Receiving:
 
     def receive(self, link: Link, frame: Any, now: Moment) -> Iterator[Event]:
         """Handle a frame; one that is of no concern here says nothing."""
-        return self._aside.attempt(self._take(link, frame, now))
+        events = self._take(link, frame, now)
+        stays = isinstance(frame, frames.RoutedMessage) or getattr(frame, "seq", UNSET) is not UNSET
+        return self._aside.attempt(events) if stays else events
 
-    def _take(self, link: Link, frame: Any, now: Moment) -> Iterator[Event]:
+    def _take(self, link: Link, frame: Any, now: Moment) -> Generator[Event, None, None]:
         if self._is_misdirected(frame):
             if not self._is_relay_wrong:
                 self._is_relay_wrong = True
@@ -271,42 +273,51 @@ class Receiving:
         """What waited of somebody who is no stranger any more is received now."""
         stores, looked_at = self._stores, False
         for record in stores.requests.of(sender):
-            events: list[Event] = []
-            try:
-                with stores.vault.transaction() as tx:
-                    opened = stores.requests.open(tx, record, now.persistent)
-                    if isinstance(opened, Opened):
-                        events = self._follow(tx, sender, opened, now)
-            except CryptoError as error:
-                with stores.vault.transaction() as tx:
-                    is_news = self._note_unreadable(tx, sender, record.message_id, error, now)
-                    stores.requests.drop(tx, sender, record.message_id)
-                if is_news:
-                    yield self._unreadable_notice(sender, error)
-                continue
-            yield from events
-            if isinstance(opened, Opened):
-                yield from self._opened(sender, record.message_id, opened, now)
-            elif opened:
-                looked_at = True
-                yield MessageEvent(message_id=record.message_id, peer=stores.book.contact(sender))
+            found = yield from self._aside.attempt(self._open_request(record, now))
+            looked_at = looked_at or bool(found)
         if looked_at:
             yield from self._looked_at(stores.book.get(sender), stores.book.contact(sender))
+
+    def _open_request(self, record: RequestRecord, now: Moment) -> Generator[Event, None, bool]:
+        """Receive one; whether it was looked at before."""
+        stores, sender = self._stores, record.sender
+        events: list[Event] = []
+        try:
+            with stores.vault.transaction() as tx:
+                opened = stores.requests.open(tx, record, now.persistent)
+                if isinstance(opened, Opened):
+                    events = self._follow(tx, sender, opened, now)
+        except CryptoError as error:
+            with stores.vault.transaction() as tx:
+                is_news = self._note_unreadable(tx, sender, record.message_id, error, now)
+                stores.requests.drop(tx, sender, record.message_id)
+            if is_news:
+                yield self._unreadable_notice(sender, error)
+            return False
+        yield from events
+        if isinstance(opened, Opened):
+            yield from self._opened(sender, record.message_id, opened, now)
+        elif opened:
+            yield MessageEvent(message_id=record.message_id, peer=stores.book.contact(sender))
+            return True
+        return False
 
     def _open_about_groups(self, now: Moment) -> Iterator[Event]:
         """A group may be known now of which strangers have spoken before: what they said in it waits no longer."""
         stores = self._stores
         for record in [one for sender in stores.requests.senders() for one in stores.requests.of(sender)]:
             frame = codec.decode_relay(record.frame) if record.frame else None
-            if not isinstance(frame, frames.RoutedMessage) or not self._is_about_group(frame):
-                continue
-            events: list[Event] = []
-            with suppress(CryptoError, _OfStranger), stores.vault.transaction() as tx:
-                opened = stores.requests.open(tx, record, now.persistent)
-                if isinstance(opened, Opened):
-                    self._check_stranger(record.sender, opened, now)
-                    events = self._follow(tx, record.sender, opened, now)
-            yield from events
+            if isinstance(frame, frames.RoutedMessage) and self._is_about_group(frame):
+                yield from self._aside.attempt(self._open_about_group(record, now))
+
+    def _open_about_group(self, record: RequestRecord, now: Moment) -> Generator[Event, None, None]:
+        events: list[Event] = []
+        with suppress(CryptoError, _OfStranger), self._stores.vault.transaction() as tx:
+            opened = self._stores.requests.open(tx, record, now.persistent)
+            if isinstance(opened, Opened):
+                self._check_stranger(record.sender, opened, now)
+                events = self._follow(tx, record.sender, opened, now)
+        yield from events
 
     def _opened(self, sender: str, message_id: str, opened: Opened, now: Moment) -> Iterator[Event]:
         """A message was decrypted and kept."""

@@ -462,8 +462,8 @@ class IntValue(Record, frozen=True):
 
     ``INDEXED_WITHOUT_INBOX``/'': the same, of a version that made no pages of the inbox; the index is made anew.
 
-    ``IN_ORDER``/'': what was said before it was put here came from a file, which has sent and received texts apart; its
-    value says nothing.
+    ``IN_ORDER``/'': what was said before it was put here may have come from a file, which has sent and received texts
+    apart; its value says nothing.
 
     ``OLD_KEYS``/'': the position of the contact whose old keys were looked for last.
 

@@ -54,12 +54,13 @@ test("a fault in what is done for groups leaves everything else alone", () => {
 
 test("an admin who has said that they leave is none who stays", () => {
   const [, members, id] = groupOf(3);
-  const [ada, ben] = members as [Member, Member, Member];
+  const [ada, ben, cleo] = members as [Member, Member, Member];
   ada.groups.setRole(id, ben.id, "admin");
   ada.person.town.pass(5_000);
   assert.equal(ada.groups.mayLeave(ada.groups.found(id)), true);
-  const leaving = withRecord(ada.groups.found(id), { leaving: [ben.id] });
-  assert.equal(ada.groups.mayLeave(leaving), false);
+  const leaving = (...people: string[]) => withRecord(ada.groups.found(id), { leaving: people });
+  assert.equal(ada.groups.mayLeave(leaving(ben.id)), false);
+  assert.equal(ada.groups.mayLeave(leaving(ben.id, cleo.id)), true);
 });
 
 test("who asks again and again is not told more than a relay stores", () => {

@@ -5,8 +5,8 @@ A relay stores so much a day for one address, and most of that is to be texts.
 
 from typing import Final
 
-ANSWER_BYTES: Final = 4_000_000
-"""About how much all get together."""
+ANSWER_BYTES: Final = 2_000_000
+"""About how much all get together, before base64 makes a third more of it."""
 
 ANSWER_BYTES_OF_ONE: Final = 1_000_000
 """About how much of that one person gets: more than 30 answers that are full."""

@@ -331,8 +331,8 @@ class Groups:
         if not group.is_live:
             raise UsageError(f"you are not a member of {words.title(group.state.name)}")
         others = [written(person) for person in group.state.admins if person != self._own]
-        stay = self._own not in group.state.admins or set(others).difference(group.record.leaving)
-        if not stay and len(group.state.members) > 1:
+        stay = set(group.people).difference(group.record.leaving, [self._own_id])
+        if self._own in group.state.admins and stay and not stay.intersection(others):
             raise UsageError("you are the last admin of this group; make somebody else an admin first, or close it")
 
         def note(tx: Transaction) -> None:

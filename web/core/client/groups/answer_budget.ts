@@ -3,8 +3,8 @@
  * that is to be texts.
  */
 
-/** About how much all get together. */
-export const ANSWER_BYTES = 4_000_000;
+/** About how much all get together, before base64 makes a third more of it. */
+export const ANSWER_BYTES = 2_000_000;
 
 /** About how much of that one person gets: more than 30 answers that are full. */
 export const ANSWER_BYTES_OF_ONE = 1_000_000;

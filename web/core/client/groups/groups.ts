@@ -287,8 +287,10 @@ export class Groups implements Listener {
   /** Whether the group can go on without this user: there is another admin, or nobody else. */
   mayLeave(group: Group): boolean {
     const { leaving } = group.record;
-    const others = adminsOf(stateOf(group)).some((person) => person !== this.#persons.own && !leaving.includes(person));
-    return isLive(group) && (others || !this.isAdmin(group) || stateOf(group).members.size <= 1);
+    const stay = peopleOf(group).filter((person) => person !== this.#persons.own && !leaving.includes(person));
+    const admins = adminsOf(stateOf(group));
+    const isLast = this.isAdmin(group) && stay.length > 0 && !stay.some((person) => admins.includes(person));
+    return isLive(group) && !isLast;
   }
 
   /** Erase a group that one has left, with all that was said in it. */
