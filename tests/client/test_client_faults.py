@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from client_samples import TOLERATED, Town, pass_time
-from group_people import group_of, unread, write
+from group_people import group_of, info, known, unread, write
 
 from phantom_messenger.client.errors import InvalidUserId, UsageError
 from phantom_messenger.client.faults import Aside
 from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.stepping import Stepping
+from phantom_messenger.client.groups.texts import Texts
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.many.sending import SendingMany
 from phantom_messenger.client.records import RequestRecord
@@ -61,6 +62,43 @@ def test_control_fault_in_what_is_done_for_groups_would_end_the_program(
     monkeypatch.setattr(Duties, "step", fails)
     with pytest.raises(KeyError):  # the tests' clients let no fault be
         pass_time(SECOND, ada)
+
+
+def test_text_that_came_before_its_change_and_that_the_program_fails_at_keeps_no_change_back(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Aside, "failed", TOLERATED[Aside])
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben)
+    ben.tamper = lambda frame: [] if frame["payload"].get("senderId") == ada.id else [frame]
+    ada.messenger.groups.add("Tea", [cleo.id])
+    pass_time(5 * SECOND, ada, ben, cleo)
+    cleo.messenger.groups.accept("Tea")
+    pass_time(2 * SECOND, ada, ben, cleo)
+    write(cleo, "poison")
+    pass_time(3 * SECOND, ada, ben, cleo)
+    assert ben.messenger._stores.groups.held(known(ben).id), "its change has not come"
+    keep = Texts.keep
+
+    def fails(self: Texts, tx: Any, group: Any, held: Any, said: Any, *rest: Any) -> Any:
+        if said.body == "poison":
+            raise KeyError
+        return keep(self, tx, group, held, said, *rest)
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(Texts, "keep", fails)
+        ben.tamper = None
+        ben.cut()
+        ben.login()
+        ada.messenger.groups.set_timer("Tea", MINUTE)
+        pass_time(70 * SECOND, ada, ben, cleo)
+        write(ada, "after")
+        pass_time(20 * SECOND, ada, ben, cleo)
+    assert [info(one).revision for one in (ada, ben, cleo)] == [4, 4, 4]
+    assert (unread(ben), info(ben).is_behind, ben.troubles().count("aside")) == (["after"], False, 1)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    pass_time(20 * SECOND, ada, ben, cleo)
+    assert unread(ben) == ["poison"], "by a version that does not fail at it"
 
 
 @pytest.mark.parametrize("fault", [KeyError, TypeError, RecursionError, AssertionError, UsageError])

@@ -11,10 +11,11 @@ from client_samples import Town, fast_folder, pass_time, settle
 from group_people import info, said, write
 
 from phantom_messenger.client.groups.state import MAX_MEMBERS
+from phantom_messenger.wire.limits import MAX_FETCH_TARGETS
 from support.amounts import amount
 from support.simulated import MINUTE, SECOND, MakeWorld
 
-PEOPLE: Final = amount(16, MAX_MEMBERS)
+PEOPLE: Final = amount(MAX_FETCH_TARGETS + 2, MAX_MEMBERS)
 """More than one PREKEY_FETCH is for, at least."""
 
 

@@ -18,7 +18,7 @@ from phantom_messenger.crypto.session import Session
 from support.amounts import amount
 from support.structs import replace
 
-TRANSCRIPTS: Final = amount(40, 1_000)
+TRANSCRIPTS: Final = amount(100, 1_000)
 MESSAGES: Final = 50
 BLOCKS: Final = TRANSCRIPTS // 100
 OTHER: Final = {"alice": "bob", "bob": "alice"}

@@ -8,7 +8,7 @@ import pytest
 
 from phantom_messenger.relay import websocket
 from phantom_messenger.relay.framing import PartialMessages
-from phantom_messenger.relay.reading import FRAME_COST, ReadBudget
+from phantom_messenger.relay.reading import FRAME_COST, SMALL_READ, ReadBudget
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.websocket import MAX_DISCARDED, WebSocketConnection
 from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
@@ -439,3 +439,18 @@ def test_who_is_gone_when_its_turn_has_come_is_left_alone(is_full: bool) -> None
         assert client.held == 0
 
     while_waiting(act)
+
+
+def test_turn_that_is_not_used_up_is_not_saved() -> None:
+    async def main() -> None:
+        reads = ReadBudget(1)
+        client = Client(reads=reads)
+        client.send(b"".join(frame(TEXT, word) for word in (b"one", b"two", b"three", b"four")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(client.connection.get_buffer(-1)) > SMALL_READ, "it has its turn"
+        client.send(frame(TEXT, b"small"))
+        reads.wait(lambda: False)
+        assert len(client.connection.get_buffer(-1)) == SMALL_READ, "as all others while somebody waits"
+
+    asyncio.run(main())

@@ -143,10 +143,13 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
         data = bytes(READ_BUFFER[:nbytes])
-        if nbytes >= SMALL_READ and not self._count_read(nbytes):
-            self._unread = data
-        else:
+        if nbytes < SMALL_READ:
+            self._share = 0  # a turn is not saved up for another time
             self._read(data)
+        elif self._count_read(nbytes):
+            self._read(data)
+        else:
+            self._unread = data
 
     def eof_received(self) -> bool:
         """See ``asyncio.BufferedProtocol``: a client that has closed its half gets nothing more."""

@@ -11,6 +11,9 @@ ANSWER_BYTES: Final = 2_000_000
 ANSWER_BYTES_OF_ONE: Final = 1_000_000
 """About how much of that one person gets: more than 30 answers that are full."""
 
+ANSWER_BYTES_FOR_EACH: Final = 30_000
+"""What each can have though the others have had all: about one answer."""
+
 _HOUR_MS: Final = 3_600_000
 _ALL: Final = ""
 
@@ -25,7 +28,8 @@ class AnswerBudget:
     def has_room(self, person: str, now: int) -> bool:
         """Whether somebody may be told more in this hour."""
         self._spent = {who: spent for who, spent in self._spent.items() if now - spent[0] < _HOUR_MS}
-        return self._of(person) < ANSWER_BYTES_OF_ONE and self._of(_ALL) < ANSWER_BYTES
+        own = self._of(person)
+        return own < ANSWER_BYTES_OF_ONE and (self._of(_ALL) < ANSWER_BYTES or own < ANSWER_BYTES_FOR_EACH)
 
     def count(self, person: str, size: int, now: int) -> None:
         """Somebody is told so many bytes."""

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from phantom_messenger.client.devices.kinds import SyncGroup
+from phantom_messenger.client.faults import NO_FAULTS, Aside
 from phantom_messenger.client.groups import doubts, naming, words
 from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
@@ -86,6 +87,7 @@ class Arrivals:
         self._store = stores.groups
         self._duties = duties
         self._texts = Texts(stores)
+        self._aside = Aside()
         self.strangers = Strangers(stores)
         self._follow = follow
         self._told_again: dict[tuple[str, str], None] = {}
@@ -212,7 +214,7 @@ class Arrivals:
             picture = group.record.picture if stays else b""
             group = Group(replace(group.record, doubt="", rival="", rivals=[], picture=picture), chain)
             self._withdraw(tx, group, before)
-            self._duties.caught_up(group.id, chain.state.revision)
+            tx.on_commit(partial(self._duties.caught_up, group.id, chain.state.revision))
         else:
             early = []
         there = (said.picture, group.record.picture)
@@ -328,7 +330,7 @@ class Arrivals:
         events: list[Event] = []
         start, before = group.chain.head, set(group.people)
         for one in encoded:
-            group, verdict = self._judge(group, one, sender, events)
+            group, verdict = self._judge(tx, group, one, sender, events)
             if verdict is Verdict.BEHIND:
                 self._hold_change(tx, group, one, sender, now)
         if group.chain.head != start:
@@ -355,7 +357,7 @@ class Arrivals:
         """A change of this user that the relay has put in order; what others say in it may have come before."""
         events: list[Event] = []
         before = set(group.people)
-        group, verdict = self._judge(group, encoded, self._own_id, events)
+        group, verdict = self._judge(tx, group, encoded, self._own_id, events)
         if verdict not in {Verdict.APPLIED, Verdict.KNOWN}:  # the relay has told others something else
             group = self._fork(group, doubts.THE_RELAY, events)
         elif verdict is Verdict.APPLIED:
@@ -364,11 +366,13 @@ class Arrivals:
         self._store.put(tx, group)
         return events
 
-    def _judge(self, group: Group, encoded: bytes, sender: str, events: list[Event]) -> tuple[Group, Verdict]:
+    def _judge(
+        self, tx: Transaction, group: Group, encoded: bytes, sender: str, events: list[Event]
+    ) -> tuple[Group, Verdict]:
         judged = group.chain.judge(encoded)
         match judged.verdict:
             case Verdict.APPLIED:
-                group = self._applied(group, judged.chain, events)
+                group = self._applied(tx, group, judged.chain, events)
             case Verdict.FORK:
                 group = self._fork(group, doubts.shown_by(group, sender, encoded, judged.rival), events)
             case Verdict.NEWER if group.record.doubt != NEWER:
@@ -379,7 +383,7 @@ class Arrivals:
                 pass
         return group, judged.verdict
 
-    def _applied(self, group: Group, chain: Chain, events: list[Event]) -> Group:
+    def _applied(self, tx: Transaction, group: Group, chain: Chain, events: list[Event]) -> Group:
         step = chain.steps[-1]
         record, state = group.record, chain.state
         absent = {written(op.person) for op in step.change.ops or () if isinstance(op, Add)} | set(record.absent)
@@ -405,7 +409,7 @@ class Arrivals:
             ),
             chain,
         )
-        self._duties.caught_up(after.id, state.revision)
+        tx.on_commit(partial(self._duties.caught_up, after.id, state.revision))
         message = f"{self._title(group)}: {words.done(step.change, partial(self._label, after), record)}"
         news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
         if relation != record.relation and relation == INVITED:
@@ -441,16 +445,21 @@ class Arrivals:
         while is_new:
             is_new = False
             for one in [one for one in waiting if one.change]:
-                group, verdict = self._judge(group, one.change, one.sender, events)
+                group, verdict = self._judge(tx, group, one.change, one.sender, events)
                 if verdict is not Verdict.BEHIND:
                     waiting.remove(one)
                     is_new = is_new or verdict is Verdict.APPLIED
         self._store.drop_held(tx, group.id)
         for one in waiting:
+            try:
+                group = group if one.change else self._held_text(tx, group, one, events, now)
+            except NO_FAULTS:
+                raise
+            except Exception as error:  # noqa: BLE001 - the change that it waited for counts all the same
+                events += self._aside.failed(error)
+                self._store.hold(tx, one)
             if one.change:
                 self._store.hold(tx, one)
-            else:
-                group = self._held_text(tx, group, one, events, now)
         return group
 
     # --- texts ------------------------------------------------------------------------

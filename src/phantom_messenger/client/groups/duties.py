@@ -146,7 +146,11 @@ class Duties:
     def _may_be_seen(self, name: str) -> bool:
         return bool(self._stores.devices.own_others()) or not self.is_silent(name)
 
-    def _may_answer(self, name: str, sender: str) -> bool:
+    def _may_answer(self, name: str, sender: str, now: int) -> bool:
+        """Whether somebody may be answered; who has had much waits."""
+        return self._may_be_seen_by(name, sender) and self._budget.has_room(self._stores.devices.person_of(sender), now)
+
+    def _may_be_seen_by(self, name: str, sender: str) -> bool:
         return self._stores.devices.is_own(sender) or not self.is_silent(name)
 
     def show(self, group: str) -> None:
@@ -281,7 +285,7 @@ class Duties:
         times = [lack.due for name, lack in lacking if self._may_ask(name)]
         times += [_told_at(lack) for name, lack in self._lacks.items() if lack.asks == 1 and _told_at(lack) > now]
         times += self._receipts_due.values()
-        if self._answers and any(self._may_answer(*question) for question in self._to_answer):
+        if self._answers and any(self._may_answer(*question, now) for question in self._to_answer):
             times.append(self._answers[0] + ANSWERS_MS)
         return [max(0, at - now) for at in times]
 
@@ -319,11 +323,9 @@ class Duties:
 
     def _answer_all(self, now: Moment) -> None:
         self._answers = [at for at in self._answers if now.monotonic - at < ANSWERS_MS]
-        ready = [one for one in self._to_answer.items() if self._may_answer(*one[0])]
+        ready = [one for one in self._to_answer.items() if self._may_answer(*one[0], now.monotonic)]
         for (name, sender), question in ready[: ANSWERS - len(self._answers)]:
             del self._to_answer[name, sender]
-            if not self._budget.has_room(self._stores.devices.person_of(sender), now.monotonic):
-                continue  # they ask again
             self._answers.append(now.monotonic)
             self._answer(name, sender, question, now)
 

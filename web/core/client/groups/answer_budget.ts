@@ -9,6 +9,9 @@ export const ANSWER_BYTES = 2_000_000;
 /** About how much of that one person gets: more than 30 answers that are full. */
 export const ANSWER_BYTES_OF_ONE = 1_000_000;
 
+/** What each can have though the others have had all: about one answer. */
+export const ANSWER_BYTES_FOR_EACH = 30_000;
+
 const HOUR_MS = 3_600_000;
 const ALL = "";
 
@@ -26,7 +29,8 @@ export class AnswerBudget {
     for (const [who, { since }] of [...this.#spent]) {
       if (now - since >= HOUR_MS) this.#spent.delete(who);
     }
-    return this.#of(person, now).size < ANSWER_BYTES_OF_ONE && this.#of(ALL, now).size < ANSWER_BYTES;
+    const { size } = this.#of(person, now);
+    return size < ANSWER_BYTES_OF_ONE && (this.#of(ALL, now).size < ANSWER_BYTES || size < ANSWER_BYTES_FOR_EACH);
   }
 
   count(person: string, size: number, now: number): void {

@@ -139,8 +139,10 @@ export class Duties {
     return this.#persons.hasOthers || !this.isSilent(name);
   }
 
-  #mayAnswer({ group, sender }: Question): boolean {
-    return this.#persons.of(sender) === this.#persons.own || !this.isSilent(group);
+  /** Whether somebody may be answered; who has had much waits. */
+  #mayAnswer({ group, sender }: Question, now: number): boolean {
+    const person = this.#persons.of(sender);
+    return (person === this.#persons.own || !this.isSilent(group)) && this.#budget.hasRoom(person, now);
   }
 
   /** The user has said something in a group: what waits there may be said, too. */
@@ -302,7 +304,7 @@ export class Duties {
     const lacking = [...this.#lacks, ...pictures].filter(([name]) => this.#mayAsk(name));
     const told = [...this.#lacks.values()].filter(({ asks }) => asks === 1).map(toldAt);
     const dues = [...lacking.map(([, { due }]) => due), ...told.filter((at) => at > now)];
-    const isAsked = [...this.#toAnswer.values()].some((question) => this.#mayAnswer(question));
+    const isAsked = [...this.#toAnswer.values()].some((question) => this.#mayAnswer(question, now));
     const answers = isAsked ? this.#answers.slice(0, 1).map((at) => at + ANSWERS_MS) : [];
     return [...dues, ...answers, ...this.#receiptsDue.values()].map((at) => Math.max(0, at - now));
   }
@@ -357,10 +359,9 @@ export class Duties {
 
   #answerAll(now: Moment): void {
     this.#answers = this.#answers.filter((at) => now.monotonic - at < ANSWERS_MS);
-    const ready = [...this.#toAnswer].filter(([, question]) => this.#mayAnswer(question));
+    const ready = [...this.#toAnswer].filter(([, question]) => this.#mayAnswer(question, now.monotonic));
     for (const [name, question] of ready.slice(0, ANSWERS - this.#answers.length)) {
       this.#toAnswer.delete(name);
-      if (!this.#budget.hasRoom(this.#persons.of(question.sender), now.monotonic)) continue; // they ask again
       this.#answers = [...this.#answers, now.monotonic];
       this.#answer(name, question, now);
     }
