@@ -530,13 +530,15 @@ async def _changed(
 
 
 async def _refusals(client: Client, found: list[str], waiting: list[GroupEvent]) -> None:
-    """Keep what is said of changes that could not be made, or not yet: only what others have done shows that."""
+    """Keep what is said of changes that could not be made, or not yet; and say what the user should know."""
     async for event in client.events():
         match event:
             case GroupEvent(news=GroupNews.REFUSED):
                 found.append(event.message)
             case GroupEvent(news=GroupNews.WAITING):
                 waiting.append(event)
+            case WarningEvent():
+                click.echo(f"phantom: {sentence(event.message)}", err=True)
             case _:
                 pass
 
