@@ -14,7 +14,7 @@ from device_samples import Family, link, two_of_alice
 
 from phantom_messenger.client.devices import in_step
 from phantom_messenger.client.devices.in_step import InStep
-from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, SyncSettings
+from phantom_messenger.client.devices.kinds import KnownPerson, NamedDevice, SyncContacts, SyncDevices, SyncSettings
 from phantom_messenger.client.status import Trust
 from phantom_messenger.wire.frames import PresenceStatus
 from support.amounts import amount
@@ -32,6 +32,33 @@ def family(town: Town) -> Family:
 def known(device: Device, user_id: str) -> Known:
     found = device.messenger.contacts.of(user_id)
     return found.name, found.trust, found.blocked, device.messenger._stores.book.is_known(user_id)
+
+
+def names(device: Device) -> dict[str, str]:
+    """What somebody's devices are called on one of them."""
+    return {one.user_id: one.name for one in device.messenger._stores.devices.names().values() if one.name}
+
+
+def test_all_devices_call_each_other_as_the_first_one_does(town: Town, family: Family) -> None:
+    alice, laptop, bob = family
+    tablet = town.device("tablet", strangers="ask").login()
+    link(alice, tablet, laptop, bob)
+    called = {laptop.id: "laptop", tablet.id: "laptop"}
+    assert [names(one) for one in (alice, laptop, tablet)] == [called] * 3
+    assert not names(bob)
+
+
+def test_names_of_devices_are_taken_from_the_first_one_alone_and_for_those_on_its_list(family: Family) -> None:
+    alice, laptop, bob = family
+    wrong = SyncDevices(names=[NamedDevice(id=base64.b64decode(laptop.id), name="wrong")])
+    laptop.messenger.desk.say([alice.id], wrong)
+    bob.messenger.desk.say([alice.id, laptop.id], wrong)
+    alice.messenger.desk.say([laptop.id], SyncDevices(names=[NamedDevice(id=bytes(32), name="nobody")]))
+    pass_time(2_000, *family)
+    assert names(alice) == names(laptop) == {laptop.id: "laptop"}
+    alice.messenger.desk.say([laptop.id], wrong)  # the control
+    pass_time(2_000, *family)
+    assert names(laptop) == {laptop.id: "wrong"}
 
 
 def test_contact_that_was_added_and_renamed_is_so_on_all(family: Family) -> None:

@@ -65,7 +65,7 @@ def fields_of_kinds(document: str) -> dict[str, set[str]]:
     return found
 
 
-PARTS: Final = {"sync-read", "sync-contacts"}
+PARTS: Final = {"sync-read", "sync-contacts", "sync-devices"}
 """Kinds whose one field is an array of maps, which are described behind it."""
 
 

@@ -47,6 +47,15 @@ CONTENTS: Final[dict[str, tuple[str, kinds.Sync]]] = {
     ),
     "settings": ("all settings", SyncSettings(at=NOW, read_receipts=False, typing=True, presence=True)),
     "one-setting": ("the others stay as they are", SyncSettings(at=0, typing=False)),
+    "devices": (
+        "what devices are called",
+        kinds.SyncDevices(
+            names=[
+                kinds.NamedDevice(id=BOB.id, name="Laptop"),
+                kinds.NamedDevice(id=drawn("a device", 32), name="x" * 64),
+            ]
+        ),
+    ),
     "group": (
         "what a group is to its member",
         kinds.SyncGroup(
@@ -94,6 +103,8 @@ def _refused_contents() -> Iterator[Json]:
         "late": ("a change after the last time", with_("sync-contacts", contacts=[{**person, "at": 2**53}])),
         "settings-without-time": ("settings without the time of the change", with_("sync-settings", typing=True)),
         "setting-is-a-number": ("a setting that is neither true nor false", with_("sync-settings", at=1, typing=1)),
+        "many-devices": ("7 devices", with_("sync-devices", names=[{"id": BOB.id, "name": "x"}] * 7)),
+        "device-without-name": ("a device without a name", with_("sync-devices", names=[{"id": BOB.id, "name": ""}])),
         "relation": ("an unknown relation", with_("sync-group", **{**group, "relation": "invited"})),
         "no-state": ("a group without a state", with_("sync-group", **{**group, "state": b""})),
         "no-place": ("an empty place", with_("history-ask", **{"from": b"", "chunks": 1})),

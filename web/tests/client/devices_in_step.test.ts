@@ -10,7 +10,7 @@ import { newVault } from "../../core/client/vault.ts";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
 import { inflate } from "../../core/inflate.ts";
 import { type Packed, pack } from "../../core/msgpack.ts";
-import { encodeBase64 } from "../../core/wire/base64.ts";
+import { encodeBase64, fromBase64 } from "../../core/wire/base64.ts";
 import { Messenger } from "../../core/client/messenger.ts";
 import * as later from "../../worker/later.ts";
 import * as records from "../../core/client/records.ts";
@@ -45,6 +45,36 @@ test("names, marks, blocks and removals are the same on all devices, whoever mak
     assert.equal(contactOf(one, carol.id)[2], false);
     assert.equal(one.messenger.stores.book.isKnown(bob.id), false);
   }
+});
+
+/** What somebody's devices are called on one of them. */
+function called(person: Person): readonly (readonly [string, string])[] {
+  return devicesOf(person).everybody().map(({ name, userId }) => [userId, name] as const);
+}
+
+test("all devices call each other as the first one does", () => {
+  const [town, phone, laptop] = family();
+  const tablet = town.person();
+  link(town, phone, tablet);
+  for (const one of [phone, laptop, tablet]) {
+    assert.deepEqual(called(one), [[phone.id, ""], [laptop.id, "Laptop"], [tablet.id, "Laptop"]]);
+  }
+});
+
+test("names of devices are taken from the first one alone, and for those on its list", () => {
+  const [town, phone, laptop, bob] = family();
+  const say = (from: Person, to: readonly string[], id: string, name: string): void => {
+    devicesOf(from).desk.say(to, { kind: "sync-devices", names: [{ id: fromBase64(id), name }] });
+    from.messenger.devicesChanged();
+    town.pass(3_000);
+  };
+  say(laptop, [phone.id], laptop.id, "wrong");
+  say(bob, [phone.id, laptop.id], laptop.id, "wrong");
+  say(phone, [laptop.id], bob.id, "Bob's");
+  for (const one of [phone, laptop]) assert.deepEqual(called(one), [[phone.id, ""], [laptop.id, "Laptop"]]);
+  assert.equal(laptop.messenger.stores.devices?.names().has(bob.id), false);
+  say(phone, [laptop.id], laptop.id, "wrong");
+  assert.equal(called(laptop)[1]?.[1], "wrong", "the control");
 });
 
 /** What somebody has told the relay of these. */

@@ -201,7 +201,9 @@ class DeviceBook:
 
     def name(self, tx: Transaction, user_id: str, name: str) -> None:
         """What an own device is called."""
-        tx.put(records.DEVICE, user_id, DeviceRecord(user_id=user_id, name=name))
+        record = self._vault.find(records.DEVICE, user_id, DeviceRecord) or DeviceRecord(user_id=user_id)
+        if record.name != name:
+            tx.put(records.DEVICE, user_id, replace(record, name=name))
 
     def silent(self, tx: Transaction, user_id: str, duration: int) -> None:
         """For how many milliseconds nothing has come from an own device, or from this one."""

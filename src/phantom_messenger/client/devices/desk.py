@@ -4,7 +4,7 @@ What is to be sent because of something that came is put into the outbox by ``ru
 """
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -17,7 +17,7 @@ from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.devices.book import Changed
 from phantom_messenger.client.devices.device_list import LIFE_MS, Device, DeviceList, consent
 from phantom_messenger.client.devices.errors import ForkedList
-from phantom_messenger.client.devices.kinds import SyncHere, SyncRead
+from phantom_messenger.client.devices.kinds import NamedDevice, SyncDevices, SyncHere, SyncRead
 from phantom_messenger.client.devices.known_list import ASLEEP_MS, HERE_MS, RENEW_MS, following
 from phantom_messenger.client.devices.late import LateTexts
 from phantom_messenger.client.devices.records import SPREAD, SpreadRecord
@@ -303,6 +303,14 @@ class DeviceDesk:
         for one in said.messages:
             self._stores.inbox.read_elsewhere(tx, base64.b64encode(one.sender).decode(), one.id, now.persistent)
 
+    def take_names(self, tx: Transaction, said: SyncDevices) -> None:
+        """The first device says what it calls the others."""
+        devices = self._stores.devices
+        on_list = () if devices.own is None else devices.own.newest.ids
+        for one in said.names:
+            if one.id in on_list:
+                devices.name(tx, base64.b64encode(one.id).decode(), one.name)
+
     # --- what is to be sent -------------------------------------------------------
 
     def run(self, link: Link | None, now: Moment) -> None:
@@ -467,7 +475,17 @@ class DeviceDesk:
         ]
         theirs = [device for person in contacts for device in stores.devices.devices_of(person)]
         everybody = [*dict.fromkeys([*stores.devices.own_others(), *theirs, *gone])]
-        self.tell_list(own.newest, everybody, also=lambda tx: tx.delete(SPREAD, ""))
+
+        def done(tx: Transaction) -> None:
+            tx.delete(SPREAD, "")
+
+        if not (others := stores.devices.own_others()):
+            self.tell_list(own.newest, everybody, also=done)
+            return
+        self.tell_list(own.newest, everybody)
+        named = stores.devices.names()
+        said = [NamedDevice(id=one, name=name) for one in own.newest.ids if (name := _name_of(one, named))]
+        self.say(others, SyncDevices(names=said), also=done)
 
     def renew(self) -> None:
         """Sign the same devices again.
@@ -567,3 +585,8 @@ class DeviceDesk:
         for device in asleep:
             with suppress(InvalidMessage):
                 yield from self._told(self.remove(device))
+
+
+def _name_of(device: bytes, known: Mapping[str, records.DeviceRecord]) -> str:
+    record = known.get(base64.b64encode(device).decode())
+    return "" if record is None else record.name

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from phantom_messenger.client.devices.device_list import LAST_TIME_MS
+from phantom_messenger.client.devices.device_list import LAST_TIME_MS, MAX_DEVICES
 
 MAX_LIST_BYTES: Final = 2_048
 """A device list, as the relay keeps it."""
@@ -123,6 +123,19 @@ class SyncSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     presence: bool | UnsetType = UNSET
 
 
+class NamedDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """One of one's devices, and what it is called."""
+
+    id: Bytes32
+    name: Name
+
+
+class SyncDevices(msgspec.Struct, frozen=True, kw_only=True):
+    """``sync-devices``: what the first device calls the others."""
+
+    names: Annotated[list[NamedDevice], msgspec.Meta(max_length=MAX_DEVICES)]
+
+
 class SyncGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``sync-group``: what a group is, and is to one's person; ``digest``: of the change that led to its state."""
 
@@ -150,7 +163,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     left: Annotated[int, msgspec.Meta(ge=0, le=MAX_SAFE)] = 0
 
 
-Sync = SyncRead | SyncHere | SyncContacts | SyncSettings | SyncGroup | HistoryAsk | History
+Sync = SyncRead | SyncHere | SyncContacts | SyncSettings | SyncDevices | SyncGroup | HistoryAsk | History
 Link = LinkOffer | LinkAnswer | LinkReveal | LinkConsent | LinkDone | LinkEnd
 Kind = Link | Sync
 
@@ -165,6 +178,7 @@ KINDS: Final[dict[str, type[Kind]]] = {
     "sync-here": SyncHere,
     "sync-contacts": SyncContacts,
     "sync-settings": SyncSettings,
+    "sync-devices": SyncDevices,
     "sync-group": SyncGroup,
     "history-ask": HistoryAsk,
     "history": History,

@@ -12,6 +12,7 @@ from phantom_messenger.client.devices.kinds import (
     History,
     HistoryAsk,
     SyncContacts,
+    SyncDevices,
     SyncGroup,
     SyncRead,
     SyncSettings,
@@ -75,6 +76,8 @@ class DeviceParts:
                 self.handover.asked(tx, sender, said.said, now)
             case History() if sender == self._stores.devices.person:
                 self.handover.came(tx, said.said, now)
+            case SyncDevices() if sender == self._stores.devices.person:
+                self.desk.take_names(tx, said.said)
             case SyncGroup() if sender == self._stores.devices.person and self.groups is not None:
                 return self.groups.synced(tx, said.said, now)
             case _:

@@ -190,7 +190,8 @@ export class DeviceBook {
 
   /** What an own device is called. */
   name(tx: Transaction, userId: string, name: string): void {
-    tx.put(records.DEVICE, userId, DeviceRecord.make({ userId, name }));
+    const record = this.#vault.find(records.DEVICE, userId) ?? DeviceRecord.make({ userId });
+    if (record.name !== name) tx.put(records.DEVICE, userId, { ...record, name });
   }
 
   /**

@@ -25,7 +25,7 @@ import type { Changed, DeviceBook } from "./book.ts";
 import { type Device, type DeviceList, LIFE_MS, consent, parseList, signList } from "./device_list.ts";
 import * as notices from "./device_notices.ts";
 import { ForkedList } from "./errors.ts";
-import { type DeviceSaid, MAX_READ, type ReadMessage, fieldsOf } from "./kinds.ts";
+import { type DeviceSaid, MAX_READ, type NamedDevice, type ReadMessage, fieldsOf } from "./kinds.ts";
 import { ASLEEP_MS, HERE_MS, RENEW_MS, following, isOverdue } from "./known_list.ts";
 import { LateTexts } from "./late.ts";
 
@@ -277,6 +277,15 @@ export class DeviceDesk {
     });
   }
 
+  /** The first device says what it calls the others. */
+  takeNames(named: readonly NamedDevice[]): void {
+    const { devices, stores } = this.#parts;
+    const onList = devices.own?.newest.ids.map(encodeBase64) ?? [];
+    stores.vault.transaction((tx) => {
+      for (const { id, name } of named) if (onList.includes(encodeBase64(id))) devices.name(tx, encodeBase64(id), name);
+    });
+  }
+
   // --- what is to be sent -------------------------------------------------------
 
   /** Do it once this step is over. */
@@ -391,6 +400,10 @@ export class DeviceDesk {
       .filter((one) => stores.book.mayNotify(one) && stores.conversations.load(one).sending?.suite === 2);
     const theirs = contacts.flatMap((person) => devices.devicesOf(person));
     this.tellList(own.newest, [...new Set([...devices.ownOthers(), ...theirs, ...removed])]);
+    if (devices.ownOthers().length === 0) return;
+    const names = devices.names();
+    const named = own.newest.ids.map((id) => ({ id, name: names.get(encodeBase64(id))?.name ?? "" }));
+    this.say(devices.ownOthers(), { kind: "sync-devices", names: named.filter(({ name }) => name !== "") });
   }
 
   /** Signs the same devices again: they are the user's, whatever was changed since a backup. */

@@ -95,6 +95,9 @@ export class Devices {
       case "sync-settings":
         this.#inStep.takeSettings(said);
         break;
+      case "sync-devices":
+        if (sender === devices.person) this.desk.takeNames(said.names);
+        break;
       case "sync-group":
         if (sender !== devices.person) break;
         return stores.vault.transaction((tx) => stores.slot.is.synced?.take(tx, said, now) ?? []);

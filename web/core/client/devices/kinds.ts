@@ -5,6 +5,7 @@ import type { MoreKinds } from "../content2.ts";
 import { MAX_LIST_BYTES } from "../content2.ts";
 import { asBytes, asTime, wrong } from "../content_fields.ts";
 import type { SettingsRecord } from "../records.ts";
+import { MAX_DEVICES } from "./device_list.ts";
 
 export const MAX_READ = 200;
 /** Contacts in one content: some 15 KB. */
@@ -35,6 +36,12 @@ export interface KnownPerson {
   readonly verified: boolean;
   readonly blocked: boolean;
   readonly removed: boolean;
+}
+
+/** One of one's devices (raw id), and what it is called. */
+export interface NamedDevice {
+  readonly id: Uint8Array;
+  readonly name: string;
 }
 
 /** What goes back and forth while a device is linked (devices.md, "Linking a device"). */
@@ -74,6 +81,7 @@ export type SyncSaid =
   | { readonly kind: "sync-here" }
   | { readonly kind: "sync-contacts"; readonly contacts: readonly KnownPerson[] }
   | ({ readonly kind: "sync-settings"; readonly at: number } & Partial<SettingsRecord>)
+  | { readonly kind: "sync-devices"; readonly names: readonly NamedDevice[] }
   | SyncedGroup
   | { readonly kind: "history-ask"; readonly from: Uint8Array; readonly chunks: number }
   | {
@@ -125,6 +133,7 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
     ...(typing === undefined ? {} : { typing: asBool(typing) }),
     ...(presence === undefined ? {} : { presence: asBool(presence) }),
   }),
+  "sync-devices": ({ names }) => ({ kind: "sync-devices", names: asMaps(names, MAX_DEVICES).map(namedDevice) }),
   "sync-group": ({ digest, group, name, picture, relation, state }) => ({
     kind: "sync-group",
     group: asBytes(group, 32),
@@ -160,6 +169,7 @@ export function fieldsOf(said: DeviceSaid): PackedMap {
   if (said.kind === "sync-contacts") {
     return { contacts: said.contacts.map((person) => ({ ...person })) };
   }
+  if (said.kind === "sync-devices") return { names: said.names.map(({ id, name }) => ({ id, name })) };
   const { kind: _, ...fields } = said;
   // What is not there is absent.
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
@@ -180,6 +190,10 @@ function knownPerson(members: PackedMap): KnownPerson {
     blocked: asBool(blocked),
     removed: asBool(removed),
   };
+}
+
+function namedDevice({ id, name }: PackedMap): NamedDevice {
+  return { id: asBytes(id, 32), name: asName(name, 1) };
 }
 
 function asPlaceOrNull(value: Packed | undefined): Uint8Array | null {
