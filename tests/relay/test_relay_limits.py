@@ -1,10 +1,13 @@
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from phantom_messenger.relay import load, signatures
 from phantom_messenger.relay.commands import TakeLimits
 from phantom_messenger.relay.config import Config
+from phantom_messenger.wire import codec
+from phantom_messenger.wire.limits import MAX_TRANSPORT_BYTES
 from support.people import Frame, Person, base64_text, canonical, key_text
 from support.simulated import MINUTE, SECOND, Client, MakeWorld, World
 
@@ -472,6 +475,26 @@ def test_message_that_is_too_large_is_not_stored(world: World) -> None:
     for encrypted in ("QUJD" * 15_361, "QUJD" * 16_400):
         assert alice.ask(alice.person.message(bob.person, encrypted=encrypted))["payload"]["code"] == 1006
     assert bob.take() == []
+
+
+@pytest.mark.parametrize(("size", "reads"), [(60_000, 2), (70_000, 1), (MAX_TRANSPORT_BYTES, 1)])
+def test_text_that_is_longer_than_most_may_be_is_read_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, size: int, reads: int
+) -> None:
+    alice, count = world.login("alice"), 0
+
+    def counting(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        def wrapper(text: bytes) -> Any:
+            nonlocal count
+            count += 1
+            return read(text)
+
+        return wrapper
+
+    for name in ("read_kind", "request_head"):
+        monkeypatch.setattr(codec, name, counting(getattr(codec, name)))
+    alice.ask(b" " * size)
+    assert count == reads
 
 
 def test_ciphertext_must_be_base64(world: World, bob: Person) -> None:

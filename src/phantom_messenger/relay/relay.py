@@ -141,8 +141,10 @@ class Relay:
         core, now = self._core, self._clock.monotonic_ms()
         session.heard_at = now
         as_sent = None
+        # What is longer than most may be is read once: a mebibyte of nothing takes a millisecond and a half.
+        head = codec.request_head(text) if len(text) > limits.MAX_MESSAGE_BYTES else None
         try:
-            kind = codec.read_kind(text)
+            kind = codec.read_kind(text) if head is None else head.type or ""
             reason = REFUSED[session.state].get(kind)
             if reason and not (reason is Reason.TYPE and session.has(NEEDED[kind])):  # its contents need not be read
                 raise RequestError(reason)
@@ -154,7 +156,7 @@ class Relay:
                 decoded, as_sent = session.reference.read(text)
             core.admission.admit(session, decoded.frame, now)
         except RequestError as refused:
-            self._refuse(session, refused, codec.request_head(text))
+            self._refuse(session, refused, head or codec.request_head(text))
             return
         frame = decoded.frame
         check = _signature_check(session, decoded, as_sent) if RULES[type(frame)].signed else None
