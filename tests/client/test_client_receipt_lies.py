@@ -3,11 +3,16 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from client_samples import Device, Town, pass_time, settle, with_field
+from client_samples import Device, Town, claim, pass_time, settle, with_field
+from device_samples import two_of_alice
 from receipt_samples import UNKNOWN, carriers, repeat, states, tell, told
 
 from phantom_messenger.client import inbox
+from phantom_messenger.client.content import Ends, Receipt
+from phantom_messenger.client.content2 import encode
+from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.client.link import Link
+from phantom_messenger.client.many.outgoing import Options
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.recovery import MAX_RESENDS
@@ -299,3 +304,39 @@ def test_what_was_told_again_is_remembered_for_a_bounded_number_of_texts(
     bob.tamper = lambda frame: [frame, frame]
     settle(alice, bob)
     assert len(bob.messenger._stores.inbox._acknowledged_again) == 3
+
+
+# --- what a recipient says of a text that was never to burn ---
+
+
+def say_burned(liar: Device, to: list[Device], message_id: str) -> None:
+    """Tell all devices of somebody that a text of theirs was burned."""
+    messenger = liar.messenger
+    own = messenger._identity.peer
+    said = encode(Receipt(sent_at=1, burned=[message_id]), Ends(own.user_id, own.public, b"", b""))
+    conversation = conversation_id(liar.id, to[0].id)
+    messenger.desk._outgoing.send([one.id for one in to], said, Options(), conversation_id=conversation)
+
+
+@pytest.mark.parametrize("burn", [False, True])
+def test_only_what_was_to_burn_is_erased_because_its_recipient_says_that_it_burned(town: Town, burn: bool) -> None:
+    alice, laptop, bob = two_of_alice(town)
+    (number,) = alice.send(bob, "my address", burn=burn)
+    pass_time(3 * SECOND, alice, laptop, bob)
+    say_burned(bob, [alice, laptop], number)
+    pass_time(3 * SECOND, alice, laptop, bob)
+    kept = None if burn else "my address"  # as a control it goes, if it was to burn
+    for device in (alice, laptop):
+        (entry,) = [one for one in device.messenger.history(bob.id) if one.message_id == number]
+        assert (entry.text, entry.state) == (kept, DeliveryState.BURNED if burn else DeliveryState.READ)
+
+
+def test_text_to_somebody_whose_id_certifies_no_key_is_read_though_its_sender_has_two_devices(town: Town) -> None:
+    alice, laptop, _ = two_of_alice(town)
+    mal = claim(town.device("mal")).login()
+    mal.messenger.contacts.add("alice", alice.id)
+    alice.messenger.contacts.add("mal", mal.id, claimed=True)
+    alice.send(mal, "answer")
+    pass_time(30 * SECOND, alice, laptop, mal)
+    assert mal.read_all() == ["answer"]
+    assert laptop.troubles() == []

@@ -28,7 +28,7 @@ from phantom_messenger.client.records import (
     SyncRecord,
 )
 from phantom_messenger.client.recovery import Recovery
-from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.status import DeliveryState, reached
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage
 from phantom_messenger.wire import codec, frames
@@ -168,7 +168,8 @@ class Inbox:
         if self._vault.has(records.SENT, payload.message_id) or self._past.has_sent(peer, payload.message_id):
             return
         expires_at = None if options.expires_in is None else now + options.expires_in
-        state = self._early.take(tx, Sort.SENT, peer, payload.message_id) or DeliveryState.ACCEPTED
+        early = self._early.take(tx, Sort.SENT, peer, payload.message_id) or DeliveryState.ACCEPTED
+        state = reached(early, burns=options.burn_after_read)
         sent = SentRecord(
             message_id=payload.message_id,
             peer=peer,

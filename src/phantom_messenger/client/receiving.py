@@ -33,6 +33,7 @@ from phantom_messenger.client.status import (
     PresenceEvent,
     RequestEvent,
     Trust,
+    reached,
 )
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
@@ -466,6 +467,7 @@ class Receiving:
 
     def _advance(self, tx: Transaction, sent: SentRecord, state: DeliveryState, now: Moment) -> list[Event]:
         """A message of one's own has come further."""
+        state = reached(state, burns=sent.burn)
         is_news = self._stores.outbox.advance(tx, sent, state, now.persistent)
         if state in {DeliveryState.BURNED, DeliveryState.EXPIRED}:
             self._stores.many.remove(tx, sent.message_id)  # further devices get it no more

@@ -51,6 +51,11 @@ class Trust(StrEnum):
     """It is not the key from before: nothing is sent until the user has verified or accepted it."""
 
 
+def reached(state: DeliveryState, *, burns: bool) -> DeliveryState:
+    """How far a message is of which its recipient says this: only what was to burn can have burned, and is erased."""
+    return DeliveryState.READ if state is DeliveryState.BURNED and not burns else state
+
+
 class ConnectionState(StrEnum):
     """The state of the connection to the relay."""
 

@@ -15,7 +15,7 @@ import * as records from "./records.ts";
 import { erased, isThere, SentRecord } from "./records.ts";
 import type { NewerRecord, ReceivedRecord } from "./records.ts";
 import type { Recovery } from "./recovery.ts";
-import { DeliveryState } from "./status.ts";
+import { DeliveryState, reached } from "./status.ts";
 import type { Transaction, Vault } from "./vault.ts";
 
 /** How long the id of a receipt is remembered against duplicates; one that comes later says nothing new. */
@@ -163,7 +163,8 @@ export class Inbox {
     }
     const { burn, expiresIn } = optionsOf(frame);
     const expiresAt = expiresIn === null ? null : came + expiresIn;
-    const state = takeEarly([this.#vault, tx], records.EARLY_SENT, peer, messageId) ?? DeliveryState.ACCEPTED;
+    const early = takeEarly([this.#vault, tx], records.EARLY_SENT, peer, messageId) ?? DeliveryState.ACCEPTED;
+    const state = reached(early, burn);
     const text = state === DeliveryState.BURNED ? null : said.body;
     const given = { messageId, peer, text, madeAt: said.sentAt, burn, state, expiresIn, expiresAt };
     tx.put(records.SENT, messageId, SentRecord.make(given), { due: text === null ? null : expiresAt });

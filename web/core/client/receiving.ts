@@ -17,7 +17,7 @@ import { floorOf, hadBetter, Strength } from "./records.ts";
 import type { ContactRecord, SentRecord } from "./records.ts";
 import { frameOf } from "./requests.ts";
 import type { Sending } from "./sending.ts";
-import { DeliveryState } from "./status.ts";
+import { DeliveryState, reached } from "./status.ts";
 import type { Contact, Event } from "./status.ts";
 import type { Stores } from "./stores.ts";
 import type { Transaction } from "./vault.ts";
@@ -432,9 +432,10 @@ export class Receiving {
   }
 
   /** A message of one's own has come further. */
-  private advance(tx: Transaction, sent: SentRecord, state: DeliveryState, now: Moment): Event[] {
+  private advance(tx: Transaction, sent: SentRecord, said: DeliveryState, now: Moment): Event[] {
     const { book, outbox } = this.stores;
     const { messageId, peer } = sent;
+    const state = reached(said, sent.burn);
     const isNews = outbox.advance(tx, sent, state, now.persistent);
     if (state === DeliveryState.ACCEPTED) {
       book.introduced(tx, peer);

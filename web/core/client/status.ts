@@ -21,6 +21,11 @@ export const DeliveryState = {
 } as const;
 export type DeliveryState = (typeof DeliveryState)[keyof typeof DeliveryState];
 
+/** How far a message is of which its recipient says this: only what was to burn can have burned, and is erased. */
+export function reached(state: DeliveryState, burns: boolean): DeliveryState {
+  return state === DeliveryState.BURNED && !burns ? DeliveryState.READ : state;
+}
+
 /** What the user knows about a contact's key; "changed": nothing is sent until the user has judged the new one. */
 export type Trust = "unverified" | "verified" | "changed";
 export const TRUSTS: readonly string[] = ["unverified", "verified", "changed"] satisfies readonly Trust[];

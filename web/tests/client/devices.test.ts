@@ -66,6 +66,26 @@ test("a text reaches all devices of both, and shows as the person's", () => {
   for (const one of [phone, laptop]) assert.deepEqual(said(one, bob).at(-1), [false, "to both"]);
 });
 
+test("only what was to burn is erased because its recipient says that it burned", () => {
+  for (const burn of [false, true]) {
+    const [town, phone, laptop, bob] = family();
+    const { messageId } = phone.messenger.sendText(bob.id, "my address", { burn });
+    town.pass(5_000);
+    const name = records.key(phone.id, messageId);
+    bob.vault.transaction((tx) => {
+      const received = bob.vault.find(records.RECEIVED, name);
+      assert.ok(received !== null);
+      tx.put(records.RECEIVED, name, { ...received, burn: true }); // as a program of his own would have it
+    });
+    readAll(bob, phone);
+    town.pass(5_000);
+    for (const one of [phone, laptop]) {
+      assert.equal(one.messenger.stateOf(messageId), burn ? DeliveryState.BURNED : DeliveryState.READ);
+      assert.deepEqual(said(one, bob).at(-1), [true, burn ? null : "my address"]);
+    }
+  }
+});
+
 test("what was read on one device is read on the other, and burns there", () => {
   const [town, phone, laptop, bob] = family();
   const { messageId } = bob.messenger.sendText(phone.id, "gone", { burn: true });

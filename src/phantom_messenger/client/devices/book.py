@@ -17,6 +17,7 @@ from phantom_messenger.client.devices.device_list import DeviceList
 from phantom_messenger.client.devices.known_list import KnownList, take_up
 from phantom_messenger.client.devices.records import GONE, GoneRecord
 from phantom_messenger.client.devices.routing import Routing
+from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.records import ContactRecord, DeviceRecord, DevicesRecord, PersonRecord
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto.errors import CryptoError
@@ -159,8 +160,8 @@ class DeviceBook:
         return self.devices_of(self.person_of(sender)) if self._known else [sender]
 
     def is_wide(self, person: str) -> bool:
-        """Whether a message to somebody goes to more than one device."""
-        return bool(self._known) and len(self.devices_of(person)) + len(self.own_others()) > 1
+        """Whether a message to somebody goes to more than one device: of whom copies can say that they are for them."""
+        return bool(self._known) and is_user_id(person) and len(self.devices_of(person)) + len(self.own_others()) > 1
 
     def conversation_of(self, sender: str, to: bytes | None) -> str | None:
         """With whom a text was exchanged; None if it is to be refused."""

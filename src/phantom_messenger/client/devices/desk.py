@@ -28,7 +28,7 @@ from phantom_messenger.client.many.outgoing import Options, Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import SyncRecord
 from phantom_messenger.client.sending import Sending
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, reached
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
@@ -173,6 +173,7 @@ class DeviceDesk:
         sent = stores.outbox.sent(message_id, person)
         if sent is None or (state is DeliveryState.FAILED and peer != person):
             return []
+        state = reached(state, burns=sent.burn)
         is_news = stores.outbox.advance_copy(tx, sent, state, now.persistent)
         if state is DeliveryState.ACCEPTED and peer == person:
             stores.book.introduced(tx, person)

@@ -9,6 +9,7 @@ import { CryptoError } from "../../crypto/errors.ts";
 import { decodeBase64, encodeBase64, fromBase64 } from "../../wire/base64.ts";
 import type { AddressBook } from "../address_book.ts";
 import type { Claim } from "../content.ts";
+import { isUserId } from "../ids.ts";
 import * as records from "../records.ts";
 import { DeviceRecord, DevicesRecord, isKnown, PersonRecord } from "../records.ts";
 import type { Transaction, Vault } from "../vault.ts";
@@ -156,7 +157,8 @@ export class DeviceBook {
 
   /** Whether a message to somebody goes to more than one device. */
   isWide(person: string): boolean {
-    return this.#known.size > 0 && this.devicesOf(person).length + this.ownOthers().length > 1;
+    // Copies say for whom they are, which they can of an id that certifies its key.
+    return this.#known.size > 0 && isUserId(person) && this.devicesOf(person).length + this.ownOthers().length > 1;
   }
 
   /** With whom a text was exchanged; null if it is to be refused. `to`: the raw id of a person. */

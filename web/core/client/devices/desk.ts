@@ -18,7 +18,7 @@ import type { Moment } from "../moment.ts";
 import * as records from "../records.ts";
 import { DeviceRecord, floorOf, Strength } from "../records.ts";
 import type { Sending } from "../sending.ts";
-import { DeliveryState, type Event } from "../status.ts";
+import { DeliveryState, reached, type Event } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import type { Transaction } from "../vault.ts";
 import type { Changed, DeviceBook } from "./book.ts";
@@ -115,11 +115,12 @@ export class DeviceDesk {
   }
 
   /** The copy of one device has come further: the message is as far as the furthest of its recipient's. */
-  #advanced(tx: Transaction, messageId: string, peer: string, state: DeliveryState, now: Moment): Event[] {
+  #advanced(tx: Transaction, messageId: string, peer: string, said: DeliveryState, now: Moment): Event[] {
     const { devices, outgoing, sending, stores } = this.#parts;
     const person = devices.personOf(peer);
     const sent = stores.outbox.sent(messageId, person);
-    if (sent === null || (state === DeliveryState.FAILED && peer !== person)) return [];
+    if (sent === null || (said === DeliveryState.FAILED && peer !== person)) return [];
+    const state = reached(said, sent.burn);
     const isNews = stores.outbox.advanceCopy(tx, sent, state, now.persistent);
     if (state === DeliveryState.ACCEPTED && peer === person) {
       stores.book.introduced(tx, person);
