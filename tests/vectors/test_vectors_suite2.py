@@ -28,8 +28,8 @@ SMALL: Final = [
 ]
 EACH: Final = pytest.mark.parametrize(("play", "case"), SMALL, ids=[case["name"] for _, case in SMALL])
 EACH_TRANSCRIPT: Final = pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda one: one["name"])
-LOOKED_AT: Final = ("one-message", "offer-by-time", "restored-before-offer", "handshake-repeated", "jump-too-far")
-"""Transcripts of which each value is spoilt: the first three in the short form."""
+LOOKED_AT: Final = ("one-message", "restored-before-offer", "offer-by-time", "handshake-repeated", "jump-too-far")
+"""Transcripts of which each value is spoilt: the first two in the short form."""
 
 
 def errors_of(transcript: Json) -> list[str]:
@@ -114,7 +114,7 @@ def test_control_each_value_of_a_vector_is_looked_at(play: Callable[[Json], None
     assert unseen == []
 
 
-@pytest.mark.parametrize("name", LOOKED_AT[: amount(3, 5)])
+@pytest.mark.parametrize("name", LOOKED_AT[: amount(2, 5)])
 def test_control_each_value_of_a_transcript_is_looked_at(name: str) -> None:
     transcript = next(one for one in TRANSCRIPTS if one["name"] == name)
     count, unseen = survivors(lambda changed: Play2(EVERYBODY, changed), transcript)
