@@ -12,12 +12,14 @@ from group_people import group_of, info
 from group_people import said as said_in_group
 from group_people import write as write_in_group
 
+from phantom_messenger.client import records
 from phantom_messenger.client.devices import late as late_texts
 from phantom_messenger.client.devices.late import MAX_LATE, SOON_MS, LateTexts
 from phantom_messenger.client.devices.records import LATE, LateRecord
 from phantom_messenger.client.groups import arrivals, speaking, texts
 from phantom_messenger.client.many import sending
 from phantom_messenger.client.many.sending import KEEP_FREE
+from phantom_messenger.client.many.store import ManyStore
 from phantom_messenger.client.past import Past
 from phantom_messenger.client.status import DeliveryState, MessageEvent
 from phantom_messenger.wire import frames
@@ -546,3 +548,63 @@ def test_whenever_the_program_dies_the_device_gets_each_text_once(family: Family
     pass_time(20_000, *family, reconnect=True)
     assert came(alice) == came(laptop) == ["one", "two"]
     assert len(json.dumps(bob.frames_sent("MESSAGE_MANY"))) > 0
+
+
+# --- the order, and how many wait ---------------------------------------------------
+
+
+def written_in_turns(members: tuple[Device, Device, Device, Device]) -> list[str]:
+    """The ids of what Bob has written, to Alice and to the group, when he hears of her laptop."""
+    alice, laptop, bob, carol = members
+    link(alice, laptop, carol)
+    numbers: list[str] = []
+    for text in ("one", "two"):
+        numbers += bob.send(alice, text)
+        pass_time(1_000, bob)
+        numbers += write_in_group(bob, text)
+        pass_time(1_000, bob)
+    _until_known(bob, alice)
+    return numbers
+
+
+def queue(bob: Device, laptop: Device) -> list[str]:
+    """What waits there for the laptop, as it is to leave."""
+    return list(bob.messenger._stores.many._queues.get(laptop.id, {}))
+
+
+def test_order_outlives_the_program(members: tuple[Device, Device, Device, Device]) -> None:
+    alice, laptop, bob, carol = members
+    numbers = written_in_turns(members)
+    assert queue(bob, laptop) == numbers
+    bob.kill()
+    assert queue(bob, laptop) == numbers
+    back(bob, alice, laptop, carol)
+    assert came(laptop) == said_in_group(laptop) == ["one", "two"]
+
+
+def test_control_by_what_is_stored_of_copies_it_is_another_one(
+    members: tuple[Device, Device, Device, Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ManyStore, "_written", lambda self, name: self._vault.position(records.MANY, name))
+    _, laptop, bob, _ = members
+    numbers = written_in_turns(members)
+    bob.kill()
+    assert queue(bob, laptop) != numbers
+    assert sorted(queue(bob, laptop)) == sorted(numbers)
+
+
+def test_text_that_waits_for_either_device_is_one(members: tuple[Device, Device, Device, Device]) -> None:
+    alice, laptop, bob, carol = members
+    assert len(written_in_turns(members)) == 4
+    for _ in range(2):
+        assert bob.messenger.waiting == 4
+        bob.kill()
+    back(bob, alice, laptop, carol)
+    assert bob.messenger.waiting == 0
+
+
+def test_control_what_waits_is_counted_in_two_places(members: tuple[Device, Device, Device, Device]) -> None:
+    _, _, bob, _ = members
+    written_in_turns(members)
+    stores = bob.messenger._stores
+    assert (stores.outbox.texts(), stores.many.count()) == (2, 4)

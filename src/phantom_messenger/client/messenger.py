@@ -210,7 +210,7 @@ class Messenger:
 
     def waiting_for(self, peer: str | None) -> int:
         """How many messages wait in the outbox; for one user, if one is named."""
-        return self._stores.outbox.texts(peer) + self._stores.many.count(peer)
+        return self._stores.waiting(peer)
 
     @property
     def waiting(self) -> int:

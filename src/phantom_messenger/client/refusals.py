@@ -78,5 +78,4 @@ class Refusals:
 
     def _pause(self, peer: str, wait: int, now: int) -> list[Event]:
         self._pacing.pause(RateClass.MESSAGE, now + wait)
-        waiting = self._stores.outbox.texts(peer) + self._stores.many.count(peer)
-        return list(self._pauses.refused(peer, waiting, wait, now))
+        return list(self._pauses.refused(peer, self._stores.waiting(peer), wait, now))

@@ -153,7 +153,7 @@ class Sending:
                 yield from self._send_entry(link, entry, now)
         yield from self.many.send(link, now)
         wait = self._pacing.until(RateClass.MESSAGE) - now.monotonic
-        yield from self._pauses.paused(self._stores.outbox.texts() + self._stores.many.count(), wait, now.monotonic)
+        yield from self._pauses.paused(self._stores.waiting(), wait, now.monotonic)
         self._introduce(link, now)
 
     def _introduce(self, link: Link, now: Moment) -> None:

@@ -45,6 +45,15 @@ class Stores:
     past: Past
     history: History
 
+    def waiting(self, peer: str | None = None) -> int:
+        """How many messages wait to be sent; for one user, if one is named.
+
+        One that waits for somebody's first device, and besides for devices of which one has heard since, is one.
+        """
+        if peer is not None or not self.outbox.texts():
+            return self.outbox.texts(peer) + self.many.count(peer)
+        return self.outbox.texts() + self.many.count_but(self.outbox.waits)
+
     @classmethod
     def of(cls, vault: Vault, identity: OwnIdentity, random: Callable[[int], bytes], *, asks: bool) -> Self:
         """Read what is to be in memory.

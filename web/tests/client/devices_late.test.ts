@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LateTexts, MAX_LATE, SOON_MS } from "../../core/client/devices/late.ts";
 import { LATE } from "../../core/client/devices/late_record.ts";
+import { ManyStore } from "../../core/client/many/store.ts";
+import { SENT } from "../../core/client/records.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { devicesOf, link, readAll, said } from "./family.ts";
 import { groupOf, Member } from "./members.ts";
@@ -315,4 +317,75 @@ test("whoever appears offline is not shown by it", () => {
   bob.messenger.sendText(phone.id, "here I am");
   town.pass(10_000);
   assert.deepEqual(came(laptop, bob), ["written offline", "here I am"]);
+});
+
+// --- the order, and how many wait -----------------------------------------------------
+
+/** Ben has written to Ada and to the group in turns when he hears of her laptop; the ids. */
+function writtenInTurns(): readonly [Town, Member, Member, Member, string, string[]] {
+  const [town, ada, laptop, ben, group] = members();
+  const ids: string[] = [];
+  for (const text of ["one", "two"]) {
+    ids.push(ben.person.messenger.sendText(ada.id, text).messageId);
+    town.pass(1_000);
+    ids.push(ben.groups.sendText(group, text));
+    town.pass(1_000);
+  }
+  ben.person.connect();
+  const isKnown = (): boolean => ben.person.messenger.stores.devices?.devicesOf(ada.id).length === 2;
+  for (let turns = 0; !isKnown(); turns += 1) {
+    assert.ok(turns < 100 && ben.person.turn());
+  }
+  return [town, ada, laptop, ben, group, ids];
+}
+
+/** What waits on somebody's disk for a device, in the order in which it is to leave. */
+function queueOf(person: Person, device: Person): string[] {
+  const store = new ManyStore(person.vault);
+  const ids: string[] = [];
+  for (;;) {
+    const [message] = store.ready(() => false).find(([, peers]) => peers.includes(device.id)) ?? [];
+    if (message === undefined) return ids;
+    const { messageId } = message.record;
+    ids.push(messageId);
+    person.vault.transaction((tx) => store.accepted(tx, messageId, [device.id], 0));
+  }
+}
+
+test("the order outlives the program", () => {
+  const [town, ada, laptop, ben, group, ids] = writtenInTurns();
+  ben.beginAnew();
+  town.pass(20_000);
+  assert.deepEqual(came(laptop.person, ben.person), ["one", "two"]);
+  assert.deepEqual(laptop.texts(group), ["one", "two"]);
+  assert.deepEqual([ada.texts(group), ids.length], [["one", "two"], 4]);
+});
+
+test("it is that in which they were written, whatever they were sent as", () => {
+  const [, , laptop, ben, , ids] = writtenInTurns();
+  assert.deepEqual(queueOf(ben.person, laptop.person), ids);
+});
+
+test("the control: by what is stored of copies it is another one", () => {
+  const [, , laptop, ben, , ids] = writtenInTurns();
+  const { vault } = ben.person;
+  const position = vault.position.bind(vault);
+  vault.position = (kind, name) => (kind === SENT ? 0 : position(kind, name));
+  assert.notDeepEqual(queueOf(ben.person, laptop.person), ids);
+});
+
+test("a text that waits for either device is one", () => {
+  const [town, , , ben, , ids] = writtenInTurns();
+  const { messenger } = ben.person;
+  assert.deepEqual([messenger.waitingFor(), ids.length], [4, 4]);
+  ben.beginAnew();
+  assert.equal(ben.person.messenger.waitingFor(), 4);
+  town.pass(20_000);
+  assert.equal(ben.person.messenger.waitingFor(), 0);
+});
+
+test("the control: it is counted in two places", () => {
+  const [, , , ben] = writtenInTurns();
+  assert.equal(ben.person.messenger.stores.outbox.texts(), 2);
+  assert.equal(new ManyStore(ben.person.vault).count(), 4);
 });

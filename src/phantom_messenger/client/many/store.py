@@ -5,7 +5,7 @@ which the messages were written, as texts do. A message is kept until its time i
 relay has accepted the last copy: so long a recipient may ask for it again.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from functools import partial
@@ -125,9 +125,15 @@ class ManyStore:
         """The messages for a user as they were written, those that are sent again before the others."""
 
         def place(message_id: str) -> tuple[bool, int]:
-            return not self._waiting[message_id].copies[peer].resends, turns[message_id]
+            is_new = not self._waiting[message_id].copies[peer].resends
+            return is_new, turns[message_id] if is_new else self._written(message_id)
 
         return dict.fromkeys(sorted(queue, key=place))
+
+    def _written(self, message_id: str) -> int:
+        """Where a message stands in the order in which they were written: one to many may have been one to one."""
+        vault = self._vault
+        return vault.position(records.SENT, message_id) or vault.position(records.MANY, message_id)
 
     # --- what waits ---------------------------------------------------------------
 
@@ -139,6 +145,10 @@ class ManyStore:
     def count(self, peer: str | None = None) -> int:
         """How many messages wait; of those with a copy for one user, if one is named."""
         return len(self._waiting) if peer is None else len(self._queues.get(peer, {}))
+
+    def count_but(self, waits_elsewhere: Callable[[str], bool]) -> int:
+        """How many messages wait here alone."""
+        return sum(not waits_elsewhere(message_id) for message_id in self._waiting)
 
     def ready(self, busy: Container[str]) -> list[tuple[ManyMessage, list[str]]]:
         """The messages whose turn it is, each with those to whom it may leave now; nobody, if it is for its revision.
@@ -296,7 +306,7 @@ class ManyStore:
         """
         count = 0
         # Each goes before what waits, so the oldest comes last.
-        for message_id in sorted(set(message_ids), key=lambda name: (-self._vault.position(records.MANY, name), name)):
+        for message_id in sorted(set(message_ids), key=lambda name: (-self._written(name), name)):
             message = self.get(message_id)
             copy = None if message is None else message.copies.get(peer)
             if message is None or copy is None or copy.waits or copy.resends >= MAX_RESENDS:

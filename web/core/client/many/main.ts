@@ -26,7 +26,9 @@ export function manyOf(ports: ExtensionPorts): Many {
     outgoing,
     features: [Feature.MANY],
     isBusy: (peer) => store.isBusy(peer),
-    waiting: (peer) => store.count(peer),
+    // One that waits for somebody's first device, and besides for devices of which one has heard since, is one.
+    waiting: (peer) =>
+      peer === undefined ? store.countBut((messageId) => ports.stores.outbox.waits(messageId)) : store.count(peer),
     sendPending: (link, now) => sending.send(link, now),
     receive: (frame, now) => (frame.type === "MANY_RESULT" ? sending.result(frame, now) : fetching.fetched(frame, now)),
     accepted(messageId, recipient, now, isAccepted) {

@@ -7,6 +7,7 @@
  * unless stated.
  */
 import { isEqual, NO_BYTES } from "../../bytes.ts";
+import { SENT } from "../records.ts";
 import { MAX_RESENDS } from "../recovery.ts";
 import { DeliveryState } from "../status.ts";
 import { Unanswered } from "../unanswered.ts";
@@ -103,10 +104,17 @@ export class ManyStore {
   #sort(peers: readonly string[]): void {
     const turns = new Map([...this.#waiting.keys()].map((id, turn) => [id, turn]));
     for (const peer of peers) {
-      const place = (id: string): number => (turns.get(id) ?? 0) - (this.#isAgain(peer, id) ? turns.size : 0);
       const queue = this.#queues.get(peer);
-      if (queue !== undefined) this.#queues.set(peer, [...queue].sort((one, other) => place(one) - place(other)));
+      if (queue === undefined) continue;
+      const again = queue.filter((id) => this.#isAgain(peer, id)).map((id) => [this.#written(id), id] as const);
+      const others = queue.filter((id) => !this.#isAgain(peer, id)).map((id) => [turns.get(id) ?? 0, id] as const);
+      this.#queues.set(peer, [...inOrder(again), ...inOrder(others)]);
     }
+  }
+
+  /** Where a message stands in the order in which they were written: one to many may have been one to one. */
+  #written(id: string): number {
+    return this.#vault.position(SENT, id) || this.#vault.position(MANY, id);
   }
 
   /** Whether the copy of a message that waits for a user is one that is sent again. */
@@ -127,6 +135,11 @@ export class ManyStore {
   /** How many messages wait; of those with a copy for one user, if one is named. */
   count(peer?: string): number {
     return peer === undefined ? this.#waiting.size : (this.#queues.get(peer)?.length ?? 0);
+  }
+
+  /** How many messages wait here alone. */
+  countBut(waitsElsewhere: (messageId: string) => boolean): number {
+    return [...this.#waiting.keys()].filter((id) => !waitsElsewhere(id)).length;
   }
 
   /**
@@ -277,10 +290,10 @@ export class ManyStore {
 
   /** Put copies into the queue again that their recipient could not read; arguments as `Outbox.resend`. */
   resend(tx: Transaction, peer: string, messageIds: readonly string[], now: number, key: Uint8Array): number {
-    const places = [...new Set(messageIds)].map((id) => [this.#vault.position(MANY, id), id] as const);
+    const places = [...new Set(messageIds)].map((id) => [this.#written(id), id] as const);
     let count = 0;
     // Each goes before what waits, so the oldest comes last.
-    for (const [, id] of places.sort(([one], [other]) => other - one)) {
+    for (const id of inOrder(places).reverse()) {
       const message = this.get(id);
       const copy = message?.copies.get(peer);
       if (message === null || copy === undefined || copy.waits || copy.resends >= MAX_RESENDS) {
@@ -438,4 +451,8 @@ export function dueOf({ copies, at, expiresAt }: CopiesRecord): number | null {
     return expiresAt;
   }
   return Math.min(expiresAt ?? Number.POSITIVE_INFINITY, at + KEEP_MS);
+}
+
+function inOrder(places: readonly (readonly [number, string])[]): string[] {
+  return [...places].sort(([one], [other]) => one - other).map(([, id]) => id);
 }
