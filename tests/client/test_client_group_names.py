@@ -124,6 +124,7 @@ def test_names_outlive_the_program_and_a_backup(town: Town, tmp_path: Path) -> N
 WORDS_LIKE_ONE: Final = (
     *("Phlegmatic", "Phlegmatiker", "PHLEGMATIKER", "Phlox Anne", "Phlox-Annette", "phlogiston", "Phlebotomist"),
     *("Philipp", "Phillip", "Philippa", "PHILIPPA", "Philadelphia", "PHILADELPHIA", "Phil2000", "PHIL2000", "\u03a6il"),
+    *("Joseph 1980s", "Ph. Langenfeld", "P. H. Lautensack", "Camp H1 2000", "Ph. Lang 77", "Ralph 12345", "PhD 2001"),
     *("Phil Lambert 2", "Josephlein", "Rudolphlangenfeld", "Ph1", "Ph. 1", "Joseph 1980", "Joseph I. Lee"),
 )
 
@@ -164,12 +165,28 @@ def ids(count: int) -> list[str]:
         lambda shown: "\u200a".join(shown.replace("1", "l", 1)),
         lambda shown: "".join(chr(ord(one) + 0xFEE0) if one != "\u2026" else one for one in shown),
         lambda shown: f"{shown[:3]} {shown[3:]}",
+        lambda shown: f"{shown[:2]} {shown[2:]}",
+        lambda shown: f"{shown[:1]} {shown[1:]}",
+        " ".join,
+        lambda shown: f"{shown[:5]}-{shown[5:]}",
         lambda shown: f"{shown[:3]}\u2013{shown[3:]}".replace("1", "l", 1),
         lambda shown: shown.upper(),
     ],
     ids=[
         *("as it is", "behind a name", "before one", "l", "I", "stroke", "dotless", "l and o", "all I", "Cyrillic"),
-        *("some Cyrillic", "zero width", "hair spaces", "wide", "space", "dash", "capitals"),
+        *(
+            "some Cyrillic",
+            "zero width",
+            "hair spaces",
+            "wide",
+            "space",
+            "before the one",
+            "behind p",
+            "all apart",
+            "dash later",
+            "dash",
+            "capitals",
+        ),
     ],
 )
 def test_nobody_can_be_called_like_an_id(imitated: Callable[[str], str]) -> None:

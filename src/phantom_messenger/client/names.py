@@ -27,11 +27,15 @@ _NARROW: Final = re.compile(r"[\u00ad\u034f\u061c\u2004-\u2006\u2008-\u200f\u202
 
 _CAPITAL_I: Final = re.compile("I+")
 _STROKES: Final = str.maketrans("|\u0131", "ll")
+_BETWEEN: Final = "[-_.:/ \u2010-\u2015]*"
+_ONE_AND_FOUR: Final = (
+    f"(?:1{_BETWEEN}(?:[ac-hj-z0-9]{_BETWEEN}){{4}}|l{_BETWEEN}(?=[ac-hj-z]{{0,7}}[0-9])[ac-hj-z0-9]{{4}})"
+)
 _LIKE_ID: Final = re.compile(
     # with a digit among what is shown of one: four characters, as nobody compares all eight
-    "ph(?:1|l(?=[-_.:/ \u2010-\u2015]*[ac-hj-z]{0,7}[0-9]))[-_.:/ \u2010-\u2015]*[ac-hj-z0-9]{4}"
+    f"ph{_ONE_AND_FOUR}|(?:^|[^a-z0-9])p{_BETWEEN}h{_BETWEEN}{_ONE_AND_FOUR}"
     # without: as many as are shown, in a word of its own
-    "|(?:^|[^a-z0-9])phl[-_.:/ \u2010-\u2015]*[ac-hj-z]{8}"
+    f"|(?:^|[^a-z0-9])phl{_BETWEEN}[ac-hj-z]{{8}}"
 )
 """The beginning of a written id (``ids``): small letters and digits stand in one, all but 'b', 'i', 'o' and '1', of
 which the last two look like '0' and 'l'."""

@@ -30,9 +30,10 @@ const NARROW = /[\u00ad\u034f\u061c\u2004-\u2006\u2008-\u200f\u202f\u205f-\u206f
  * With a digit among what is shown of one: four characters, as nobody compares all eight. Without: as many as are shown,
  * in a word of its own.
  */
+const BETWEEN = "[-_.:/ \u2010-\u2015]*";
+const ONE_AND_FOUR = `(?:1${BETWEEN}(?:[ac-hj-z0-9]${BETWEEN}){4}|l${BETWEEN}(?=[ac-hj-z]{0,7}[0-9])[ac-hj-z0-9]{4})`;
 const LIKE_ID = new RegExp(
-  "ph(?:1|l(?=[-_.:/ \u2010-\u2015]*[ac-hj-z]{0,7}[0-9]))[-_.:/ \u2010-\u2015]*[ac-hj-z0-9]{4}" +
-    "|(?:^|[^a-z0-9])phl[-_.:/ \u2010-\u2015]*[ac-hj-z]{8}",
+  `ph${ONE_AND_FOUR}|(?:^|[^a-z0-9])p${BETWEEN}h${BETWEEN}${ONE_AND_FOUR}|(?:^|[^a-z0-9])phl${BETWEEN}[ac-hj-z]{8}`,
   "u",
 );
 

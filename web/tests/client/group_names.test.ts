@@ -97,6 +97,7 @@ test("a long name does not push the id out of sight", () => {
 const WORDS_LIKE_ONE = [
   ...["Phlegmatic", "Phlegmatiker", "PHLEGMATIKER", "Phlox Anne", "Phlox-Annette", "phlogiston", "Phlebotomist"],
   ...["Philipp", "Phillip", "Philippa", "PHILIPPA", "Philadelphia", "PHILADELPHIA", "Phil2000", "PHIL2000", "\u03a6il"],
+  ...["Joseph 1980s", "Ph. Langenfeld", "P. H. Lautensack", "Camp H1 2000", "Ph. Lang 77", "Ralph 12345", "PhD 2001"],
   ...["Phil Lambert 2", "Josephlein", "Rudolphlangenfeld", "Ph1", "Ph. 1", "Joseph 1980", "Joseph I. Lee"],
 ];
 
@@ -128,6 +129,10 @@ test("nobody can be called like an id as strangers are shown, in whatever letter
     (id) => [...id.replace("1", "l")].join("\u200a"),
     (id) => [...id].map(wide).join(""),
     (id) => `${id.slice(0, 3)} ${id.slice(3)}`,
+    (id) => `${id.slice(0, 2)} ${id.slice(2)}`,
+    (id) => `${id.slice(0, 1)} ${id.slice(1)}`,
+    (id) => [...id].join(" "),
+    (id) => `${id.slice(0, 5)}-${id.slice(5)}`,
     (id) => `${id.slice(0, 3)}\u2013${id.slice(3)}`.replace("1", "l"),
     (id) => id.toUpperCase(),
   ];
