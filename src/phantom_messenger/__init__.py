@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         RequestEvent,
         Trust,
         WarningEvent,
+        WrittenEvent,
     )
 
 _PLACES = {
@@ -122,6 +123,7 @@ _PLACES = {
         "PresenceEvent",
         "RequestEvent",
         "WarningEvent",
+        "WrittenEvent",
         "Trust",
     ),
 }
@@ -187,6 +189,7 @@ __all__ = [
     "VaultFull",
     "VaultInUse",
     "WarningEvent",
+    "WrittenEvent",
     "WrongPassphrase",
     "__version__",
     "plain_id",

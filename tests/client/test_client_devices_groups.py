@@ -13,7 +13,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupText
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, written
-from phantom_messenger.client.status import DeliveryState, WarningEvent
+from phantom_messenger.client.status import DeliveryState, WarningEvent, WrittenEvent
 from support.amounts import amount
 from support.people import Frame
 
@@ -70,6 +70,19 @@ def test_linked_device_knows_the_group_and_shows_what_is_said(people: tuple[Peop
     pass_time(5_000, alice, laptop, bob, carol)
     for one in (alice, laptop, carol):
         assert shown(one, group)[-1] == (bob.id, False, "hello all")
+
+
+def test_text_that_is_written_on_one_device_is_told_on_the_others(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    alice.messenger.groups.send_text(group, "from the phone")
+    laptop.messenger.groups.send_text(group, "from the laptop")
+    pass_time(5_000, alice, laptop, bob, carol)
+    for one, text in ((alice, "from the laptop"), (laptop, "from the phone")):
+        (heard,) = one.heard(WrittenEvent)
+        assert (heard.group, heard.peer.user_id, heard.peer.name) == (group, group, "us")
+        (entry,) = [entry for entry in one.messenger.groups.history(group) if entry.message_id == heard.message_id]
+        assert (entry.is_own, entry.text) == (True, text)
+    assert bob.heard(WrittenEvent) == carol.heard(WrittenEvent) == []
 
 
 def test_person_is_called_the_same_on_all_devices(people: tuple[People, str]) -> None:

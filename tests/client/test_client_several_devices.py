@@ -18,7 +18,7 @@ from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.records import ContactRecord
-from phantom_messenger.client.status import DeliveryState, LinkingEvent, LinkingStep, WarningEvent
+from phantom_messenger.client.status import DeliveryState, LinkingEvent, LinkingStep, WarningEvent, WrittenEvent
 from phantom_messenger.crypto.keys import OwnIdentity
 from support.amounts import amount
 from support.people import Frame, canonical
@@ -62,6 +62,16 @@ def test_text_reaches_all_devices_of_both_and_shows_as_the_persons(family: Famil
     assert alice.read_all() == laptop.read_all() == ["to both"]
     assert [contact.user_id for contact in bob.messenger.contacts.everybody()] == [alice.id]
     assert bob.troubles() == ["devices"]
+
+
+def test_text_that_is_written_on_one_device_is_told_on_the_other(family: Family) -> None:
+    alice, laptop, bob = family
+    ((number, *_), _) = laptop.send(bob, "from the laptop"), laptop.send(bob, "burns", burn=True)
+    pass_time(5_000, *family)
+    heard = alice.heard(WrittenEvent)
+    assert (heard[0].message_id, heard[0].peer.user_id, heard[0].group) == (number, bob.id, "")
+    assert len(heard) == 2
+    assert laptop.heard(WrittenEvent) == bob.heard(WrittenEvent) == [], "control: of what was written here"
 
 
 def test_safety_number_is_the_same_before_and_after_on_all_devices(town: Town) -> None:

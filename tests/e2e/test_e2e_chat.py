@@ -9,8 +9,9 @@ import pytest
 from e2e_people import meet
 from e2e_terminal import Terminal
 
-from phantom_messenger.cli.chat import HELP, Text, own_line, parse_line
+from phantom_messenger.cli.chat import HELP, Text, parse_line
 from phantom_messenger.cli.status_line import StatusLine
+from phantom_messenger.cli.talk import own_line
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,

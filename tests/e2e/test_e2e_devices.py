@@ -108,6 +108,23 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert (alone.returncode, alone.stderr) == (2, "phantom: this is your only device\n")
 
 
+def test_open_chat_shows_what_is_written_on_another_device(home: Path) -> None:
+    out(home, "groups", "create", "-p", "alice", "Tea", "bob")
+    out(home, "groups", "accept", "-p", "bob", "Tea")
+    linked(home)
+    person = Running(home, "chat", "-p", "alice", "bob")
+    out(home, "send", "-p", "laptop", "bob", "one")
+    out(home, "send", "-p", "laptop", "bob", "burns", "--burn")
+    out(home, "send", "-p", "laptop", "Tea", "to all")
+    assert [line[6:] for line in person.wait_for(2)] == ["you: one", "you (burns): burns"]
+    assert person.finish() == 0
+    assert len(person.lines) == 2, "control: what is said elsewhere is not shown"
+    group = Running(home, "chat", "-p", "alice", "Tea")
+    out(home, "send", "-p", "laptop", "Tea", "to all again")
+    assert [line[6:] for line in group.wait_for(1)] == ["you: to all again"]
+    assert group.finish() == 0
+
+
 @pytest.mark.parametrize("is_there", [True, False], ids=["relay is there", "control: it is not"])
 def test_what_a_device_has_sent_comes_in_before_it_is_removed(
     tmp_path: Path, start_relay: StartRelay, is_there: bool

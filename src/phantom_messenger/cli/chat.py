@@ -19,7 +19,6 @@ from phantom_messenger.cli.common import (
     count,
     one_line,
     open_client,
-    printable,
     profile_flag,
     profile_option,
     reports_errors,
@@ -29,13 +28,13 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.cli.group_lines import news_line
 from phantom_messenger.cli.keys import chat_keys
 from phantom_messenger.cli.status_line import StatusLine
-from phantom_messenger.cli.talk import Talk, talk_with
-from phantom_messenger.cli.times import Duration, moment
+from phantom_messenger.cli.talk import Talk, own_line, talk_with
+from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError, VaultError
 from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.sanitize import is_blank, plain_lines
-from phantom_messenger.client.status import ConnectionEvent, ConnectionState, GroupEvent
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, GroupEvent, WrittenEvent
 
 HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctrl-Z suspends; Ctrl-D leaves)
 (/burn TEXT sends a message that is deleted on their side after it has been read)
@@ -77,7 +76,7 @@ async def _chat(client: Client, who: str, flag: str) -> None:
             session = PromptSession(key_bindings=chat_keys(), multiline=True, enable_suspend=True, erase_when_done=True)
         tasks = [
             asyncio.create_task(_print_messages(talk)),
-            asyncio.create_task(_print_events(client, status, session, flag)),
+            asyncio.create_task(_print_events(client, talk, status, session, flag)),
             asyncio.create_task(_ask_presence(client, talk)),
         ]
         try:
@@ -208,12 +207,6 @@ def _no_command(line: str, word: str) -> str:
     return f"there is no command {one_line(word[:SHOWN_OF_WORD])}"
 
 
-def own_line(text: str, mark: str = "") -> str:
-    """Your own message as you see it above the prompt."""
-    shown = printable(text).replace("\n", "\n        ")
-    return f"{moment(time.time_ns() // 1_000_000)} you{mark}: {shown}"
-
-
 async def _pipe(talk: Talk) -> None:
     """Do what the lines of standard input ask for until it ends; what arrives is printed meanwhile."""
     loop = asyncio.get_running_loop()
@@ -269,8 +262,15 @@ async def _print_messages(talk: Talk) -> None:
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _print_events(client: Client, status: StatusLine, session: "PromptSession[str] | None", flag: str) -> None:
+async def _print_events(
+    client: Client, talk: Talk, status: StatusLine, session: "PromptSession[str] | None", flag: str
+) -> None:
     async for event in client.events():
+        written = talk.elsewhere(event) if isinstance(event, WrittenEvent) else None
+        if written is not None:
+            status.written(written.message_id, written.state)
+            click.echo(written.line)
+            sys.stdout.flush()
         line = news_line(client, event, flag) if isinstance(event, GroupEvent) else status.update(event)
         if line:
             click.echo(f"({line})", err=session is None)

@@ -39,6 +39,7 @@ from phantom_messenger.client.status import (
     PresenceEvent,
     RequestEvent,
     WarningEvent,
+    WrittenEvent,
 )
 
 NEWER: Final = "[sent with a newer version of Phantom; update this program to read it]"
@@ -183,6 +184,9 @@ def event_row(event: Event) -> dict[str, Any]:
     match event:
         case MessageEvent():
             return {"type": "arrived", "id": event.message_id, "sender": event.peer.user_id}
+        case WrittenEvent():
+            row = {"type": "written", "id": event.message_id}
+            return {**row, **({"group": event.group} if event.group else {"to": event.peer.user_id})}
         case DeliveryEvent():
             peer = event.peer
             return {"type": "delivery", "id": event.message_id, "to": peer.user_id, "state": str(event.state)}

@@ -22,6 +22,7 @@ from phantom_messenger.client.status import (
     PresenceEvent,
     RequestEvent,
     WarningEvent,
+    WrittenEvent,
 )
 
 MARKS: Final = {
@@ -77,6 +78,10 @@ class StatusLine:
         self._last = (message_id, DeliveryState.QUEUED)
         self._sent_at = time.monotonic()
 
+    def written(self, message_id: str, state: DeliveryState) -> None:
+        """The last message is one that was written on another device."""
+        self._last = (message_id, state)
+
     def update(self, event: Event) -> str:
         """Apply an event; returns a line to print for it, or ''."""
         match event:
@@ -92,7 +97,7 @@ class StatusLine:
                 return self._warning(event)
             case RequestEvent():
                 return request_line(event, self._flag)
-            case GroupEvent() | GroupMessageEvent() | LinkingEvent():
+            case GroupEvent() | GroupMessageEvent() | LinkingEvent() | WrittenEvent():
                 return ""
 
     def show(self) -> str:

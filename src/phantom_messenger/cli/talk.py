@@ -1,20 +1,53 @@
 """A conversation as commands see it: with a person, or with a group."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
-from phantom_messenger.cli.common import one_line
+from phantom_messenger.cli.common import one_line, printable
 from phantom_messenger.cli.group_lines import called, group_line, group_message_line, group_summary, is_group
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.listen import message_line
+from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.delivery import Delivery
 from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups.views import GroupEntry
 from phantom_messenger.client.groups.words import lasting
-from phantom_messenger.client.status import Contact
+from phantom_messenger.client.history import HistoryEntry
+from phantom_messenger.client.status import Contact, DeliveryState, WrittenEvent
 
 Incoming = tuple[str, Callable[[], Awaitable[None]]]
 """A line to be printed, and what marks it as read."""
+
+
+RECENT: Final = 100
+"""Messages among which one is looked for that was stored a moment ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A message that was written on another device: its line, and how far it has come."""
+
+    message_id: str
+    line: str
+    state: DeliveryState
+
+    @classmethod
+    def of(cls, entry: HistoryEntry | GroupEntry) -> "Elsewhere":
+        """One that is found in a history."""
+        burns = isinstance(entry, HistoryEntry) and entry.burn_after_read
+        marks = [mark for mark, is_set in (("burns", burns), ("expires", entry.expires_at is not None)) if is_set]
+        mark = f" ({', '.join(marks)})" if marks else ""
+        line = own_line(entry.text or "[gone]", mark, at=entry.sent_at)
+        return cls(entry.message_id, line, entry.state or DeliveryState.ACCEPTED)
+
+
+def own_line(text: str, mark: str = "", *, at: int | None = None) -> str:
+    """Your own message as you see it above the prompt; ``at``: when it was written, if not now."""
+    shown = printable(text).replace("\n", "\n        ")
+    return f"{moment(time.time_ns() // 1_000_000 if at is None else at)} you{mark}: {shown}"
 
 
 class Talk(Protocol):
@@ -34,6 +67,9 @@ class Talk(Protocol):
 
     def incoming(self) -> AsyncIterator[Incoming]:
         """What arrives."""
+
+    def elsewhere(self, event: WrittenEvent) -> Elsewhere | None:
+        """What one has written to the other side on another device; None if it was written to somebody else."""
 
     def typing(self) -> None:
         """Say that one is writing."""
@@ -79,6 +115,12 @@ class PersonTalk:
         """See ``Talk``."""
         async for message in self._client.messages(sender=self.contact.user_id):
             yield message_line(message), message.mark_read
+
+    def elsewhere(self, event: WrittenEvent) -> Elsewhere | None:
+        """See ``Talk``."""
+        is_here = not event.group and event.peer.user_id == self.contact.user_id
+        found = self._client.history(self._who, limit=RECENT) if is_here else []
+        return next((Elsewhere.of(one) for one in found if one.is_own and one.message_id == event.message_id), None)
 
     def typing(self) -> None:
         """See ``Talk``."""
@@ -135,6 +177,11 @@ class GroupTalk:
         """See ``Talk``."""
         async for message in self._client.groups.messages(self._group):
             yield group_message_line(message), message.mark_read
+
+    def elsewhere(self, event: WrittenEvent) -> Elsewhere | None:
+        """See ``Talk``."""
+        found = self._client.groups.history(self._group, limit=RECENT) if event.group == self._group else []
+        return next((Elsewhere.of(one) for one in found if one.is_own and one.message_id == event.message_id), None)
 
     def typing(self) -> None:
         """See ``Talk``; groups are not told."""

@@ -33,6 +33,7 @@ from phantom_messenger.client.status import (
     PresenceEvent,
     RequestEvent,
     Trust,
+    WrittenEvent,
     reached,
 )
 from phantom_messenger.client.stores import Stores
@@ -340,7 +341,12 @@ class Receiving:
                 self._sending.exchanges.renew(sender)
             return
         devices, past = self._stores.devices, self._stores.past
-        if isinstance(opened.content, BetweenDevices) or devices.is_own(sender):
+        if isinstance(opened.content, BetweenDevices):
+            return
+        if devices.is_own(sender):
+            sent = self._stores.outbox.sent(message_id)
+            if sent is not None:  # else it was handed over already, or is of a kind that this version does not know
+                yield WrittenEvent(message_id=message_id, peer=self._stores.book.contact(sent.peer))
             return
         if past.has_received(devices.person_of(sender), message_id):
             return

@@ -108,6 +108,18 @@ class MessageEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenEvent:
+    """What this user has written on another of their devices has come, and is on disk: ``Client.history`` has it.
+
+    ``peer``: to whom; a group in the place of a contact, as in ``DeliveryEvent``. ``group``: its id, '' for a person.
+    """
+
+    message_id: str
+    peer: Contact
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryEvent:
     """One of your messages has reached another state."""
 
@@ -246,6 +258,7 @@ class LinkingEvent:
 Event = (
     RequestEvent
     | MessageEvent
+    | WrittenEvent
     | DeliveryEvent
     | PresenceEvent
     | ConnectionEvent

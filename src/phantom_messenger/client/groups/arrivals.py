@@ -179,8 +179,9 @@ class Arrivals:
             case GroupChanges():
                 return self._take(tx, group, said.changes, self._own_id, now, picture=said.picture)
             case GroupText():
-                self._texts.keep_own(tx, group, held(payload, said, now), said.body, now)
-                return []
+                events: list[Event] = []
+                self._texts.keep_own(tx, group, held(payload, said, now), said.body, now, events)
+                return events
             case GroupAsk():
                 self._duties.asked(group.id, payload.sender_id, said, now)
                 return []
@@ -519,7 +520,7 @@ class Arrivals:
         )
         person, standing = self._person(held.sender), group.chain.compare(said.revision, said.head)
         if person == self._own:
-            self._texts.keep_own(tx, group, held, said.body, now)
+            self._texts.keep_own(tx, group, held, said.body, now, events)
             return group
         if person in group.state.members:
             group = naming.noted(group, written(person), held.name)

@@ -10,8 +10,9 @@ from phantom_messenger.client.groups.contents import GroupText
 from phantom_messenger.client.groups.records import GroupHeldRecord, GroupTextRecord, GroupToldRecord, SenderCount
 from phantom_messenger.client.groups.speaking import MAX_TOLD
 from phantom_messenger.client.groups.store import MAX_MISSING, MEMBER, Group, written
+from phantom_messenger.client.groups.views import contact_of
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.status import DeliveryState, Event, GroupMessageEvent, WarningEvent
+from phantom_messenger.client.status import DeliveryState, Event, GroupMessageEvent, WarningEvent, WrittenEvent
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.wire import frames
@@ -69,8 +70,10 @@ class Texts:
         event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
         events.append(event)
 
-    def keep_own(self, tx: Transaction, group: Group, held: GroupHeldRecord, text: str, now: Moment) -> None:
-        """A text that was written on another own device."""
+    def keep_own(  # noqa: PLR0917 - as above
+        self, tx: Transaction, group: Group, held: GroupHeldRecord, text: str, now: Moment, events: list[Event]
+    ) -> None:
+        """A text that was written on another own device; what the application is to hear is put behind ``events``."""
         expires_at = None if held.expires_in is None else held.at + held.expires_in
         record = GroupTextRecord(
             message_id=held.message_id,
@@ -84,6 +87,8 @@ class Texts:
         )
         if self._store.text(group, "", held.message_id) is None:
             self._store.put_text(tx, group, record)
+            peer = contact_of(group.id, group.state.name)
+            events.append(WrittenEvent(message_id=held.message_id, peer=peer, group=group.id))
 
     def _count(self, tx: Transaction, group: Group, sender: str, n: int) -> int:
         """Note the number of a device's text; how many before it have not come, as far as that is news."""
