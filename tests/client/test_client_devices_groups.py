@@ -13,7 +13,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupText
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, written
-from phantom_messenger.client.status import DeliveryState, WarningEvent, WrittenEvent
+from phantom_messenger.client.status import DeliveryState, RequestEvent, WarningEvent, WrittenEvent
 from support.amounts import amount
 from support.people import Frame
 
@@ -376,3 +376,20 @@ def test_nobody_hides_from_their_own_devices(people: tuple[People, str]) -> None
     assert laptop.messenger.groups.find(group).name == "them"
     spoken = [frame for frame in laptop.sent if frame["type"] == "MESSAGE_MANY"]
     assert {one["recipientId"] for frame in spoken for one in frame["payload"]["recipients"]} == {alice.id}
+
+
+@pytest.mark.parametrize("is_join", [True, False], ids=["opens a link", "control: writes"])
+def test_stranger_who_opens_a_link_is_no_request_on_a_further_device(
+    people: tuple[People, str], town: Town, is_join: bool
+) -> None:
+    (alice, laptop, bob, carol), _ = people
+    for one in (alice, laptop):
+        one.messenger._stores.requests._asks = True
+    dan = town.device("dan", strangers="ask").login()
+    if is_join:
+        dan.messenger.groups.join(JoinLink.parse(alice.messenger.groups.link("us", RELAY)))
+    else:
+        dan.send(alice, "let me in")
+    pass_time(5_000, alice, laptop, bob, carol, dan)
+    assert [len(one.heard(RequestEvent)) for one in (alice, laptop)] == [not is_join] * 2
+    assert len(laptop.messenger.requests()) == (not is_join)

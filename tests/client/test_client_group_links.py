@@ -6,6 +6,7 @@ import pytest
 from client_samples import DAY, Device, Town, pass_time, settle
 from group_people import group_of, info, known
 
+from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import turning_away
 from phantom_messenger.client.groups.contents import GroupJoin, GroupRefuse, GroupSaid
 from phantom_messenger.client.groups.link import JoinLink
@@ -170,3 +171,19 @@ def test_link_that_is_used_up_stays_known_after_a_restart(town: Town) -> None:
     pass_time(10 * SECOND, ada, ben, eve)
     assert eve.troubles() == ["link-refused"]
     assert known(ada).record.wishes == []
+
+
+def test_link_that_was_refused_is_not_opened_again(town: Town) -> None:
+    ada, ben, link = linked(town)
+    use_up(town, ada, link)
+    eve = stranger(town)
+    eve.messenger.groups.join(link)
+    pass_time(10 * SECOND, ada, ben, eve)
+    eve.kill()
+    eve.login()
+    with pytest.raises(UsageError, match=r"does not work any more: it is used up, too old, or withdrawn; ask for"):
+        eve.messenger.groups.join(link)
+    another = JoinLink.parse(ada.messenger.groups.link("Tea", RELAY))
+    eve.messenger.groups.join(another)
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert info(eve).relation == "member", "control: another link of the same admin"

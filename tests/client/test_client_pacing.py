@@ -3,7 +3,7 @@
 import pytest
 from msgspec import UNSET, UnsetType
 
-from phantom_messenger.client.pacing import Pacing, asked, reason_of, span
+from phantom_messenger.client.pacing import Pacing, about, asked, reason_of, span
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
 from phantom_messenger.wire.limits import RateClass
@@ -38,6 +38,22 @@ def test_relay_is_asked_again_when_it_says_within_reason(retry_after: int | Unse
 )
 def test_span_is_rounded_up_in_the_longest_unit_that_is_there_twice(milliseconds: int, words: str) -> None:
     assert span(milliseconds) == words
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [
+        (1, "1 second"),
+        (240_000, "4 minutes"),
+        (7_200_020, "2 hours"),
+        (7_199_900, "2 hours"),
+        (3_600_000, "60 minutes"),
+        (400 * 86_400_000 + 5, "400 days"),
+        (2 * 86_400_000 + 50_000_000, "3 days"),
+    ],
+)
+def test_difference_is_said_to_the_nearest_unit(milliseconds: int, words: str) -> None:
+    assert about(milliseconds) == words
 
 
 def test_reason_of_an_error_is_empty_if_the_relay_names_none() -> None:

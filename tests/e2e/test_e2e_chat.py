@@ -152,11 +152,15 @@ def test_control_what_begins_with_a_command_is_no_path(line: str) -> None:
 def test_commands_hold_for_the_lines_of_a_file(friends: Path) -> None:
     lines = "/burn one\n/Burn two\n/burn\n//three\n/four/five\n/quit\nsix\n"
     sent = phantom(friends, "chat", "-p", "alice", "bob", stdin=lines)
-    assert (sent.returncode, sent.stdout) == (0, "")
+    assert (sent.returncode, sent.stdout) == (1, "")
     assert sent.stderr.splitlines() == [
         "phantom: a line was not sent: there is no command /Burn; /help lists the commands, and //TEXT sends /TEXT",
         "phantom: a line was not sent: usage: /burn TEXT",
+        "phantom: /quit ends it; what follows is not read",
+        "phantom: 2 lines not sent, as said above",
     ]
+    whole = phantom(friends, "chat", "-p", "alice", "bob", stdin="/burn seven\n")
+    assert (whole.returncode, whole.stderr) == (0, ""), "control: all were sent"
     heard = phantom(friends, "listen", "-p", "bob", "--count", "3").stdout
     assert re.findall(r"alice(.*)", heard) == [" (burned): one", ": /three", ": /four/five"]
 

@@ -125,6 +125,26 @@ def test_open_chat_shows_what_is_written_on_another_device(home: Path) -> None:
     assert group.finish() == 0
 
 
+@pytest.mark.parametrize("is_removed", [True, False], ids=["removed", "control: not"])
+@pytest.mark.parametrize("command", ["listen --count 1", "chat bob"])
+def test_device_that_was_removed_shows_nothing_any_more(home: Path, command: str, is_removed: bool) -> None:
+    linked(home)
+    assert phantom(home, "send", "-p", "bob", "alice", "do you see me").returncode == 0
+    if is_removed:
+        out(home, "devices", "remove", "-p", "alice", "laptop", "--yes")
+    name, *options = command.split()
+    laptop = Running(home, name, "-p", "laptop", *options)
+    if is_removed:
+        assert eventually(lambda: "your first device has removed this one" in "".join(laptop.errors))
+        assert laptop.finish() == 1
+        assert laptop.lines == []
+        assert "(read)" not in out(home, "history", "-p", "bob", "alice")
+    else:
+        (line,) = laptop.wait_for(1)
+        assert line.endswith("bob: do you see me")
+        assert laptop.finish() == 0
+
+
 @pytest.mark.parametrize("is_there", [True, False], ids=["relay is there", "control: it is not"])
 def test_what_a_device_has_sent_comes_in_before_it_is_removed(
     tmp_path: Path, start_relay: StartRelay, is_there: bool

@@ -209,6 +209,14 @@ def test_texts_expire_and_stay_again(home: Path) -> None:
     assert (wrong.returncode, "is not a time" in wrong.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("command", ["send -p bob alice hi", "contacts unblock -p bob alice"])
+def test_news_of_a_group_are_told_by_the_command_that_fetches_them(tea: Path, command: str) -> None:
+    assert phantom(tea, "groups", "rename", "-p", "alice", "Tea", "Coffee").returncode == 0
+    done = phantom(tea, *command.split())
+    assert (done.returncode, done.stderr) == (0, "phantom: 'Tea': alice has called the group 'Coffee'\n")
+    assert phantom(tea, *command.split()).stderr == "", "control: once"
+
+
 def test_rights_are_shown_and_said(home: Path) -> None:
     assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
     assert phantom(home, "groups", "rights", "-p", "alice", "Tea").stdout == "members write, admins invite\n"

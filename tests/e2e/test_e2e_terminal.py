@@ -70,8 +70,9 @@ def test_text_that_has_come_ends_typing() -> None:
 def test_chat_sends_the_lines_of_a_file_and_tells_which_it_cannot(friends: Path) -> None:
     lines = f"one\n\ntwo\n{'x' * 70_000}\nthree\n"
     sent = phantom(friends, "chat", "-p", "alice", "bob", stdin=lines)
-    assert sent.returncode == 0, sent.stderr
+    assert sent.returncode == 1, "a script is to see that something is missing"
     assert "40,000" in sent.stderr
+    assert sent.stderr.endswith("\nphantom: 1 line not sent, as said above\n")
     heard = phantom(friends, "listen", "-p", "bob", "--count", "3").stdout
     assert re.findall(r"alice: (.*)", heard) == ["one", "two", "three"]
 

@@ -27,11 +27,12 @@ from phantom_messenger.cli.common import (
 )
 from phantom_messenger.cli.group_lines import news_line
 from phantom_messenger.cli.keys import chat_keys
+from phantom_messenger.cli.listen import know_of_removal
 from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import Talk, own_line, talk_with
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import UsageError, VaultError
+from phantom_messenger.client.errors import PhantomError, RelayError, UsageError, VaultError
 from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.sanitize import is_blank, plain_lines
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState, GroupEvent, WrittenEvent
@@ -75,17 +76,20 @@ async def _chat(client: Client, who: str, flag: str) -> None:
         if interactive:
             session = PromptSession(key_bindings=chat_keys(), multiline=True, enable_suspend=True, erase_when_done=True)
         tasks = [
-            asyncio.create_task(_print_messages(talk)),
+            asyncio.create_task(_print_messages(client, talk)),
             asyncio.create_task(_print_events(client, talk, status, session, flag)),
             asyncio.create_task(_ask_presence(client, talk)),
         ]
+        unsent = 0
         try:
             if session is not None:
                 with patch_stdout():
                     await _type(client, talk, status, session, flag)
             else:
-                await _pipe(talk)
+                unsent = await _pipe(talk)
             await _leave(client, talk, FLUSH_SECONDS if session is None else 2.0)
+            if unsent:
+                raise PhantomError(f"{count(unsent, 'line')} not sent, as said above")
         finally:
             for task in tasks:
                 task.cancel()
@@ -207,8 +211,12 @@ def _no_command(line: str, word: str) -> str:
     return f"there is no command {one_line(word[:SHOWN_OF_WORD])}"
 
 
-async def _pipe(talk: Talk) -> None:
-    """Do what the lines of standard input ask for until it ends; what arrives is printed meanwhile."""
+async def _pipe(talk: Talk) -> int:
+    """Do what the lines of standard input ask for until it ends; what arrives is printed meanwhile.
+
+    Returns:
+        How many lines were not sent.
+    """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue(MAX_LINES)
 
@@ -220,25 +228,27 @@ async def _pipe(talk: Talk) -> None:
             asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()
 
     if sys.stdin is None:
-        return
+        return 0
     threading.Thread(target=read, daemon=True).start()
-    is_first = True
+    unsent, is_first = 0, True
     while (line := await lines.get()) is not None:
         text = plain_lines(line) if is_first else line
         is_first = False
-        if is_blank(text):
-            continue
         try:
-            order = parse_line(text)
-            if order is None:
-                return
-            if isinstance(order, str):
-                why = order[1:-1].removeprefix("not sent: ")
-                click.echo(HELP if order == HELP else f"phantom: a line was not sent: {why}", err=True)
-            else:
+            order = None if is_blank(text) else parse_line(text)
+            if order is None and not is_blank(text):
+                click.echo(f"phantom: {one_line(text.strip())} ends it; what follows is not read", err=True)
+                break
+            if isinstance(order, Text):
                 await talk.send(order.text, burn=order.burn, expires_in=order.expires_in)
+            elif order == HELP:
+                click.echo(HELP, err=True)
+            elif order is not None:
+                raise UsageError(order[1:-1].removeprefix("not sent: "))
         except UsageError as error:
+            unsent += 1
             click.echo(f"phantom: a line was not sent: {sentence(str(error))}", err=True)
+    return unsent
 
 
 async def _leave(client: Client, talk: Talk, patience: float) -> None:
@@ -250,7 +260,11 @@ async def _leave(client: Client, talk: Talk, patience: float) -> None:
     await client.flush_receipts()
 
 
-async def _print_messages(talk: Talk) -> None:
+async def _print_messages(client: Client, talk: Talk) -> None:
+    try:
+        await know_of_removal(client)
+    except RelayError:  # nothing more will come, and what has come is not shown
+        return
     while True:
         try:
             async for line, mark_read in talk.incoming():

@@ -30,6 +30,7 @@ __all__ = [
     "check_quoted",
     "column",
     "count",
+    "current_flag",
     "one_line",
     "open_client",
     "print_qr",
@@ -87,11 +88,15 @@ def profile_flag(profile: str) -> str:
     return "" if profile == "default" else f" -p {profile}"
 
 
+def current_flag() -> str:
+    """The same for the profile of this command."""
+    context = click.get_current_context(silent=True)
+    return profile_flag("default" if context is None else context.params.get("profile", "default"))
+
+
 def sentence(text: str) -> str:
     """A sentence of the SDK on one line, in which suggested commands name the profile of this command."""
-    context = click.get_current_context(silent=True)
-    profile = "default" if context is None else context.params.get("profile", "default")
-    return _SUGGESTED.sub(rf"\g<0>{profile_flag(profile)}", one_line(text))
+    return _SUGGESTED.sub(rf"\g<0>{current_flag()}", one_line(text))
 
 
 def open_client(profile: str, *, server: str | None = None, create: bool = False, strangers: str = "ask") -> Client:

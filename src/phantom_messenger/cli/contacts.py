@@ -17,7 +17,7 @@ from phantom_messenger.cli.common import (
     run,
     shell_word,
 )
-from phantom_messenger.cli.group_lines import check_free
+from phantom_messenger.cli.group_lines import check_free, news_of_groups
 from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoKeyYet, UnknownContact, UsageError
@@ -145,7 +145,7 @@ def unblock(who: str, profile: str) -> None:
 
 async def apply_change(client: Client, change: Callable[[], Contact], done: str) -> None:
     """Apply a change here, and wait for the relay to confirm it if it can be reached."""
-    async with client:
+    async with news_of_groups(client), client:
         contact = change()
         is_confirmed = await client.wait_blocks_confirmed(PATIENCE)
     later = "" if is_confirmed else "; the relay will be notified the next time you connect"

@@ -1,11 +1,16 @@
 """Texts to groups as users and programs see them."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from phantom_messenger.cli.common import count, one_line, printable, sentence, shell_word
+import click
+
+from phantom_messenger.cli.common import count, current_flag, one_line, printable, sentence, shell_word
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import ContactExists, UnknownContact, UsageError
+from phantom_messenger.client.errors import ContactExists, PhantomError, UnknownContact, UsageError
 from phantom_messenger.client.group_front import GroupMessage
 from phantom_messenger.client.groups.store import LEAST_OF_ID
 from phantom_messenger.client.groups.views import GroupEntry, GroupInfo
@@ -123,8 +128,31 @@ def news_line(client: Client, event: GroupEvent, flag: str) -> str:
     """What has become of a group, as a line; of an invitation, also what accepts it. ``flag``: see ``profile_flag``."""
     if event.news is not GroupNews.INVITED:
         return sentence(event.message)
-    name = shell_word(called(client, client.groups.find(event.group)))
+    try:
+        name = shell_word(called(client, client.groups.find(event.group)))
+    except PhantomError:  # it is over by now, or the client was closed
+        return sentence(event.message)
     return f"{one_line(event.message)}; to accept, run: phantom groups accept{flag} {name}"
+
+
+@contextlib.asynccontextmanager
+async def news_of_groups(client: Client) -> AsyncIterator[None]:
+    """Print what becomes of groups until the client is closed: what one command hears, no later one hears again."""
+    flag = current_flag()
+
+    async def tell() -> None:
+        async for event in client.events():
+            if isinstance(event, GroupEvent):
+                click.echo(f"phantom: {news_line(client, event, flag)}", err=True)
+
+    telling = asyncio.create_task(tell())
+    await asyncio.sleep(0)  # so that it sees every event
+    try:
+        yield
+    finally:
+        await asyncio.wait({telling}, timeout=1.0)  # it ends with the client, which is closed by now
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
 
 
 def group_line(entry: GroupEntry) -> str:

@@ -42,6 +42,8 @@ from phantom_messenger.client.status import (
     WrittenEvent,
 )
 
+FETCH_SECONDS: Final = 10.0
+
 NEWER: Final = "[sent with a newer version of Phantom; update this program to read it]"
 """What is shown of a message that this version does not know."""
 
@@ -71,13 +73,16 @@ async def _listen(client: Client, flag: str, *, as_json: bool, count: int | None
         if waiting:
             requests = counted(waiting, "message request")
             click.echo(f"phantom: you have {requests} from strangers; see: phantom requests{flag}", err=True)
-        watcher = asyncio.create_task(_watch(client, flag, as_json=as_json, with_events=with_events))
-        printer = _Printer(count, as_json=as_json)
-        readers = {
-            asyncio.create_task(printer.persons(client.messages())),
-            asyncio.create_task(printer.groups(client.groups.messages(muted=False))),
-        }
+        news = _News()
+        watcher = asyncio.create_task(_watch(client, flag, news, as_json=as_json, with_events=with_events))
+        printer, readers = _Printer(count, as_json=as_json), set[asyncio.Task[None]]()
         try:
+            await know_of_removal(client)
+            news.release()
+            readers = {
+                asyncio.create_task(printer.persons(client.messages())),
+                asyncio.create_task(printer.groups(client.groups.messages(muted=False))),
+            }
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
             for reader in done:
                 reader.result()
@@ -86,6 +91,36 @@ async def _listen(client: Client, flag: str, *, as_json: bool, count: int | None
                 task.cancel()
             await asyncio.gather(watcher, *readers, return_exceptions=True)  # what has ended one, ends the other too
         await client.flush_receipts()
+
+
+async def know_of_removal(client: Client) -> None:
+    """On a further device, first fetch what waits: one that was removed is to show and to tell nothing any more.
+
+    Raises:
+        PhantomError: it was.
+    """
+    if any(one.is_this and not one.is_first for one in client.devices.everybody()):
+        await client.fetch(FETCH_SECONDS)
+
+
+class _News:
+    """Lines that wait until it is known that this device is one of the user's."""
+
+    def __init__(self) -> None:
+        self._waiting: list[str] | None = []
+
+    def say(self, line: str) -> None:
+        """Print a line, now or then."""
+        if self._waiting is None:
+            click.echo(line, err=True)
+        else:
+            self._waiting.append(line)
+
+    def release(self) -> None:
+        """It is known."""
+        for line in self._waiting or []:
+            click.echo(line, err=True)
+        self._waiting = None
 
 
 class _Printer:
@@ -122,7 +157,8 @@ class _Printer:
         return self._left == 0
 
 
-async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool) -> None:
+async def _watch(client: Client, flag: str, groups: "_News", *, as_json: bool, with_events: bool) -> None:
+    """Print what happens."""
     outage = ""
     strangers: set[str] = set()
     async for event in client.events():
@@ -138,7 +174,7 @@ async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool)
         elif isinstance(event, WarningEvent):
             click.echo(f"phantom: {sentence(event.message)}", err=True)
         elif isinstance(event, GroupEvent):
-            click.echo(f"phantom: {news_line(client, event, flag)}", err=True)
+            groups.say(f"phantom: {news_line(client, event, flag)}")
         elif isinstance(event, ConnectionEvent):
             # One line for an outage, however often the client retries.
             if event.state is ConnectionState.ONLINE and outage:

@@ -17,6 +17,7 @@ from phantom_messenger.cli.common import (
     run,
     sentence,
 )
+from phantom_messenger.cli.group_lines import news_of_groups
 from phantom_messenger.cli.talk import talk_with
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
@@ -126,7 +127,7 @@ async def _send(
 ) -> None:
     loop = asyncio.get_running_loop()
     deadline = Deadline(loop.time() + (timeout or TIMEOUT), may_grow=timeout is None)
-    async with client:
+    async with news_of_groups(client), client:
         talk = talk_with(client, who)
         obstacle = asyncio.create_task(_obstacle(client, talk.contact.user_id, deadline))
         tasks: set[asyncio.Task[Any]] = {obstacle}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from phantom_messenger.client.pacing import span
+from phantom_messenger.client.pacing import about, span
 from phantom_messenger.client.records import Strength
 from phantom_messenger.client.sanitize import quoted
 from phantom_messenger.client.status import Contact, WarningEvent
@@ -205,7 +205,7 @@ def prekeys_refused(reason: str) -> WarningEvent:
 def clock(ahead: int) -> WarningEvent:
     """The relay's clock is this many milliseconds ahead of this machine's."""
     way = "behind" if ahead > 0 else "ahead of"
-    what = f"this machine's clock is {span(abs(ahead))} {way} the relay's; check its date and time"
+    what = f"this machine's clock is {about(abs(ahead))} {way} the relay's; check its date and time"
     return _warning(None, "clock", what)
 
 

@@ -35,6 +35,13 @@ def span(milliseconds: int) -> str:
     return f"{seconds} seconds" if seconds != 1 else "1 second"
 
 
+def about(milliseconds: int) -> str:
+    """A length of time in words, to the nearest unit."""
+    seconds = max(1, round(milliseconds / 1_000))
+    size = next((size for size in (86_400, 3_600, 60) if seconds >= 2 * size), 1)
+    return span(round(seconds / size) * size * 1_000)
+
+
 SOON_MS: Final = 1_000
 """The shortest wait after a refusal, whatever the relay names."""
 

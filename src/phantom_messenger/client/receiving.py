@@ -19,7 +19,7 @@ from phantom_messenger.client.devices.parts import DeviceParts
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.faults import Aside
 from phantom_messenger.client.groups.arrivals import Arrivals
-from phantom_messenger.client.groups.contents import GroupChange, GroupSaid
+from phantom_messenger.client.groups.contents import GroupChange, GroupJoin, GroupSaid
 from phantom_messenger.client.link import Link, LinkState
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ContactRecord, RequestRecord, SentRecord, Strength
@@ -199,7 +199,18 @@ class Receiving:
         """A stranger's message waits."""
         stores, sender = self._stores, frame.payload.sender_id
         if stores.requests.receive(frame, now.persistent, now.wall):
+            if self._asks_to_join(sender, frame.payload.message_id, now):
+                with stores.vault.transaction() as tx:
+                    stores.requests.drop(tx, sender, frame.payload.message_id)
+                return
             yield RequestEvent(peer=stores.book.contact(sender), waiting=stores.requests.waiting(sender))
+
+    def _asks_to_join(self, sender: str, message_id: str, now: Moment) -> bool:
+        """On a further device: whether a stranger has opened a link to a group, which the first device answers."""
+        stores = self._stores
+        if stores.devices.own is None or stores.devices.is_first:
+            return False
+        return isinstance(stores.requests.about_group(sender, message_id, now.persistent), GroupJoin)
 
     def _is_about_group(self, frame: frames.RoutedMessage) -> bool:
         """Whether a stranger's message may be about a group of this user."""

@@ -117,20 +117,26 @@ class Requests:
 
     def about_groups(self, sender: str, now: int) -> list[GroupSaid]:
         """What a stranger says about groups; all of it goes on waiting, and nobody is notified."""
-        found: list[GroupSaid] = []
-        for record in self.of(sender):
-            frame = codec.decode_relay(record.frame) if record.frame else None
-            if not isinstance(frame, frames.RoutedMessage):
-                continue
-            try:
-                with self._vault.transaction() as tx:
-                    self._inbox.look(tx, frame, now, came=record.at, wall=record.since)
-                    raise _NotAboutGroup
-            except AboutGroup as about:
-                found.append(about.said)
-            except (CryptoError, _NotAboutGroup):
-                continue
-        return found
+        found = [self._about_group(record, now) for record in self.of(sender)]
+        return [said for said in found if said is not None]
+
+    def about_group(self, sender: str, message_id: str, now: int) -> GroupSaid | None:
+        """What one message of a stranger says about a group; it goes on waiting, and nobody is notified."""
+        record = self._vault.find(records.REQUEST, records.key(sender, message_id), RequestRecord)
+        return None if record is None else self._about_group(record, now)
+
+    def _about_group(self, record: RequestRecord, now: int) -> GroupSaid | None:
+        frame = codec.decode_relay(record.frame) if record.frame else None
+        if not isinstance(frame, frames.RoutedMessage):
+            return None
+        try:
+            with self._vault.transaction() as tx:
+                self._inbox.look(tx, frame, now, came=record.at, wall=record.since)
+                raise _NotAboutGroup
+        except AboutGroup as about:
+            return about.said
+        except (CryptoError, _NotAboutGroup):
+            return None
 
     def open(self, tx: Transaction, record: RequestRecord, now: int) -> Opened | bool:
         """Receive what waited of somebody who is no stranger any more, and let it wait no longer.

@@ -1,5 +1,5 @@
 /** Every warning that a user can get, in one place; one that goes on is repeated now and then. */
-import { span } from "./pacing.ts";
+import { about, span } from "./pacing.ts";
 import { Strength } from "./records.ts";
 import { quoted } from "./sanitize.ts";
 import { labelOf } from "./status.ts";
@@ -232,7 +232,7 @@ export function prekeysRefused(reason: string): WarningEvent {
 /** The relay's clock is this many milliseconds ahead of this device's. */
 export function clock(ahead: number): WarningEvent {
   const way = ahead > 0 ? "behind" : "ahead of";
-  const text = `this device's clock is ${span(Math.abs(ahead))} ${way} the relay's; check its date and time`;
+  const text = `this device's clock is ${about(Math.abs(ahead))} ${way} the relay's; check its date and time`;
   return warning(null, "clock", text);
 }
 

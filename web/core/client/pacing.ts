@@ -46,6 +46,13 @@ export function span(milliseconds: number): string {
   return seconds === 1 ? "1 second" : `${seconds} seconds`;
 }
 
+/** A length of time in words, to the nearest unit. */
+export function about(milliseconds: number): string {
+  const seconds = Math.max(1, Math.round(milliseconds / 1_000));
+  const size = UNITS.find(([, one]) => seconds >= 2 * one)?.[1] ?? 1;
+  return span(Math.round(seconds / size) * size * 1_000);
+}
+
 /** Milliseconds to wait: `retryAfter` of the relay, within reason, or `otherwise` if it named none. */
 export function asked(retryAfter: number | null | undefined, otherwise: number, longest = LONGEST_ASKED_MS): number {
   return retryAfter === null || retryAfter === undefined ? otherwise : Math.min(retryAfter, longest);

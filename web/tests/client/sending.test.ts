@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { OwnIdentity } from "../../core/crypto/keys.ts";
 import { Link, LOGIN_MS, LONGEST_PONG_MS, PING_MS, PONG_MS } from "../../core/client/link.ts";
 import { Queue } from "../../core/client/outbox_queue.ts";
-import { asked, LONGEST_UNKNOWN_USER_MS, PACE_SPAN_MS, Pacing, span } from "../../core/client/pacing.ts";
+import { about, asked, LONGEST_UNKNOWN_USER_MS, PACE_SPAN_MS, Pacing, span } from "../../core/client/pacing.ts";
 import { OutboxRecord } from "../../core/client/records.ts";
 import { greeting, letIn, someId } from "./support.ts";
 
@@ -57,6 +57,13 @@ test("what a relay asks for is kept within reason, and said in words", () => {
     "3 minutes",
     "3 hours",
     "2 days",
+  ]);
+  assert.deepEqual([1, 240_000, 7_200_020, 7_199_900, 400 * 86_400_000 + 5].map(about), [
+    "1 second",
+    "4 minutes",
+    "2 hours",
+    "2 hours",
+    "400 days",
   ]);
 });
 

@@ -121,7 +121,7 @@ class Arrivals:
         if isinstance(said, GroupJoin):
             return self._join(tx, sender, said, now) if sender == payload.sender_id else []
         if isinstance(said, GroupRefuse):
-            return self.strangers.refused(tx, sender, said)
+            return self.strangers.refused(tx, sender, said, now)
         group = self._store.get(written(said.group))  # type: ignore[attr-defined]
         if sender == self._own_id:
             return self._of_own_device(tx, group, payload, said, now)

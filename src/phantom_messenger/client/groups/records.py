@@ -142,7 +142,8 @@ class GroupTokenRecord(Record, frozen=True, kw_only=True):
 class GroupJoinRecord(Record, frozen=True, kw_only=True):
     """``GROUP_JOIN``/user id of an admin: this user has opened a link of theirs; ``at`` in persistent time.
 
-    ``name``: what they are to be called in the group. ``token``: of the link.
+    Under ``refused`` and the token: they have said that it serves no more. ``name``: what they are to be called in the
+    group. ``token``: of the link.
     """
 
     admin: str

@@ -465,9 +465,21 @@ class GroupStore:
             tx.delete(records.GROUP_JOIN, admin)
         return found
 
+    def put_refused(self, tx: Transaction, join: GroupJoinRecord, now: int) -> None:
+        """An admin has said that a link serves no more: it need not be asked again."""
+        tx.put(records.GROUP_JOIN, _refused_name(join.token), join, due=now + KEEP_JOINS_MS)
+
+    def was_refused(self, token: bytes) -> bool:
+        """Whether an admin has said so of this link."""
+        return self._vault.has(records.GROUP_JOIN, _refused_name(token))
+
     def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
         """The id of a content that is not shown is remembered for a while against duplicates."""
         tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + keep)
+
+
+def _refused_name(token: bytes) -> str:
+    return f"refused {written(token)}"
 
 
 def _held_name(record: GroupHeldRecord) -> str:

@@ -131,10 +131,11 @@ class Strangers:
         if self.is_late(sender, said, now):
             self.turning_away.note(tx, sender, said.token)
 
-    def refused(self, tx: Transaction, admin: str, said: GroupRefuse) -> list[Event]:
+    def refused(self, tx: Transaction, admin: str, said: GroupRefuse, now: Moment) -> list[Event]:
         """The link that this user has opened serves no more."""
         join = self._store.join(admin)
         if join is None or join.token != said.token:
             return []
         self._store.take_join(tx, admin)
+        self._store.put_refused(tx, join, now.persistent)
         return [notices.link_refused(self._stores.book.contact(admin))]
