@@ -18,6 +18,7 @@ from phantom_messenger.client.status import (
     Contact,
     DeliveryEvent,
     DeliveryState,
+    PresenceEvent,
     Trust,
     WarningEvent,
 )
@@ -167,6 +168,41 @@ def test_commands_hold_for_the_lines_of_a_file(friends: Path) -> None:
 
 def test_own_line_says_when_and_shows_no_code() -> None:
     assert re.fullmatch(r"\d\d:\d\d you \(burns\): a\n        b<001B>", own_line("a\nb\x1b", " (burns)"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (None, "you: online   bob: offline, last seen 2020-09-13 00:00   verified   last message ✓ sent"),
+        (87, "you: online   bob: offline, last seen 2020-09-13 00:00   verified   last message ✓ sent"),
+        (86, "you: online   bob: offline   verified   ✓ sent"),
+        (46, "you: online   bob: offline   verified   ✓ sent"),
+        (40, "bob: offline   verified   ✓ sent"),
+        (25, "bob: offline   ✓ sent"),
+        (10, "✓ sent"),
+        (3, "✓ sent"),
+    ],
+)
+def test_narrow_terminal_shows_how_far_a_text_is_before_all_else(
+    columns: int | None, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phantom_messenger.cli.status_line.moment", lambda _: "2020-09-13 00:00")
+    line = StatusLine(BOB)
+    line.update(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
+    line.update(PresenceEvent(peer=BOB, status="offline", last_seen=1))
+    line.sent("m")
+    line.update(DeliveryEvent(message_id="m", peer=BOB, state=DeliveryState.ACCEPTED))
+    assert line.show(columns) == shown
+
+
+def test_narrow_terminal_shows_why_a_text_waits_or_that_there_is_no_connection() -> None:
+    line = StatusLine(BOB)
+    assert line.show(20) == "you: connecting"
+    line.sent("m")
+    line._sent_at -= 4
+    assert line.show(80) == "you: connecting   bob   verified   · waiting 4 s: not connected"
+    assert line.show(45) == "bob   verified   · waiting 4 s: not connected"
+    assert line.show(29) == "· waiting 4 s: not connected"
 
 
 def test_text_that_waits_says_why() -> None:

@@ -393,6 +393,10 @@ def test_members_who_do_not_know_each_other_see_what_they_call_themselves(
         f"you, called Bobby  {ids['bob']}",
         f"~alice ({ids['carol'][:11]}…)  {ids['carol']}",
     }
+    listed = phantom(tmp_path, "contacts", "-p", "bob").stdout
+    assert (ids["alice"] in listed, ids["carol"] in listed) == (True, False), "she is a member, and no contact"
+    assert phantom(tmp_path, "send", "-p", "bob", ids["carol"], "hello").returncode == 0
+    assert ids["carol"] in phantom(tmp_path, "contacts", "-p", "bob").stdout, "control: somebody written to"
     assert f" ~alice ({ids['carol'][:11]}…): hello" in phantom(tmp_path, "history", "-p", "bob", "Tea").stdout
     assert phantom(tmp_path, "groups", "me", "-p", "bob", "Tea").stdout == "Bobby\n"
     renamed = phantom(tmp_path, "groups", "me", "-p", "bob", "Tea", "Robert")

@@ -1,6 +1,7 @@
 """Mistakes that new users make, and what they are told to do."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from e2e_terminal import Terminal
 
 from support.command_line import Running, phantom
 from support.relay_process import RelayProcess
+from support.sdk_clients import opened
 from support.waiting import eventually
 
 
@@ -97,6 +99,26 @@ def test_name_of_another_contact_is_refused_with_a_command_that_there_is(tmp_pat
 def test_blocking_somebody_unknown_asks_for_an_id(friends: Path) -> None:
     refused = said(friends, "contacts", "block", "-p", "alice", "carol", code=2)
     assert refused == "phantom: there is no contact 'carol'; to block somebody else, give their ID"
+
+
+def test_option_that_there_is_not_is_said_in_whole_sentences(friends: Path) -> None:
+    refused = said(friends, "contacts", "verify", "-p", "alice", "bob", "--json", code=2)
+    assert refused == (
+        "phantom contacts verify: No such option '--json'. Did you mean '--no'? See 'phantom contacts verify --help'"
+    )
+    refused = said(friends, "id", "-p", "alice", "--what", code=2)
+    assert refused.endswith("; see 'phantom id --help'"), "control"
+
+
+def test_request_to_join_that_cannot_be_sent_yet_says_why(friends: Path) -> None:
+    with closing(opened(friends, "alice")) as alice:
+        alice.groups.create("Tea")
+        link = alice.groups.link("Tea")
+    asked = phantom(friends, "groups", "join", "-p", "bob", link)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert "the connection was refused; check that the relay is running and the port is right; the request" in (
+        asked.stdout
+    )
 
 
 # --- what a shell has cut ------------------------------------------------------------------

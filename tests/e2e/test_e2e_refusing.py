@@ -131,7 +131,12 @@ def test_settings_are_kept(tmp_path: Path) -> None:
         ["typing", "on"],
         ["presence", "on"],
     ]
-    assert out(tmp_path, "settings", "read-receipts", "off")[0].split()[:2] == ["read-receipts", "off"]
+    assert out(tmp_path, "settings", "presence") == ["presence       on   contacts see that you are online"]
+    assert out(tmp_path, "settings", "presence", "off") == ["presence       off  you appear offline"]
+    assert out(tmp_path, "settings", "presence", "on")[0].split()[:2] == ["presence", "on"]
+    assert out(tmp_path, "settings", "read-receipts", "off") == [
+        "read-receipts  off  nobody learns that you have read a message"
+    ]
     row = json.loads(out(tmp_path, "settings", "--json")[0])
     assert row == {"type": "settings", "readReceipts": False, "typing": True, "presence": True}
     assert phantom(tmp_path, "settings", "colour", "on").returncode == 2
@@ -333,7 +338,7 @@ def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess
     assert listener.errors == [f"phantom: message request from {carol[:11]}…; to read it, run: {show}"]
     (line,) = out(friends, "requests", "-p", "bob")
     assert out(friends, "requests", "-p", "bob", "list") == [line]
-    assert line.startswith("2 messages since ")
+    assert line.startswith("2 messages, here since ")
     assert line.endswith(f"phantom requests show -p bob {carol[:11]}")
     (row,) = map(json.loads, out(friends, "requests", "list", "-p", "bob", "--json"))
     assert (row["type"], row["id"], row["waiting"]) == ("request", carol, 2)

@@ -117,7 +117,9 @@ async def _type(client: Client, talk: Talk, status: StatusLine, session: "Prompt
         while True:
             try:
                 line = await session.prompt_async(
-                    HTML("<b>you:</b> "), bottom_toolbar=status.show, refresh_interval=1.0
+                    HTML("<b>you:</b> "),
+                    bottom_toolbar=lambda: status.show(session.app.output.get_size().columns),
+                    refresh_interval=1.0,
                 )
             except (EOFError, KeyboardInterrupt):
                 return

@@ -165,12 +165,12 @@ async def _join(client: Client, link: str, flag: str, own_name: str = "") -> Non
     before = {info.group for info in client.groups.all() if info.relation == "member"}
     async with client:
         admin = client.groups.join(link, own_name=own_name)
-        answer = asyncio.create_task(_let_in(client, admin.user_id, before))
+        answer, why = asyncio.create_task(_let_in(client, admin.user_id, before)), ""
         try:
             await client.wait_online(PATIENCE)
             waits = bool(await client.flush(PATIENCE))
-        except RelayError:
-            waits = True
+        except RelayError as error:
+            waits, why = True, f"{sentence(str(error))}; "
         done, _ = await asyncio.wait({answer}, timeout=0 if waits else ANSWER)
         answer.cancel()
         if done:
@@ -178,9 +178,8 @@ async def _join(client: Client, link: str, flag: str, own_name: str = "") -> Non
             write = f"phantom chat{flag} {shell_word(called(client, info))}"
             click.echo(f"you have joined {one_line(info.label)}; write with: {write}")
             return
-    sent = (
-        "the request will be sent the next time you connect" if waits else "the request is sent, and not answered yet"
-    )
+    later = f"{why}the request will be sent the next time you connect"
+    sent = later if waits else "the request is sent, and not answered yet"
     click.echo(
         f"{sent}; you will be in the group once the admin's program has answered, unless the link is used up or"
         f" too old; to wait for it, run: phantom listen{flag}"

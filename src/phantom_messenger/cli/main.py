@@ -103,7 +103,8 @@ def main() -> None:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "phantom"
         message = " ".join(error.format_message().split()).rstrip(".")
-        click.echo(f"{path}: {message}; see '{path} --help'", err=True)
+        see = " See" if message.endswith("?") else "; see"
+        click.echo(f"{path}: {message}{see} '{path} --help'", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         if os.environ.get("PHANTOM_DEBUG"):

@@ -10,10 +10,11 @@ from phantom_messenger.cli.common import open_client, profile_option, reports_er
 
 NAMES: Final = {"read-receipts": "read_receipts", "typing": "typing", "presence": "presence"}
 MEANINGS: Final = {
-    "read-receipts": "senders see that you have read a message",
-    "typing": "contacts see that you are typing",
-    "presence": "contacts see that you are online; off: you appear offline",
+    "read-receipts": ("senders see that you have read a message", "nobody learns that you have read a message"),
+    "typing": ("contacts see that you are typing", "nobody learns that you are typing"),
+    "presence": ("contacts see that you are online", "you appear offline"),
 }
+"""What holds if it is on, and if it is off."""
 
 
 @click.command(short_help="Show or change what others may learn about you.")
@@ -35,4 +36,5 @@ def settings(name: str | None, value: str | None, profile: str, as_json: bool) -
         click.echo(json.dumps({"type": "settings", "readReceipts": now.pop("read_receipts"), **now}))
         return
     for one in NAMES if name is None else [name]:
-        click.echo(f"{one:<14} {'on ' if now[NAMES[one]] else 'off'}  {MEANINGS[one]}")
+        is_on, (on, off) = now[NAMES[one]], MEANINGS[one]
+        click.echo(f"{one:<14} {'on ' if is_on else 'off'}  {on if is_on else off}")

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from prompt_toolkit.utils import get_cwidth
+
 from phantom_messenger.cli.common import one_line, sentence, shell_word
 from phantom_messenger.cli.listen import request_line
 from phantom_messenger.cli.times import moment
@@ -47,6 +49,10 @@ OBSTACLES: Final = {
     "stale-keys": "their keys are old",
 }
 """Warnings that say why a message is still here, in a few words."""
+
+GAP: Final = "   "
+LEAST_FIRST: Final = ("trust", "about", "classical")
+"""What a narrow terminal does without, before how far the last message is."""
 
 TYPING_SHOWN: Final = 6.0
 """Seconds after which somebody who has stopped typing is no longer shown as typing."""
@@ -100,18 +106,34 @@ class StatusLine:
             case GroupEvent() | GroupMessageEvent() | LinkingEvent() | WrittenEvent():
                 return ""
 
-    def show(self) -> str:
-        """The line itself."""
+    def show(self, columns: int | None = None) -> str:
+        """The line itself; in so many columns what matters least is left out, and last of all how far a text is."""
+        whole = GAP.join(self._parts(is_short=False).values())
+        if columns is None or get_cwidth(whole) <= columns:
+            return whole
+        parts = self._parts(is_short=True)
+        is_said = self._connection == ConnectionState.ONLINE or self._wait() != ""
+        for least in ("you", *LEAST_FIRST) if is_said else (*LEAST_FIRST, "you"):
+            if get_cwidth(GAP.join(parts.values())) <= columns:
+                break
+            parts.pop(least, None)
+        return GAP.join(parts.values())
+
+    def _parts(self, *, is_short: bool) -> dict[str, str]:
+        """What it says, in the order in which it is shown."""
         is_typing = time.monotonic() < self._typing_until
-        presence = "typing…" if is_typing else self._presence or "presence unknown"
-        person = [f"{one_line(self._contact.label)}: {presence}", str(self._contact.trust)]
+        known = self._presence.partition(",")[0] if is_short else self._presence or "presence unknown"
+        presence = "typing…" if is_typing else known
+        person = f"{one_line(self._contact.label)}: {presence}" if presence else one_line(self._contact.label)
         about = self._about()
-        parts = [f"you: {self._connection}", *([about] if about else person)]
+        parts = {"you": f"you: {self._connection}", "about": about or person}
+        if not about:
+            parts["trust"] = str(self._contact.trust)
         if self._contact.classical:
-            parts.append("classical")
+            parts["classical"] = "classical"
         if self._last is not None:
-            parts.append(f"last message {MARKS[self._last[1]]}{self._wait()}")
-        return "   ".join(parts)
+            parts["last"] = f"{'' if is_short else 'last message '}{MARKS[self._last[1]]}{self._wait()}"
+        return parts
 
     def _wait(self) -> str:
         """How long the last message has been waiting, and why."""

@@ -54,6 +54,10 @@ class Contacts:
         """All contacts, in the order in which they were met."""
         return self._book.everybody()
 
+    def is_known(self, user_id: str) -> bool:
+        """Whether the user has added them, written to them or let them in; of others, a group may have told."""
+        return self._book.is_known(user_id)
+
     def find(self, who: str) -> Contact:
         """The contact with this name or user id.
 
