@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from phantom_messenger.client import content, notices
+from phantom_messenger.client import content
 from phantom_messenger.client.errors import UnknownContact, UsageError
 from phantom_messenger.client.groups import invitations, naming, wish_ops, words
 from phantom_messenger.client.groups.arrivals import MAX_WISHES, Arrivals, Follow
@@ -412,10 +412,7 @@ class Groups:
     def join(self, link: JoinLink, own_name: str = "") -> None:
         """Ask to be added; the invitation that comes is accepted. ``own_name``: see ``call_me``."""
         self._check_device()
-        if link.admin == self._own_id:
-            raise UsageError("this is a link of your own; give it to others")
-        if self._store.was_refused(link.token):
-            raise UsageError(notices.link_refused(self._stores.book.contact(link.admin)).message)
+        self.arrivals.strangers.check_link(link)
         now, name = self._moment(), naming.checked(own_name)
 
         def note(tx: Transaction) -> None:

@@ -9,6 +9,7 @@ looked at again with the next change of a group.
 from typing import Final
 
 from phantom_messenger.client import notices
+from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import doubts
 from phantom_messenger.client.groups.chain import Verdict
 from phantom_messenger.client.groups.change import Add
@@ -21,6 +22,7 @@ from phantom_messenger.client.groups.contents import (
     GroupSaid,
     GroupText,
 )
+from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.records import GroupTokenRecord
 from phantom_messenger.client.groups.state import Role
 from phantom_messenger.client.groups.store import MEMBER, Group, packed_ops, raw_of, written
@@ -130,6 +132,17 @@ class Strangers:
         """Have somebody told that the link serves no more, if that is so."""
         if self.is_late(sender, said, now):
             self.turning_away.note(tx, sender, said.token)
+
+    def check_link(self, link: JoinLink) -> None:
+        """Refuse to open a link that cannot serve.
+
+        Raises:
+            UsageError: it is one's own, or its admin has said that it serves no more.
+        """
+        if link.admin == self._stores.devices.person:
+            raise UsageError("this is a link of your own; give it to others")
+        if self._store.was_refused(link.token):
+            raise UsageError(notices.link_refused(self._stores.book.contact(link.admin)).message)
 
     def refused(self, tx: Transaction, admin: str, said: GroupRefuse, now: Moment) -> list[Event]:
         """The link that this user has opened serves no more."""
