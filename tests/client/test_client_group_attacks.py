@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from client_samples import Device, Town, pass_time, settle
+from device_samples import link
 from group_people import group_of, info, known, names, news, said, tell, write
 
 from phantom_messenger.client import records
@@ -333,6 +334,19 @@ def answered_bytes(town: Town, minutes: int) -> int:
             tell(one, [vic], GroupAsk(group=about, since=0, picture=True))
         pass_time(10 * SECOND, vic, mal, dol, step=5 * SECOND)
     return sum(len(frame["payload"]["common"]) for frame in vic.frames_sent("MESSAGE_MANY"))
+
+
+def test_device_that_asks_is_answered_alone(town: Town) -> None:
+    vic, mal = town.friends("vic", "mal")
+    laptop = town.device("laptop", strangers="ask").login()
+    group_of(vic, mal)
+    link(mal, laptop, vic)
+    pass_time(5 * SECOND, vic, mal, laptop)
+    vic.sent.clear()
+    tell(mal, [vic], GroupAsk(group=known(vic).record.group, since=0, picture=True))
+    pass_time(5 * SECOND, vic, mal, laptop)
+    (answer,) = vic.frames_sent("MESSAGE_MANY")
+    assert [one["recipientId"] for one in answer["payload"]["recipients"]] == [mal.id]
 
 
 MOST_ANSWERED = 4_000_000

@@ -339,10 +339,10 @@ class Duties:
         self._answered[name, sender] = now.monotonic
         picture = group.record.picture if question.picture else b""
         about = group.record.group
-        person, copies = self._stores.devices.person_of(sender), len(self._stores.devices.devices_of(sender))
-        self._budget.count(person, copies * (sum(map(len, found)) + len(picture)), now.monotonic)
+        size = sum(map(len, found)) + len(picture)
+        self._budget.count(self._stores.devices.person_of(sender), size, now.monotonic)
         answer = GroupChanges(group=about, changes=found, picture=picture, ordered=question.ordered)
-        self._speaking.say(group.record.group, [sender], answer, now)
+        self._speaking.say(group.record.group, [sender], answer, now, alone=True)
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:
         group = self._store.get(name)

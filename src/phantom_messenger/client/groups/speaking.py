@@ -57,7 +57,7 @@ class Speaking:
         self._devices = devices
         outgoing.listen(QUIET, Quiet())
 
-    def say(
+    def say(  # noqa: PLR0913 - what is said, to whom, and what goes with it
         self,
         about: bytes,
         recipients: Sequence[str],
@@ -69,6 +69,7 @@ class Speaking:
         expires_in: int | None = None,
         message_id: str | None = None,
         also: Callable[[Transaction], None] = lambda _: None,
+        alone: bool = False,
     ) -> str:
         """Put it into the outbox; on disk when this returns.
 
@@ -82,6 +83,7 @@ class Speaking:
             expires_in: milliseconds.
             message_id: a UUID, if it is known already.
             also: stores what belongs to it, in the same transaction.
+            alone: no other devices of the recipients get it.
 
         Returns:
             The message id.
@@ -95,7 +97,8 @@ class Speaking:
             claim=self._devices.claim(),
         )
         # A member can be another member's device as well, on a list that one of them has signed.
-        everybody = dict.fromkeys(device for person in recipients for device in self._devices.devices_of(person))
+        theirs = recipients if alone else [one for person in recipients for one in self._devices.devices_of(person)]
+        everybody = dict.fromkeys(theirs)
         everybody.update(dict.fromkeys(self._devices.own_others() if purpose in {TEXT, CHANGE} else []))
         everybody.pop(self._devices.device, None)
         return self._outgoing.send(

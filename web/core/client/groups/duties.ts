@@ -384,8 +384,8 @@ export class Duties {
     const shown = picture ? group.record.picture : NO_BYTES;
     const { group: id } = group.record;
     const size = found.reduce((sum, one) => sum + one.length, shown.length);
-    this.#budget.count(this.#persons.of(sender), size * this.#persons.devicesOf([sender]).length, now.monotonic);
-    this.#speaking.say(id, [sender], { kind: "group-changes", group: id, changes: found, picture: shown, ordered }, now);
+    this.#budget.count(this.#persons.of(sender), size, now.monotonic);
+    this.#speaking.say(id, [sender], { kind: "group-changes", group: id, changes: found, picture: shown, ordered }, now, { alone: true });
   }
 
   #ask(name: string, lack: Lack, now: Moment): void {

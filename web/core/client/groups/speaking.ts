@@ -29,6 +29,8 @@ export interface Saying {
   readonly messageId?: string;
   /** Stores what belongs to it, in the same transaction. */
   readonly also?: (tx: Transaction) => void;
+  /** No other devices of the recipients get it. */
+  readonly alone?: boolean;
 }
 
 /** Says something about a group to some of its members. */
@@ -50,13 +52,19 @@ export class Speaking {
    * @param about what the conversation id is made of: the group, or the token of a link
    * @param people user ids; of each, all devices get it, and of texts and changes one's own other ones, too
    */
-  say(about: Uint8Array, people: readonly string[], said: GroupSaid, now: Moment, given: Saying = {}): string {
+  say(
+    about: Uint8Array,
+    people: readonly string[],
+    said: GroupSaid,
+    now: Moment,
+    { alone = false, ...given }: Saying = {},
+  ): string {
     const { userId: sender, public: senderKey } = this.#ports.identity.peer;
     const { claim } = this.#persons;
     const whole = encodeSaid(said, { sentAt: timeOf(now.wall), sender, senderKey, claim });
     const conversationId = conversationOf(about);
     const withOwn = given.purpose === TEXT || given.purpose === CHANGE;
-    const recipients = this.#persons.devicesOf(people, { withOwn });
+    const recipients = alone ? people : this.#persons.devicesOf(people, { withOwn });
     const answered = given.purpose === TEXT && people.length < MAX_TOLD ? true : null;
     const sent = { purpose: QUIET, ...given, recipients, said: whole, conversationId, group: true, answered };
     return this.#outgoing.sendMany(sent);
