@@ -430,7 +430,11 @@ def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:
         (("groups", "rename", "-p", "bob", "None", "x"), "phantom: there is no group 'None'"),
         (("groups", "invite", "-p", "alice", "Tea"), "phantom groups invite: name whom to invite"),
         (("groups", "join", "-p", "bob", "nonsense"), "phantom: this is not an invitation to a group"),
-        (("send", "-p", "alice", "--burn", "Tea", "x"), "phantom: texts to a group neither burn nor expire"),
+        (
+            ("send", "-p", "alice", "--burn", "Tea", "x"),
+            "phantom: not sent: a text to a group neither burns nor expires by itself; all of them do with: "
+            "phantom groups timer -p alice Tea TIME\n",
+        ),
     ):
         done = phantom(home, *arguments)
         assert done.returncode == 2

@@ -246,10 +246,11 @@ async def _pipe(talk: Talk) -> int:
             elif order == HELP:
                 click.echo(HELP, err=True)
             elif order is not None:
-                raise UsageError(order[1:-1].removeprefix("not sent: "))
+                raise UsageError(order[1:-1])
         except UsageError as error:
             unsent += 1
-            click.echo(f"phantom: a line was not sent: {sentence(str(error))}", err=True)
+            why = sentence(str(error)).removeprefix("not sent: ")
+            click.echo(f"phantom: a line was not sent: {why}", err=True)
     return unsent
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from phantom_messenger.cli.common import one_line, printable
+from phantom_messenger.cli.common import one_line, printable, shell_word
 from phantom_messenger.cli.group_lines import called, group_line, group_message_line, group_summary, is_group
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.listen import message_line
@@ -165,7 +165,10 @@ class GroupTalk:
     async def send(self, text: str, *, burn: bool, expires_in: float | None) -> Delivery:
         """See ``Talk``."""
         if burn or expires_in is not None:
-            raise UsageError("texts to a group neither burn nor expire by themselves; see 'phantom groups timer'")
+            timer = f"phantom groups timer{self._flag} {shell_word(self._name)} TIME"
+            raise UsageError(
+                f"not sent: a text to a group neither burns nor expires by itself; all of them do with: {timer}"
+            )
         return await self._client.groups.send(self._group, text)
 
     def past(self, limit: int) -> list[str]:
