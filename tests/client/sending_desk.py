@@ -82,7 +82,13 @@ class Desk:
         plain = OutboxRecord(message_id=number, peer=peer, text="x", burn=False, expires_in=None, made_at=0)
         entry = replace(plain, **options)
         sent = SentRecord(
-            message_id=number, peer=peer, text="x", made_at=0, burn=False, state=DeliveryState.QUEUED, expires_in=None
+            message_id=number,
+            peer=peer,
+            text="x",
+            made_at=0,
+            burn=entry.burn,
+            state=DeliveryState.QUEUED,
+            expires_in=None,
         )
         with self.vault.transaction() as tx:
             tx.put(records.SENT, number, sent)

@@ -238,7 +238,7 @@ ONE, TWO, THREE, FOUR, UNKNOWN = (f"00000000-0000-4000-8000-00000000000{number}"
 
 def test_recipient_is_believed_and_each_step_reported_once(door: Door) -> None:
     for number in (ONE, TWO, THREE):
-        door.send_now(number)
+        door.send_now(number, burn=number == THREE)
         door.relay_says(number, frames.Status.ACCEPTED)
     events = door.get(door.receipt(delivered=[ONE, UNKNOWN], read=[TWO], burned=[THREE]))
     steps = [(ONE, DeliveryState.DELIVERED), (TWO, DeliveryState.READ), (THREE, DeliveryState.BURNED)]

@@ -130,6 +130,12 @@ def test_open_chat_shows_what_is_written_on_another_device(home: Path) -> None:
 @pytest.mark.parametrize("command", ["listen --count 1", "chat bob"])
 def test_device_that_was_removed_shows_nothing_any_more(home: Path, command: str, is_removed: bool) -> None:
     linked(home)
+
+    async def hear() -> None:
+        async with opened(home, "bob") as bob:
+            assert await bob.fetch(PATIENCE), "what tells of the new device"
+
+    run(hear())
     assert phantom(home, "send", "-p", "bob", "alice", "do you see me").returncode == 0
     if is_removed:
         out(home, "devices", "remove", "-p", "alice", "laptop", "--yes")

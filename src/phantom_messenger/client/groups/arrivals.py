@@ -291,7 +291,9 @@ class Arrivals:
             tx.on_commit(lambda: self._duties.greet(group.id))
             events.append(self._event(group, GroupNews.JOINED, sender, f"you are in {self._title(group)} now"))
         else:
-            said_so = f"{self._contact(group, sender).label} invites you to {self._title(group)}"
+            label, then = self._contact(group, sender).label, None if before is None or before.record.fresh else before
+            was_no_admin = then is not None and then.state.members.get(author) is not Role.ADMIN
+            said_so = words.invites(label, self._title(group), was_no_admin=was_no_admin)
             events.append(self._event(group, GroupNews.INVITED, sender, said_so))
         after = group
         for one in early:

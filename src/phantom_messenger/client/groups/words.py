@@ -86,6 +86,16 @@ def over(group: str, relation: str) -> str:
     return f"{group} is closed" if relation == "closed" else f"you are no longer a member of {group}"
 
 
+def invites(who: str, group: str, *, was_no_admin: bool) -> str:
+    """Somebody invites; ``was_no_admin``: to a group in which this user was, and they were no admin then."""
+    if not was_no_admin:
+        return f"{who} invites you to {group}"
+    return (
+        f"{who} invites you to {group}, in which you were before; {who} was no admin of it then, so compare the digits"
+        " with somebody else before you write there"
+    )
+
+
 def forked(who: str, group: str) -> str:
     """Somebody has another group under the same name."""
     return (
