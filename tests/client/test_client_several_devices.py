@@ -206,8 +206,7 @@ def test_removed_device_is_nobody_and_erases_itself(family: Family) -> None:
     pass_time(5_000, *family)
     assert (bob.waiting(), bob.messenger.requests()) == ([], [])
     assert bob.heard(WarningEvent)[-1].message == (
-        "something from a device that alice has removed cannot be read; it may be a message, or only say what was "
-        "received there; ask them if you miss one"
+        "a message from a device that alice has removed cannot be read; ask them for it if you miss one"
     )
     assert bob.troubles().count("unreadable") == 1  # once, however much comes
     assert "still here" not in [text for _, text in said(alice, bob)]

@@ -122,8 +122,6 @@ export class Loop {
   /** Since when this connection's login is through; null if it is not. */
   private onlineSince: number | null = null;
   private pause = FIRST_PAUSE_MS;
-  /** Whether what has come is kept back; once it is not, the page is told whether there are events or not. */
-  private isHeld = false;
   private isStopped = false;
   private wake: () => void = nothing;
   private running: Promise<void> | null = null;
@@ -408,12 +406,9 @@ export class Loop {
     if (messenger.isOnline) {
       this.onlineSince ??= this.ports.monotonic();
     }
-    const wasHeld = this.isHeld;
-    this.isHeld = messenger.devices?.standing.isHeld === true;
     const events = [...messenger.drainEvents(), ...this.said.splice(0)];
     const said = events.findLast((event) => event.kind === "connection");
-    const isLetOut = wasHeld && !this.isHeld;
-    this.show(said?.state ?? this.shown.state, said?.reason ?? this.shown.reason, messenger.waitingFor(), events, isLetOut);
+    this.show(said?.state ?? this.shown.state, said?.reason ?? this.shown.reason, messenger.waitingFor(), events);
   }
 
   private show(
@@ -421,7 +416,6 @@ export class Loop {
     reason: string,
     waiting: number,
     events: readonly Event[] = [],
-    isLetOut = false,
   ): void {
     const before = this.shown;
     const wall = this.ports.wall();
@@ -439,7 +433,7 @@ export class Loop {
       after.waiting === before.waiting &&
       Math.abs((after.nextTryAt ?? 0) - (before.nextTryAt ?? 0)) < SAME_MS;
     this.shown = isSame ? before : after;
-    if (events.length > 0 || !isSame || isLetOut) {
+    if (events.length > 0 || !isSame) {
       this.ports.told({ events, connection: isSame ? null : after });
     }
   }

@@ -377,13 +377,14 @@ export class Service {
     if (this.#isCommitting || this.#running === null || this.#changes === null) {
       return;
     }
+    this.#changes.flush();
+    this.#running.devices.flush();
+    this.#groups?.flush((update) => this.#post(update));
     const { messenger } = this.#changes;
     const isRemoved = messenger.stores.devices?.isRemoved === true;
-    if (messenger.isDeleted || isRemoved) void this.#deleted(isRemoved);
-    this.#running.devices.flush();
-    if (messenger.devices?.standing.isHeld === true) return;
-    this.#changes.flush();
-    this.#groups?.flush((update) => this.#post(update));
+    if (messenger.isDeleted || isRemoved) {
+      void this.#deleted(isRemoved);
+    }
     if (this.#hadNobody && messenger.stores.book.size > 0) {
       this.#hadNobody = false;
       void this.#tellMe().catch(() => undefined);

@@ -79,7 +79,6 @@ class ConnectionLoop:
 
     def changed(self) -> None:
         """The messenger may have something to send or to tell: call it after everything that was done with it."""
-        self._hub.is_held = self._messenger.standing.is_held
         for event in self._messenger.drain_events():
             self._hub.publish(event)
             if isinstance(event, ConnectionEvent):

@@ -45,8 +45,6 @@ class EventHub:
         self.connection = NOT_CONNECTED_YET
         self.failure: PhantomError | None = None
         self.not_stored: VaultError | None = None
-        self.is_held = False
-        """Whether nothing that was received is handed out for now."""
         self._deliveries: weakref.WeakValueDictionary[tuple[str, str], Delivery] = weakref.WeakValueDictionary()
         self._awaited: set[Delivery] = set()
         self._queues: list[EventQueue] = []

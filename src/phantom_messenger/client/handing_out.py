@@ -57,7 +57,7 @@ class Reader(Generic[T]):
         while True:
             await asyncio.sleep(0)  # a program that handles a backlog must not hold up its own connection
             self._check()
-            found = None if self._hub.is_held else self._first()
+            found = self._first()
             if found is not None:
                 self._last = found
                 return found.item

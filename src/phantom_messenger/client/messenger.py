@@ -134,8 +134,6 @@ class Messenger:
             changed=self._changed_elsewhere,
         )
         self.desk, self.linking, self.handover = parts.desk, parts.linking, parts.handover
-        self.standing = parts.standing
-        """Whether this device is still one of its person's."""
         self._receiving.attach(parts)
         self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
         self._prekey_upload = PreKeyUpload(self._stores.prekeys)
@@ -426,16 +424,20 @@ class Messenger:
 
     def dialling(self) -> None:
         """An attempt to connect begins."""
-        self.standing.dialling()
         self._events.append(self._reconnecting.dialling())
 
     def connected(self, audience: str) -> None:
         """A WebSocket connection to the relay is open; ``audience`` is host[:port] as dialled."""
         self._reconnecting.connected()
         self._receiving.connected()
-        absent, at = self.presence.connected(), self._now()
+        absent = self.presence.connected()
         self._link = Link(
-            self._identity, user_id=self.user_id, audience=audience, now=at.monotonic, wall=at.wall, absent=absent
+            self._identity,
+            user_id=self.user_id,
+            audience=audience,
+            now=self._monotonic(),
+            wall=self._wall(),
+            absent=absent,
         )
 
     def disconnected(
@@ -454,7 +456,6 @@ class Messenger:
         """
         is_in = self.is_online
         self._link = None
-        self.standing.disconnected()
         self._sending.disconnected()
         again, events = self._reconnecting.disconnected(code, reason, is_in=is_in, retry_after=retry_after, busy=busy)
         self._events += events
@@ -476,7 +477,7 @@ class Messenger:
 
     def drain_events(self) -> list[Event]:
         """What the application is to hear."""
-        events, self._events = self.standing.let_out(self._events)
+        events, self._events = self._events, []
         return events
 
     def tick(self) -> None:
@@ -539,7 +540,6 @@ class Messenger:
         self._events.append(self._reconnecting.logged_in())
         self._warn_of_clock(link)
         self._housekeeping.hasten()  # what has expired meanwhile is erased now
-        self.standing.logged_in(link)
         self._prekey_upload.connected(
             self._monotonic(),
             takes_dates=Feature.SUITE2 in link.relay_features,

@@ -10,9 +10,6 @@ from phantom_messenger.client.status import Contact, WarningEvent
 NOTICED_PAUSE_MS: Final = 3_000
 """Shorter pauses for a limit are not worth a warning."""
 
-DEVICE_REMOVED: Final = "device-removed"
-"""The code of ``device_removed``."""
-
 WARN_AGAIN_MS: Final = 60_000
 """How often a user is warned about something that goes on."""
 
@@ -185,10 +182,7 @@ def unreadable(peer: Contact, *, is_known: bool, is_recoverable: bool, is_newer:
 
 def of_removed(peer: Contact) -> WarningEvent:
     """A device that a peer has removed has sent something."""
-    what = (
-        f"something from a device that {peer.label} has removed cannot be read; it may be a message, or only say what "
-        "was received there; ask them if you miss one"
-    )
+    what = f"a message from a device that {peer.label} has removed cannot be read; ask them for it if you miss one"
     return _warning(peer, "unreadable", what)
 
 
@@ -260,7 +254,7 @@ def set_aside(what: str) -> WarningEvent:
 
 def device_removed() -> WarningEvent:
     """One's person has removed this device."""
-    return _warning(None, DEVICE_REMOVED, "your first device has removed this one, which can no longer be used")
+    return _warning(None, "device-removed", "your first device has removed this one, which can no longer be used")
 
 
 def _warning(peer: Contact | None, code: str, message: str) -> WarningEvent:

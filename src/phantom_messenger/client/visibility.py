@@ -21,8 +21,6 @@ class Visibility:
         self._outbox = outbox
         self.is_absent = False
         """Whether nothing may be said that the user has not caused."""
-        self.is_unsure = False
-        """Whether this device may have been removed: until that is known it tells nobody what has come."""
         self._may_know: set[str] = set()
         """Users who may receive what waits for them once."""
         self._freed: set[str] = set()
@@ -38,7 +36,7 @@ class Visibility:
 
     def may_know(self, peer: str) -> bool:
         """Whether this user may receive what waits for them."""
-        return not self.is_unsure and (not self.is_absent or peer in self._may_know)
+        return not self.is_absent or peer in self._may_know
 
     def forget_all_but(self, peers: Iterable[str]) -> None:
         """Nothing waits for other users any more."""

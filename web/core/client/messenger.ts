@@ -448,9 +448,9 @@ export class Messenger {
 
   /** What the application is to hear. */
   drainEvents(): Event[] {
-    const [now, later] = this.devices?.standing.letOut(this.events) ?? [this.events, []];
-    this.events = later;
-    return now;
+    const events = this.events;
+    this.events = [];
+    return events;
   }
 
   /** Time has passed. */
@@ -530,8 +530,8 @@ export class Messenger {
   }
 
   private loggedIn(link: Link): void {
-    this.events.push(this.reconnecting.loggedIn(), ...this.clockCheck.compared(link.offset));
-    this.devices?.standing.loggedIn(link);
+    this.events.push(this.reconnecting.loggedIn());
+    this.events.push(...this.clockCheck.compared(link.offset));
     this.housekeeping.hasten(); // what has expired meanwhile is erased now
     const [takesDates, takesLists] = [link.relayFeatures.has("suite2"), link.relayFeatures.has("devices")];
     this.preKeyUpload.connected(this.given.monotonic(), { takesDates, takesLists });

@@ -11,8 +11,6 @@ import type { OutboxRecord } from "./records.ts";
 export class Visibility {
   /** Whether nothing may be said that the user has not caused. */
   isAbsent = false;
-  /** Whether this device may have been removed: until that is known it tells nobody what has come. */
-  isUnsure = false;
   readonly #outbox: Outbox;
   /** Users who may receive what waits for them once. */
   #mayKnow = new Set<string>();
@@ -37,7 +35,7 @@ export class Visibility {
 
   /** Whether this user may receive what waits for them. */
   mayKnow(peer: string): boolean {
-    return !this.isUnsure && (!this.isAbsent || this.#mayKnow.has(peer));
+    return !this.isAbsent || this.#mayKnow.has(peer);
   }
 
   /** Nothing waits for other users any more. */

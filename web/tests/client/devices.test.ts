@@ -6,8 +6,7 @@ import { encodeBase64, fromBase64 } from "../../core/wire/base64.ts";
 import type { OwnDevice } from "../../core/client/devices/devices.ts";
 import { linkLine, parseLinkLine } from "../../core/client/devices/link_code.ts";
 import { Link } from "../../core/client/link.ts";
-import { FIND_OUT_MS } from "../../core/client/devices/standing.ts";
-import { DeliveryState, type Event } from "../../core/client/status.ts";
+import { DeliveryState } from "../../core/client/status.ts";
 import * as records from "../../core/client/records.ts";
 import { RELAY, begin, devicesOf, family, link, readAll, said, step } from "./family.ts";
 import { random } from "./support.ts";
@@ -156,52 +155,6 @@ test("a removed device erases itself, and gets nothing any more", () => {
   assert.deepEqual([...bob.messenger.stores.requests.senders()], []);
   assert.deepEqual(bob.warnings.filter((code) => code === "unreadable"), ["unreadable"]);
   assert.deepEqual(bob.mailbox.filter(({ payload }) => payload["senderId"] === laptop.id), [], "it is acknowledged");
-});
-
-/** Bob writes to Alice while her laptop is away, and she removes it, or not; what it hears and sends when it is back. */
-function back(isRemoved: boolean): { readonly heard: readonly Event[]; readonly told: readonly object[]; readonly bob: Person } {
-  const [town, phone, laptop, bob] = family();
-  laptop.disconnect();
-  for (const text of ["one", "two"]) bob.messenger.sendText(phone.id, text);
-  town.pass(2_000);
-  if (isRemoved) {
-    devicesOf(phone).desk.remove(laptop.id);
-    phone.messenger.devicesChanged();
-  }
-  town.pass(2_000);
-  laptop.events.length = laptop.sent.length = 0;
-  laptop.connect();
-  town.pass(20_000);
-  const told = laptop.sent.filter(({ type }) => type.startsWith("MESSAGE") && type !== "MESSAGE_ACK");
-  return { heard: laptop.events, told, bob };
-}
-
-test("a device that was removed while it was away learns of it before it hands out what waited, and tells nobody", () => {
-  const { bob, heard, told } = back(true);
-  assert.deepEqual(heard.filter(({ kind }) => kind !== "connection").map((event) => "code" in event && event.code), ["device-removed"]);
-  assert.deepEqual(told, []);
-  assert.equal(bob.warnings.includes("unreadable"), false);
-});
-
-test("the control: one that was not removed hands it out, and tells so", () => {
-  const { heard, told } = back(false);
-  assert.equal(heard.filter(({ kind }) => kind === "message").length, 2);
-  assert.ok(told.length > 0);
-});
-
-test("the control: what waited is handed out after a while, whatever the relay says; no longer is it kept back", () => {
-  const [town, phone, laptop, bob] = family();
-  laptop.disconnect();
-  bob.messenger.sendText(phone.id, "one");
-  town.pass(2_000);
-  laptop.events.length = 0;
-  laptop.tamper = (frame) => (frame.type === "PONG" ? [] : [frame]);
-  laptop.connect();
-  town.pass(FIND_OUT_MS - 1_000);
-  const messages = (): number => laptop.events.filter(({ kind }) => kind === "message").length;
-  assert.equal(messages(), 0);
-  town.pass(2_000);
-  assert.equal(messages(), 1);
 });
 
 test("the control: what an unknown user writes waits as a request; a removed device that is known as a person is heard", () => {

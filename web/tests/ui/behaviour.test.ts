@@ -328,21 +328,6 @@ describe("the page", { skip: SKIP }, () => {
     }
   });
 
-  test("a further device asks for no backup, for another one can be linked; the first one does", async () => {
-    const reminder = page.getByText("Your keys exist only in this browser");
-    for (const [scene, reminds] of [["devices=3&linked=1", 0], ["devices=3", 1]] as const) {
-      await load(scene);
-      await reminder.waitFor();
-      await page.getByRole("button", { name: "Settings" }).click();
-      await page.getByRole("button", { name: "Your devices" }).click();
-      await page.getByRole("dialog").getByText("Old phone").waitFor();
-      await page.keyboard.press("Escape");
-      await page.getByRole("dialog").waitFor({ state: "detached" });
-      await page.getByRole("navigation", { name: "Conversations" }).waitFor();
-      assert.equal(await reminder.count(), reminds);
-    }
-  });
-
   test("a backup is a file of the browser", async () => {
     await load("");
     await page.getByRole("button", { name: "Save a backup" }).click();

@@ -1,8 +1,8 @@
-/** A device is removed once what it has sent is here, as far as that can be had; and what a linked one keeps back. */
+/** A device is removed once what it has sent is here, as far as that can be had. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DeviceFront } from "../../worker/devices.ts";
-import { type Core, Loop, type Step } from "../../worker/loop.ts";
+import type { Core, Loop } from "../../worker/loop.ts";
 
 /** What is done to remove a device, in order; everything is there when it is asked for the third time. */
 async function removed(state: "online" | "offline"): Promise<string[]> {
@@ -31,44 +31,4 @@ test("what waits at the relay is fetched before a device is removed", async () =
 
 test("without a connection it is removed at once", async () => {
   assert.deepEqual(await removed("offline"), ["look", "remove laptop"]);
-});
-
-test("what a linked device has kept back is told once it is let out, even if nothing happens then", async () => {
-  const standing = { isHeld: true };
-  const nothing = (): undefined => undefined;
-  const messenger = {
-    devices: { standing },
-    dialling: nothing,
-    drain: () => [],
-    drainEvents: () => [],
-    isLost: false,
-    isOnline: false,
-    nextTick: () => 5,
-    retryAfter: null,
-    server: "ws://relay.test/ws",
-    tick: nothing,
-    waitingFor: () => 0,
-  };
-  const core = { messenger, vault: { takeBatch: () => ({ puts: [], deletes: [] }) } } as unknown as Core;
-  const told: Step[] = [];
-  const loop = new Loop({
-    open: () => Promise.resolve(core),
-    commit: () => Promise.resolve(),
-    told: (step) => void told.push(step),
-    troubled: nothing,
-    dial: () => ({ send: nothing, leave: nothing }),
-    monotonic: () => Math.round(performance.now()),
-    wall: Date.now,
-    chance: () => 0,
-    isOnline: () => true,
-  });
-  loop.start(core);
-  for (let steps = 0; steps < 3; steps += 1) await loop.call(nothing);
-  told.length = 0;
-  for (let steps = 0; steps < 3; steps += 1) await loop.call(nothing);
-  assert.deepEqual(told, [], "the control: nothing has happened");
-  standing.isHeld = false;
-  for (let steps = 0; steps < 3; steps += 1) await loop.call(nothing);
-  assert.deepEqual(told, [{ events: [], connection: null }]);
-  await loop.stop();
 });

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import type { GroupKey, JoinLink } from "../../groups_api.ts";
-import { api, groups, open, panel, people } from "../model.ts";
+import { api, groups, panel, people } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { useAction } from "../parts/action.ts";
 import { Code } from "../parts/code.tsx";
@@ -85,30 +85,9 @@ export function InviteByLink({ group }: { readonly group: GroupKey }) {
 /** Somebody's link to a group was opened or typed: it is asked about before anything is sent. */
 export function JoinGroup({ link }: { readonly link: string }) {
   const [asked, setAsked] = useState<string | null>(null);
-  const [before, setBefore] = useState<readonly GroupKey[]>([]);
   const [ownName, setOwnName] = useState("");
   const action = useAction();
   const admin = people.value.get(asked ?? "");
-  const joined = [...groups.value.values()].find(({ key, relation }) => relation === "member" && !before.includes(key));
-  async function ask(): Promise<void> {
-    setBefore([...groups.value.values()].filter(({ relation }) => relation === "member").map(({ key }) => key));
-    setAsked(await api().joinGroup({ link, ownName }));
-  }
-  if (asked !== null && joined !== undefined) {
-    const show = (): void => {
-      closePanel();
-      void open(joined.peer);
-    };
-    return (
-      <Dialog title="You are in the group">
-        <p role="status"><bdi>{labelOf(joined)}</bdi> is in your list now.</p>
-        <div class="buttons">
-          <button type="button" class="primary" onClick={show}>Open it</button>
-          <button type="button" onClick={closePanel}>Done</button>
-        </div>
-      </Dialog>
-    );
-  }
   if (asked !== null) {
     return (
       <Dialog title="You have asked to join">
@@ -136,7 +115,7 @@ export function JoinGroup({ link }: { readonly link: string }) {
           class="primary"
           data-begin
           disabled={action.isBusy}
-          onClick={() => void action.run(ask)}
+          onClick={() => void action.run(async () => setAsked(await api().joinGroup({ link, ownName })))}
         >
           Ask to join
         </button>

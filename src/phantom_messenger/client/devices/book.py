@@ -103,12 +103,6 @@ class DeviceBook:
         return self._known.get(self.person)
 
     @property
-    def is_removed(self) -> bool:
-        """Whether one's person has removed this device."""
-        # Whatever its clock says of the list: only one that does not name it has removed it.
-        return not self.is_first and self.own is not None and self._identity.peer.user_id not in self.own.newest.ids
-
-    @property
     def is_restored(self) -> bool:
         """Whether the next list must go far ahead."""
         return self._own is not None and self._own.is_restored

@@ -126,7 +126,10 @@ class DeviceDesk:
     @property
     def is_removed(self) -> bool:
         """Whether one's person has removed this device."""
-        return self._stores.devices.is_removed
+        devices = self._stores.devices
+        # Whatever its clock says of the list: only one that does not name it has removed it.
+        named = () if devices.own is None else devices.own.newest.ids
+        return not devices.is_first and bool(named) and base64.b64decode(devices.device) not in named
 
     # --- texts --------------------------------------------------------------------
 

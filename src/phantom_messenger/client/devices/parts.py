@@ -18,7 +18,6 @@ from phantom_messenger.client.devices.kinds import (
     SyncSettings,
 )
 from phantom_messenger.client.devices.linking_desk import LinkingDesk
-from phantom_messenger.client.devices.standing import Standing
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.outgoing import Outgoing
@@ -54,7 +53,6 @@ class DeviceParts:
         self.desk = DeviceDesk(stores, sending, outgoing, identity, moment, forget_device=blocking.forget_device)
         self.in_step = InStep(stores, self.desk, blocking, presence, moment=moment, changed=changed)
         self.handover = Handover(stores, sending, outgoing, self.desk, moment)
-        self.standing = Standing(stores.devices, sending.visibility, moment)
         self.linking = LinkingDesk(
             stores, sending, self.desk, self.in_step, self.handover, identity, random=random, moment=moment
         )
@@ -110,4 +108,4 @@ class DeviceParts:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until there is something to do."""
-        return self.desk.waits(now) + self.handover.waits(now) + self.standing.waits(now)
+        return self.desk.waits(now) + self.handover.waits(now)

@@ -3,9 +3,6 @@ import { warning } from "../notices.ts";
 import { labelOf } from "../status.ts";
 import type { Contact, WarningEvent } from "../status.ts";
 
-/** The code of `deviceRemoved`. */
-export const DEVICE_REMOVED = "device-removed";
-
 /** Somebody's devices, or one's own, are others than before. */
 export function devicesChanged(peer: Contact, added: number, removed: number, isOwn: boolean): WarningEvent {
   const changes = [
@@ -36,13 +33,11 @@ export function devicesOverdue(peer: Contact, isOwn: boolean): WarningEvent {
 
 /** A device that somebody has removed has sent something. */
 export function ofRemoved(peer: Contact): WarningEvent {
-  const text =
-    `something from a device that ${labelOf(peer)} has removed cannot be read; it may be a message, or only say what was ` +
-    "received there; ask them if you miss one";
+  const text = `a message from a device that ${labelOf(peer)} has removed cannot be read; ask them for it if you miss one`;
   return warning(peer, "unreadable", text);
 }
 
 /** One's person has removed this device. */
 export function deviceRemoved(): WarningEvent {
-  return warning(null, DEVICE_REMOVED, "your first device has removed this one; what it held is erased");
+  return warning(null, "device-removed", "your first device has removed this one; what it held is erased");
 }

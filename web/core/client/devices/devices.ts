@@ -20,7 +20,6 @@ import { HistoryOut } from "./history_out.ts";
 import { InStep } from "./in_step.ts";
 import type { DeviceSaid } from "./kinds.ts";
 import { LinkingDesk } from "./linking_desk.ts";
-import { Standing } from "./standing.ts";
 
 export { DeviceBook } from "./book.ts";
 export { DEVICE_KINDS } from "./kinds.ts";
@@ -54,7 +53,6 @@ export class Devices {
   readonly desk: DeviceDesk;
   readonly linking: LinkingDesk;
   readonly historyIn: HistoryIn;
-  readonly standing: Standing;
   readonly #historyOut: HistoryOut;
   readonly #inStep: InStep;
   readonly #parts: DeskParts;
@@ -67,7 +65,6 @@ export class Devices {
     const { blocking, changed, preKeyUpload, presence, receiving } = given;
     const desk = new DeviceDesk(parts);
     this.desk = desk;
-    this.standing = new Standing(devices, parts.sending.visibility, moment);
     const groups = stores.slot.is.synced;
     this.#inStep = new InStep({ stores, devices, desk, blocking, presence, groups, moment, changed });
     this.historyIn = new HistoryIn(stores, devices, desk, parts.sending);
@@ -135,8 +132,7 @@ export class Devices {
 
   /** Milliseconds until there is something to do. */
   waits(now: number): number[] {
-    const others = [...this.historyIn.waits(now), ...this.#historyOut.waits()];
-    return [...this.desk.waits(now), ...this.standing.waits(now), ...others];
+    return [...this.desk.waits(now), ...this.historyIn.waits(now), ...this.#historyOut.waits()];
   }
 
   /**
