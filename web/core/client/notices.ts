@@ -211,10 +211,10 @@ export function groupsFailed(): WarningEvent {
   return warning(null, "groups-failed", text);
 }
 
-/** The client fails at something that the relay delivers. */
+/** The client fails at something that the relay delivers, or that waits here. */
 export function setAside(): WarningEvent {
   const text =
-    "a message cannot be processed and stays at the relay; reload this page later to try it again";
+    "a message cannot be processed and stays where it is; reload this page later to try it again";
   return warning(null, "aside", text);
 }
 

@@ -2,19 +2,20 @@
  * What the relay delivers: stored, acknowledged, and reported to the application.
  *
  * Everything that must survive is in the vault before it is acknowledged. What is returned is true; if something throws
- * anything else than a `CryptoError`, the whole step is to be undone.
+ * anything else than a `CryptoError`, the whole step is to be undone; but for what waits here (`attempt`).
  */
 import { NO_BYTES } from "../bytes.ts";
 import { CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite } from "../crypto/errors.ts";
 import type { MessageAck, PresenceNotice, Receipt, RelayFrame, RoutedMessage } from "../wire/frames.ts";
 import { receiptEntry } from "./batching.ts";
 import type { DeviceArrivals } from "./devices/arrivals.ts";
+import { VaultError } from "./errors.ts";
 import type { Arrived } from "./inbox.ts";
 import type { Link } from "./link.ts";
 import type { Moment } from "./moment.ts";
 import * as notices from "./notices.ts";
 import { floorOf, hadBetter, Strength } from "./records.ts";
-import type { ContactRecord, SentRecord } from "./records.ts";
+import type { ContactRecord, RequestRecord, SentRecord } from "./records.ts";
 import { frameOf } from "./requests.ts";
 import type { Sending } from "./sending.ts";
 import { DeliveryState, reached } from "./status.ts";
@@ -42,6 +43,8 @@ export class Receiving {
   private isRelayWrong = false;
   /** Users of whom was said that they write in suite 1 again. */
   private readonly fallen = new Set<string>();
+  /** Whether the user was told that this client fails at something that waits. */
+  private hasFailed = false;
   /** Who is told of what comes from devices; null if nobody is. */
   devices: DeviceArrivals | null = null;
 
@@ -204,39 +207,33 @@ export class Receiving {
     }
   }
 
+  /**
+   * Take in something that waits here. What this client fails at stays where it is, for a version that does not; the
+   * user is told once, and everything else goes on. Null then.
+   */
+  private attempt<R>(events: Event[], take: () => R): R | null {
+    try {
+      return take();
+    } catch (error) {
+      if (error instanceof VaultError) {
+        throw error;
+      }
+      if (!this.hasFailed) {
+        events.push(notices.setAside());
+      }
+      this.hasFailed = true;
+      return null;
+    }
+  }
+
   /** What waited of somebody who is no stranger any more is received now. */
   openRequests(sender: string, now: Moment): Event[] {
-    const { book, requests, vault } = this.stores;
+    const { book, requests } = this.stores;
     const events: Event[] = [];
     let wasLookedAt = false;
     for (const record of requests.of(sender)) {
-      try {
-        const [opened, followed] = vault.transaction((tx) => {
-          const opened = requests.open(tx, record, now.persistent);
-          return [opened, typeof opened === "boolean" ? [] : this.follow(tx, opened.frame, opened, now)] as const;
-        });
-        events.push(...followed);
-        if (typeof opened !== "boolean") {
-          events.push(...this.opened(sender, record.messageId, opened));
-          if (opened.extra?.kind === "group-change") {
-            events.push(...this.openAboutGroups(now));
-          }
-        } else if (opened) {
-          wasLookedAt = true;
-          events.push({ kind: "message", messageId: record.messageId, peer: book.contact(sender) });
-        }
-      } catch (error) {
-        if (!(error instanceof CryptoError)) {
-          throw error;
-        }
-        const isNews = vault.transaction((tx) => {
-          requests.drop(tx, sender, record.messageId);
-          return this.noteUnreadable(tx, sender, record.messageId, error, now);
-        });
-        if (isNews) {
-          events.push(this.unreadableNotice(sender, error));
-        }
-      }
+      const found = this.attempt(events, () => this.openRequest(record, now, events));
+      wasLookedAt = wasLookedAt || found === true;
     }
     if (wasLookedAt) {
       events.push(...lookedAt(book.get(sender), book.contact(sender)));
@@ -244,32 +241,71 @@ export class Receiving {
     return events;
   }
 
+  /** Receive one; whether it was looked at before. */
+  private openRequest(record: RequestRecord, now: Moment, events: Event[]): boolean {
+    const { book, requests, vault } = this.stores;
+    const { messageId, sender } = record;
+    try {
+      const [opened, followed] = vault.transaction((tx) => {
+        const opened = requests.open(tx, record, now.persistent);
+        return [opened, typeof opened === "boolean" ? [] : this.follow(tx, opened.frame, opened, now)] as const;
+      });
+      events.push(...followed);
+      if (typeof opened !== "boolean") {
+        events.push(...this.opened(sender, messageId, opened));
+        if (opened.extra?.kind === "group-change") {
+          events.push(...this.openAboutGroups(now));
+        }
+      } else if (opened) {
+        events.push({ kind: "message", messageId, peer: book.contact(sender) });
+      }
+      return opened === true;
+    } catch (error) {
+      if (!(error instanceof CryptoError)) {
+        throw error;
+      }
+      const isNews = vault.transaction((tx) => {
+        requests.drop(tx, sender, messageId);
+        return this.noteUnreadable(tx, sender, messageId, error, now);
+      });
+      if (isNews) {
+        events.push(this.unreadableNotice(sender, error));
+      }
+      return false;
+    }
+  }
+
   /** A group may be known now of which strangers have spoken before: what they said in it waits no longer. */
   private openAboutGroups(now: Moment): Event[] {
-    const { requests, slot, vault } = this.stores;
+    const { requests } = this.stores;
     const events: Event[] = [];
     for (const record of requests.senders().flatMap((sender) => requests.of(sender))) {
-      const frame = frameOf(record);
-      if (frame === null || !slot.is.expects(frame)) {
-        continue;
-      }
-      try {
-        const followed = vault.transaction((tx) => {
-          const opened = requests.open(tx, record, now.persistent);
-          if (typeof opened === "boolean") {
-            return [];
-          }
-          this.checkStranger(record.sender, opened, now);
-          return this.follow(tx, opened.frame, opened, now);
-        });
-        events.push(...followed);
-      } catch (error) {
-        if (error !== OF_STRANGER && !(error instanceof CryptoError)) {
-          throw error;
-        }
-      }
+      this.attempt(events, () => events.push(...this.openAboutGroup(record, now)));
     }
     return events;
+  }
+
+  private openAboutGroup(record: RequestRecord, now: Moment): Event[] {
+    const { requests, slot, vault } = this.stores;
+    const frame = frameOf(record);
+    if (frame === null || !slot.is.expects(frame)) {
+      return [];
+    }
+    try {
+      return vault.transaction((tx) => {
+        const opened = requests.open(tx, record, now.persistent);
+        if (typeof opened === "boolean") {
+          return [];
+        }
+        this.checkStranger(record.sender, opened, now);
+        return this.follow(tx, opened.frame, opened, now);
+      });
+    } catch (error) {
+      if (error !== OF_STRANGER && !(error instanceof CryptoError)) {
+        throw error;
+      }
+      return [];
+    }
   }
 
   /** A message was decrypted and kept. */

@@ -7,6 +7,7 @@ import { toHex } from "../../core/bytes.ts";
 import * as content2 from "../../core/client/content2.ts";
 import { DEVICE_KINDS, fieldsOf } from "../../core/client/devices/kinds.ts";
 import { UsageError } from "../../core/client/errors.ts";
+import { GroupView } from "../../core/client/groups/view.ts";
 import { SYNCED } from "../../core/client/records.ts";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
 import { raw } from "../crypto/base.ts";
@@ -73,6 +74,23 @@ test("a linked device knows the group, shows what is said in it, and writes as i
     assert.deepEqual(one.texts(group), ["hello all", "from the laptop", "from the phone"]);
   }
   assert.deepEqual(ben.events(group).filter((text) => text.includes("laptop")), []);
+});
+
+test("what another own device wrote shows when that was, however late it comes; what others wrote, when it came", () => {
+  const [town, ada, laptop, ben, group] = people();
+  for (const one of [laptop, ben]) one.person.disconnect();
+  const writtenAt = town.clock.wall;
+  laptop.groups.sendText(group, "from the laptop");
+  ben.groups.sendText(group, "from Ben");
+  town.pass(600_000);
+  const cameAfter = town.clock.wall;
+  for (const one of [laptop, ben]) one.person.connect();
+  town.pass(5_000);
+  const view = new GroupView(ada.person.messenger.stores, ada.groups, ada.id);
+  const { items } = view.page(ada.groups.found(group), ada.person.messenger["now"](), { before: null, limit: 10 });
+  const at = (text: string) => items.find((item) => item.text === text)?.at ?? 0;
+  assert.equal(at("from the laptop"), writtenAt);
+  assert.ok(at("from Ben") >= cameAfter);
 });
 
 test("changes reach linked devices, and are made on the first one alone", () => {

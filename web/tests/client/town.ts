@@ -55,7 +55,7 @@ export class Person {
   readonly sent: Frame[] = [];
   /** What the relay makes of a frame on its way to this person; nothing, or more. */
   tamper: (frame: Frame) => readonly Frame[] = (frame) => [frame];
-  /** Whether what a client does by itself for groups may fail: if not, a test ends with it. */
+  /** Whether what a client does by itself may fail, for groups or with what waits: if not, a test ends with it. */
   toleratesFaults = false;
   published: Published | null = null;
   key = "";
@@ -129,7 +129,8 @@ export class Person {
   turn(): boolean {
     const texts = this.messenger.drain();
     this.events.push(...this.messenger.drainEvents());
-    if (!this.toleratesFaults && this.warnings.includes("groups-failed")) throw new Error("a fault in groups");
+    const fault = this.warnings.find((code) => code === "groups-failed" || code === "aside");
+    if (!this.toleratesFaults && fault !== undefined) throw new Error(`a fault: ${fault}`);
     this.vault.takeBatch();
     for (const text of texts) {
       const frame = JSON.parse(text) as Frame;

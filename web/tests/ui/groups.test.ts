@@ -187,6 +187,31 @@ describe("groups", { skip: SKIP }, () => {
     for (const name of ["Make an admin", "Remove"]) assert.equal(await button(name).count(), 0, name);
   });
 
+  test("on a further device its user is told where groups are changed", async () => {
+    const said = (part: string) => dialog().locator(".part", { hasText: part }).getByText("Groups are changed on your first device.");
+    for (const [query, times] of [["devices=2&linked=1", 1], ["devices=2", 0]] as const) {
+      await load(`saved=1&groups&${query}`);
+      await list().getByText("Family").waitFor();
+      const none = { mayInvite: false, mayChange: false, mayLeave: false };
+      await update({ kind: "groups", changed: [group("Family", none)], removed: [] });
+      await about("Family");
+      await dialog().getByText(times > 0 ? "Groups are changed" : "You are the only admin.").first().waitFor();
+      for (const part of ["5 members", "Who can write", "Leave"]) assert.equal(await said(part).count(), times, part);
+      assert.equal(await dialog().getByText("Admins decide this.").count(), 1 - times);
+      assert.equal(await dialog().getByText("You are the only admin.").count(), 1 - times);
+    }
+  });
+
+  test("a time that cannot be chosen here is named exactly", async () => {
+    await load("saved=1&groups");
+    await list().getByText("Book club").waitFor();
+    await about("Book club");
+    for (const [expiresIn, word] of [[10_000, "10 seconds"], [90_000, "90 seconds"], [129_600_000, "36 hours"], [604_800_000, "1 week"]] as const) {
+      await update({ kind: "groups", changed: [group("Book club", { role: "member", expiresIn })], removed: [] });
+      await dialog().locator(".facts").getByText(word, { exact: true }).waitFor();
+    }
+  });
+
   test("the only admin is told what there is to do before leaving", async () => {
     await load("saved=1&groups");
     await list().getByText("Family").waitFor();

@@ -137,9 +137,14 @@ export function Composer({ who }: { readonly who: Talk }) {
   );
 }
 
-/** How long texts last, in words. */
+const UNITS = [[24 * HOUR_MS, "day"], [HOUR_MS, "hour"], [60_000, "minute"], [1000, "second"]] as const;
+
+/** How long texts last, in words: other clients set other times than those that can be chosen here. */
 export function lastsWord(expiresIn: number | null): string {
-  return LASTS.find(([ms]) => ms === expiresIn)?.[1] ?? count(Math.max(1, Math.round((expiresIn ?? 0) / 60_000)), "minute");
+  const chosen = LASTS.find(([ms]) => ms === expiresIn)?.[1];
+  if (chosen !== undefined || expiresIn === null) return chosen ?? "";
+  const [size, unit] = UNITS.find(([ms]) => expiresIn % ms === 0) ?? [1, "millisecond"];
+  return count(expiresIn / size, unit);
 }
 
 function Timer({ last, onChoose }: { readonly last: number | null; onChoose(last: number | null): void }) {

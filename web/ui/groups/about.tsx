@@ -2,7 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { GroupKey, Role } from "../../groups_api.ts";
 import { LASTS, lastsWord } from "../chat/composer.tsx";
-import { api, attempt, type GroupTalk, groups, panel } from "../model.ts";
+import { api, attempt, devices, type GroupTalk, groups, panel } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { useAction } from "../parts/action.ts";
 import { Dialog } from "../parts/dialog.tsx";
@@ -15,6 +15,13 @@ import { ChoosePicture } from "./picture.tsx";
 
 interface AboutProps {
   readonly who: GroupTalk;
+}
+
+const ELSEWHERE = "Groups are changed on your first device.";
+
+/** Whether this is a further device of a member, where they can change nothing of it. */
+function isElsewhere({ relation }: GroupTalk): boolean {
+  return relation === "member" && devices.value?.isFirst === false;
 }
 
 /** Who is in a group, and everything that can be set for it. */
@@ -75,6 +82,7 @@ function Members({ who }: AboutProps) {
   return (
     <section class="part first">
       <h3>{count(who.members.length, "member")}</h3>
+      {isElsewhere(who) && <p class="hint">{ELSEWHERE}</p>}
       <ul class="members">
         {inOrder(who).map((member) => (
           <li key={member.peer}>
@@ -150,7 +158,7 @@ function RulesAsTheyAre({ who }: AboutProps) {
         <dt>New texts disappear after</dt>
         <dd>{lastsWord(who.expiresIn)}</dd>
       </dl>
-      {who.relation === "member" && <p class="hint">Admins decide this.</p>}
+      {who.relation === "member" && <p class="hint">{who.role === "admin" && isElsewhere(who) ? ELSEWHERE : "Admins decide this."}</p>}
     </Part>
   );
 }
@@ -167,7 +175,11 @@ function Ending({ who }: AboutProps) {
   }
   return (
     <Part title="Leave">
-      {!mayLeave && <p class="hint">You are the only admin. Make somebody else an admin before you leave, or close the group.</p>}
+      {!mayLeave && (
+        <p class="hint">
+          {isElsewhere(who) ? ELSEWHERE : "You are the only admin. Make somebody else an admin before you leave, or close the group."}
+        </p>
+      )}
       <div class="buttons">
         {mayLeave && <button type="button" class="danger" onClick={() => (panel.value = { at: "group-leave", group })}>Leave …</button>}
         {mayChange && <button type="button" class="danger" onClick={() => (panel.value = { at: "group-close", group })}>Close for everybody …</button>}

@@ -185,14 +185,14 @@ export class GroupView {
   }
 
   #textItem(group: Group, record: GroupTextRecord, position: number, now: Moment): Item {
-    const { expiresAt, keptAt, messageId, sender, state, text } = record;
+    const { expiresAt, keptAt, messageId, sender, sentAt, state, text } = record;
     const isMine = sender === "";
     const isOver = expiresAt !== null && expiresAt <= now.persistent;
     const isGone = text === null || isOver;
     const isFailed = state === DeliveryState.FAILED;
     const id = idOf(group);
     return {
-      ...blank(group, position, keptAt),
+      ...blank(group, position, isMine ? sentAt : keptAt), // an own one may come from another device, late
       id: isMine ? messageId : `${messageId} ${sender}`,
       isMine,
       kind: isGone ? "gone" : "text",
