@@ -153,9 +153,11 @@ async function deliver(sent: Item): Promise<void> {
 
 const groupPorts: Ports = { groups, talks, nameOf: (peer) => people.get(peer)?.name ?? "Mia", tell, refuse };
 
+const devices = fakeDevices(() => query, tell);
+
 const api: Api = {
   ...groupCallsOn(groupPorts),
-  ...fakeDevices(() => query, (update) => tell(update)),
+  ...devices,
   async begin({ page, relay, isLocking }) {
     query = new URL(page).searchParams;
     if (isLocking === true) query.set("scene", "locked");
@@ -163,7 +165,9 @@ const api: Api = {
     if (query.has("offline")) connection = { state: "offline", reason: "", since: NOW - 10_000, nextTryAt: NOW + 60_000, waiting: 1 };
     populate();
     if (query.has("full")) tell({ kind: "storage", isFull: true });
-    return stageOf();
+    const stage = stageOf();
+    if (stage.at === "open") tell({ kind: "devices", state: await devices.devices() });
+    return stage;
   },
   async create({ name, passphrase: chosen }) {
     me = { ...me, name };

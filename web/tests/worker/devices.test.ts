@@ -1,8 +1,13 @@
-/** A device is removed once what it has sent is here, as far as that can be had. */
+/** What the page is told of its user's devices; and that one is removed once what it has sent is here, if that can be had. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { afterEach, beforeEach, test } from "node:test";
+import type { Update } from "../../api.ts";
 import { DeviceFront } from "../../worker/devices.ts";
 import type { Core, Loop } from "../../worker/loop.ts";
+import { begin, clearDisk, closeAll, created, tab, until } from "./support.ts";
+
+beforeEach(() => clearDisk());
+afterEach(() => closeAll());
 
 /** What is done to remove a device, in order; everything is there when it is asked for the third time. */
 async function removed(state: "online" | "offline"): Promise<string[]> {
@@ -31,4 +36,17 @@ test("what waits at the relay is fetched before a device is removed", async () =
 
 test("without a connection it is removed at once", async () => {
   assert.deepEqual(await removed("offline"), ["look", "remove laptop"]);
+});
+
+test("the page hears without asking whether it is on the first device, each time that a profile is opened", async () => {
+  const isTold = (updates: readonly Update[]) => updates.some((one) => one.kind === "devices" && one.state.isFirst);
+  const one = tab();
+  await created(one, "Alice");
+  await until("it is told", () => isTold(one.updates));
+  await one.api.lock();
+  const again = tab();
+  await begin(again);
+  assert.equal(isTold(again.updates), false);
+  await again.api.unlock({ passphrase: "secret words", stay: false });
+  await until("it is told again", () => isTold(again.updates));
 });
