@@ -1,14 +1,19 @@
 """Faults of this program at what others send: its user has everything else all the same."""
 
+import asyncio
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import apsw
+import msgspec
 import pytest
 from client_samples import TOLERATED, Town, pass_time
 from group_people import group_of, info, known, unread, write
 
-from phantom_messenger.client.errors import InvalidUserId, UsageError
+from phantom_messenger import Client
+from phantom_messenger.client import connection_loop
+from phantom_messenger.client.errors import InvalidUserId, PhantomError, UsageError, VaultError
 from phantom_messenger.client.faults import Aside
 from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.stepping import Stepping
@@ -17,9 +22,10 @@ from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.many.sending import SendingMany
 from phantom_messenger.client.records import RequestRecord
 from phantom_messenger.client.requests import Requests
-from phantom_messenger.client.status import ConnectionEvent, ConnectionState
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, Event
+from phantom_messenger.crypto.errors import InvalidMessage
 from support.relay_process import RelayProcess
-from support.sdk_clients import PATIENCE, event, opened, run
+from support.sdk_clients import PATIENCE, event, friends, opened, run
 from support.simulated import HOUR, MINUTE, SECOND
 
 
@@ -186,3 +192,72 @@ def test_fault_elsewhere_ends_the_connection_and_another_one_is_made(
     monkeypatch.setattr(SendingMany, "result", fails)
     run(main())
     assert not faults
+
+
+UNGUARDED: Final = (KeyError, UsageError, InvalidUserId, PhantomError, InvalidMessage, msgspec.DecodeError, ValueError)
+"""Faults, if nobody has called: some of them tell a caller of the SDK what is wrong with the call or the profile."""
+
+
+def told_of_faults(client: Client) -> list[str]:
+    """Why it has lost its connections, as long as it is asked."""
+    reasons: list[str] = []
+    publish = client._hub.publish
+
+    def told(event: Event) -> None:
+        if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE:
+            reasons.append(event.reason)
+        publish(event)
+
+    client._hub.publish = told  # type: ignore[method-assign] # what is told first, and to everybody
+    return reasons
+
+
+@pytest.mark.parametrize("site", ["connected", "receive", "drain", "next_tick", "tick"])
+def test_fault_at_any_place_ends_a_connection_and_another_one_is_made(
+    tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch, site: str
+) -> None:
+    monkeypatch.setattr(connection_loop, "DISK_PAUSE", 0.01)
+    faults = [kind("of somebody") for kind in UNGUARDED]
+
+    async def main() -> None:
+        async with friends(tmp_path, relay) as (ada, ben):
+            reasons, genuine = told_of_faults(ada), getattr(ada._messenger, site)
+
+            def fails(*arguments: Any) -> Any:
+                if faults and (site == "connected" or ada._messenger.is_online):
+                    raise faults.pop()
+                return genuine(*arguments)
+
+            setattr(ada._messenger, site, fails)
+            ada._loop._backoff.ended = lambda now: now * 0  # type: ignore[method-assign] # none of these is an outage
+            for _ in UNGUARDED:
+                if site == "connected":
+                    ada._loop.drop("again")
+                await ben.send("alice", "hello")
+                await ada.wait_online(PATIENCE)
+            while faults:
+                ada._loop.changed()
+                await asyncio.sleep(0.01)
+            await (await ben.send("alice", "after")).wait(DeliveryState.DELIVERED)
+            assert [reason for reason in reasons if reason.endswith("please report it")]
+            assert not [reason for reason in reasons if "somebody" in reason]
+
+    run(main())
+    assert not faults
+
+
+@pytest.mark.parametrize("site", ["receive", "tick"])
+def test_control_profile_that_cannot_be_used_ends_a_client(tmp_path: Path, relay: RelayProcess, site: str) -> None:
+    async def main() -> None:
+        async with friends(tmp_path, relay) as (ada, ben):
+
+            def fails(*_: Any) -> Any:
+                raise apsw.IOError("disk I/O error")
+
+            setattr(ada._messenger, site, fails)
+            await ben.send("alice", "hello")
+            await ada._loop.ended(PATIENCE)
+            with pytest.raises(VaultError, match="the profile cannot be used"):
+                await ada.wait_online(PATIENCE)
+
+    run(main())

@@ -1,8 +1,8 @@
 """Keeps a client connected: dials, feeds and drains the messenger, and lets time pass for it."""
 
 import asyncio
-import contextlib
 import logging
+import math
 import random
 import time
 from typing import Any, Final
@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from phantom_messenger.client.connect import dial
 from phantom_messenger.client.errors import ClientClosed, LoginRefused, PhantomError, Replaced, VaultError
 from phantom_messenger.client.event_hub import EventHub
-from phantom_messenger.client.faults import note
+from phantom_messenger.client.faults import NO_FAULTS, note
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import outage
 from phantom_messenger.client.profile import audience_of
@@ -24,6 +24,9 @@ from phantom_messenger.client.translate import translated
 
 DISK_PAUSE: Final = 1.0
 """Seconds before the next attempt to store something that could not be stored."""
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds, at most, before the next tick after one at which this program has failed: twice as long each time."""
 
 _log: Final = logging.getLogger("phantom_messenger")
 
@@ -41,10 +44,9 @@ class ConnectionLoop:
         self._hub = hub
         self._task: asyncio.Task[None] | None = None
         self._has_output = asyncio.Event()
-        self._is_due_earlier = asyncio.Event()
+        self._has_changed = asyncio.Event()
         self._is_dropped = asyncio.Event()
         self._drop_reason = ""
-        self._tick_at = 0.0
         self._backoff = Backoff()
 
     @property
@@ -92,8 +94,7 @@ class ConnectionLoop:
             self._is_dropped.set()
         self._has_output.set()
         self._hub.wake()
-        if self.is_running and time.monotonic() + self._messenger.next_tick() / 1000 < self._tick_at:
-            self._is_due_earlier.set()
+        self._has_changed.set()
 
     def drop(self, reason: str) -> None:
         """Give up the connection, if there is one; another is made."""
@@ -148,14 +149,15 @@ class ConnectionLoop:
         """Feed and drain until the link is lost; returns the code of the close frame, if there was one, and why."""
         self._is_dropped.clear()
         self._drop_reason = ""
-        self._messenger.connected(audience_of(url))
-        tasks: set[asyncio.Task[Any]] = {
-            asyncio.create_task(self._is_dropped.wait()),
-            asyncio.create_task(self._read(connection)),
-            asyncio.create_task(self._write(connection)),
-        }
-        self._is_due_earlier.set()
+        tasks: set[asyncio.Task[Any]] = set()
         try:
+            self._messenger.connected(audience_of(url))
+            tasks |= {
+                asyncio.create_task(self._is_dropped.wait()),
+                asyncio.create_task(self._read(connection)),
+                asyncio.create_task(self._write(connection)),
+            }
+            self._has_changed.set()
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -166,13 +168,10 @@ class ConnectionLoop:
         except VaultError as error:
             self._hub.not_stored = error
             return None, str(error)  # a full disk passes, as an outage does
-        except PhantomError:
+        except NO_FAULTS:
             raise
-        except Exception as error:
-            if translated(error) is not None:
-                raise
-            kind = note("the connection ends", error)  # and with it all that is only remembered of it
-            return None, f"something failed that should not ({kind}); please report it"
+        except Exception as error:  # noqa: BLE001 - whatever it is, its user has everything else all the same
+            return None, _fault(error)
         finally:
             await _cancel(tasks)
         return None, self._drop_reason or self._hub.connection.reason or "the relay has stopped answering"
@@ -194,22 +193,36 @@ class ConnectionLoop:
             await self._has_output.wait()
 
     async def _keep_time(self) -> None:
-        """Tick when it is time, and that can become earlier while one waits."""
+        """Tick when it is time; after a fault of this program later each time: what comes is taken in between."""
+        pause = DISK_PAUSE
         while True:
-            self._is_due_earlier.clear()
-            wait = self._messenger.next_tick() / 1000
-            self._tick_at = time.monotonic() + wait
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):  # before Python 3.12, wait_for can swallow a cancellation
-                    await self._is_due_earlier.wait()
-                continue
             try:
+                await self._until_due()
                 self._messenger.tick()
+                pause = DISK_PAUSE
             except VaultError as error:
                 self._hub.not_stored = error
                 self.drop(str(error))
                 await asyncio.sleep(DISK_PAUSE)
+            except NO_FAULTS:
+                raise
+            except Exception as error:  # noqa: BLE001 - as where the connection is read
+                self.drop(_fault(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
             self.changed()
+
+    async def _until_due(self) -> None:
+        """Wait until it is time to tick; that can become earlier while one waits, and not later."""
+        clock, due = asyncio.get_running_loop().time, math.inf
+        while True:
+            self._has_changed.clear()
+            due = min(due, clock() + self._messenger.next_tick() / 1000)
+            try:
+                async with asyncio.timeout_at(due):  # before Python 3.12, wait_for can swallow a cancellation
+                    await self._has_changed.wait()
+            except TimeoutError:
+                return
 
     def _end_if_final(self, event: ConnectionEvent) -> None:
         """After these two the messenger does not connect again."""
@@ -217,6 +230,12 @@ class ConnectionLoop:
             self._hub.end(Replaced("the same identity has logged in elsewhere; use it in one place at a time"))
         elif event.state is ConnectionState.REFUSED:
             self._hub.end(LoginRefused(f"the relay at {self._messenger.server} refused the login: {event.reason}"))
+
+
+def _fault(error: Exception) -> str:
+    """This program has failed: the connection ends, and with it all that is only remembered of it; returns why."""
+    kind = note("the connection ends", error)
+    return f"something failed that should not ({kind}); please report it"
 
 
 def _unexpected(error: Exception) -> PhantomError:
@@ -229,7 +248,8 @@ async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
     """End tasks; what they raised has been seen, or has the same cause."""
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks)
+    if tasks:
+        await asyncio.wait(tasks)
     for task in tasks:
         if not task.cancelled():
             task.exception()

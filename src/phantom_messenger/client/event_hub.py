@@ -85,6 +85,8 @@ class EventHub:
         """Nothing more will come: whoever waits has ``failure`` raised. The first one counts."""
         if self.failure is None:
             self.failure = failure
+        if self.is_online:
+            self.connection = ConnectionEvent(state=ConnectionState.OFFLINE, reason=str(failure))
         for delivery in list(self._deliveries.values()):
             delivery.fail(self.failure)
         self.wake()
