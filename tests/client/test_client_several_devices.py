@@ -232,7 +232,7 @@ def test_linked_device_can_neither_link_nor_remove(family: Family) -> None:
         own.link(laptop.messenger.linking._stores.devices.device)
     with pytest.raises(UsageError):
         own.remove(laptop.id)
-    with pytest.raises(UsageError, match="is not new"):
+    with pytest.raises(UsageError, match="only your first device can add others"):
         laptop.messenger.linking.show(RELAY, "again")
 
 

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import termios
 import time
@@ -32,7 +33,12 @@ class _Screen(pyte.Screen):
 
 
 class Terminal:
-    """A command on a pseudo-terminal."""
+    """A command on a pseudo-terminal.
+
+    ``is_left_as_it_was``: at its end, whether a shell could go on there.
+    """
+
+    is_left_as_it_was = False
 
     def __init__(
         self, home: Path, *arguments: str, program: Sequence[str] = QUICK, without: tuple[str, ...] = ()
@@ -51,10 +57,16 @@ class Terminal:
         """The screen as a person sees it."""
         return "\n".join(line.rstrip() for line in self._screen.display).strip()
 
+    @property
+    def reads_lines(self) -> bool:
+        """Whether the terminal is as a shell needs it; a program that reads keys has changed it."""
+        flags: int = termios.tcgetattr(self._master)[LOCAL_FLAGS]
+        return bool(flags & termios.ICANON and flags & termios.ECHO and flags & termios.ISIG)
+
     def type(self, text: str) -> None:
         """Type once the program reads keys, and not lines: while it prints, the terminal takes Ctrl-C for itself."""
         deadline = time.monotonic() + PATIENCE
-        while termios.tcgetattr(self._master)[LOCAL_FLAGS] & termios.ICANON:
+        while self.reads_lines:
             assert time.monotonic() < deadline, f"it reads no keys: {self.shown}"
             time.sleep(0.01)
         self._write(text)
@@ -73,6 +85,11 @@ class Terminal:
                 self._stream.feed(os.read(self._master, 65_536))
             except OSError:
                 raise AssertionError(f"it ended before {text!r} was shown: {self.shown}") from None
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        os.kill(self._pid, signal.SIGTERM)
+        return self.ended()
 
     def interrupt(self) -> int:
         """Ctrl-C while it reads lines; the exit code."""
@@ -96,5 +113,6 @@ class Terminal:
                 except OSError:
                     break
         _, status = os.waitpid(self._pid, 0)
+        self.is_left_as_it_was = self.reads_lines
         os.close(self._master)
         return os.waitstatus_to_exitcode(status)

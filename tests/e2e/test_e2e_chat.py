@@ -1,17 +1,21 @@
 """A chat on a terminal: its keys, its commands, and what it shows of before."""
 
+import asyncio
 import re
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from e2e_people import meet
+from e2e_people import NOWHERE, meet, meet_offline
 from e2e_terminal import Terminal
 
-from phantom_messenger.cli.chat import HELP, Text, parse_line
+from phantom_messenger.cli.chat import HELP, Text, _as_long_as_it_works, parse_line
 from phantom_messenger.cli.status_line import StatusLine
-from phantom_messenger.cli.talk import own_line
+from phantom_messenger.cli.talk import PersonTalk, own_line
+from phantom_messenger.client.errors import ClientClosed, Replaced, VaultDamaged
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -24,6 +28,7 @@ from phantom_messenger.client.status import (
 )
 from support.command_line import phantom
 from support.relay_process import RelayProcess
+from support.sdk_clients import PATIENCE, opened, run
 
 SLOW_SEND = Path(__file__).parents[1] / "slow_send.py"
 BOB = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
@@ -84,6 +89,73 @@ def test_ctrl_c_while_a_message_is_being_stored_is_a_key(friends: Path) -> None:
     (friends / "go-on").touch()
     alice.wait_for(re.compile(r"\d\d:\d\d you: one\n\d\d:\d\d you: two"))
     assert alice.leave() == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+@pytest.mark.parametrize(
+    ("leave", "code"),
+    [
+        (lambda chat: chat.leave(), 0),
+        (lambda chat: (chat.type("\x03"), chat.ended())[1], 0),
+        (lambda chat: (chat.type("half a line"), chat.terminate())[1], 143),
+    ],
+    ids=["Ctrl-D", "Ctrl-C", "SIGTERM"],
+)
+def test_chat_leaves_the_terminal_as_it_was(tmp_path: Path, leave: Callable[[Terminal], int], code: int) -> None:
+    meet_offline(tmp_path)
+    chat = Terminal(tmp_path, "chat", "-p", "alice", "bob")
+    chat.wait_for("/help shows more")
+    chat.type("")  # control: it takes it for itself
+    assert not chat.reads_lines
+    assert leave(chat) == code
+    assert chat.is_left_as_it_was
+
+
+@pytest.mark.parametrize("ended_by", [VaultDamaged("no page"), ClientClosed("removed"), ZeroDivisionError("a fault")])
+def test_chat_ends_when_a_part_of_it_has_failed(ended_by: Exception) -> None:
+    ended = []
+
+    async def play() -> None:
+        async def lines() -> None:
+            try:
+                await asyncio.sleep(PATIENCE)
+            finally:
+                ended.append("lines")
+
+        async def fails() -> None:
+            await asyncio.sleep(0)
+            raise ended_by
+
+        async def goes_on() -> None:
+            try:
+                await asyncio.sleep(PATIENCE)
+            finally:
+                ended.append("other")
+
+        await _as_long_as_it_works(lines(), [asyncio.create_task(fails()), asyncio.create_task(goes_on())])
+
+    with pytest.raises(type(ended_by)):
+        run(play())
+    assert sorted(ended) == ["lines", "other"]
+
+
+def test_control_chat_goes_on_when_a_part_of_it_has_nothing_more_to_do() -> None:
+    taken = []
+
+    async def play() -> None:
+        async def lines() -> None:
+            for line in range(9):
+                await asyncio.sleep(0)
+                taken.append(line)
+
+        async def ends(failure: Exception | None) -> None:
+            if failure is not None:
+                raise failure
+
+        await _as_long_as_it_works(lines(), [asyncio.create_task(ends(one)) for one in (None, Replaced("elsewhere"))])
+
+    run(play())
+    assert len(taken) == 9
 
 
 def unknown(word: str) -> str:
@@ -217,3 +289,15 @@ def test_text_that_waits_says_why() -> None:
     assert "· waiting 12 s: rate-limited by the relay" in line.show()
     line.update(DeliveryEvent(message_id="m", peer=BOB, state=DeliveryState.ACCEPTED))
     assert line.show().endswith("✓ sent")
+
+
+def test_chat_goes_on_with_somebody_who_has_another_name_now(tmp_path: Path) -> None:
+    meet_offline(tmp_path)
+    with closing(opened(tmp_path, "alice", NOWHERE)) as alice:
+        talk = PersonTalk(alice, "bob")
+        other = alice.contacts.remove("bob")  # as if on another device
+        alice.contacts.add("rob", other.user_id)
+        talk.ask_presence()
+        sent = run(talk.send("hello", burn=False, expires_in=None))
+        assert talk.past(1)[0].endswith(": hello")
+        assert alice.history("rob")[0].message_id == sent.message_id

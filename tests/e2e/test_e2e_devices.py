@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from e2e_people import meet
+from e2e_terminal import Terminal
 
 from phantom_messenger.cli import devices
 from phantom_messenger.client.client import Client
@@ -86,7 +87,10 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert phantom(home, "send", "-p", "bob", "alice", "an answer").returncode == 0
     assert phantom(home, "listen", "-p", "alice", "--count", "1", stdin="").returncode == 0
     assert "from the laptop" in out(home, "history", "-p", "alice", "bob")
-    assert "only your first device" in phantom(home, "devices", "link", "-p", "laptop", "x").stderr
+    for code in (["x"], []):
+        refused = phantom(home, "devices", "link", "-p", "laptop", *code)
+        said = "phantom: only your first device can add others; run this there\n"
+        assert (refused.returncode, refused.stderr) == (2, said)
     assert "groups are changed on your first device" in phantom(home, "groups", "create", "-p", "laptop", "us").stderr
     for profile, named, why in (
         ("alice", "tablet", "there is no device 'tablet'; 'phantom devices -p alice' lists them"),
@@ -149,6 +153,37 @@ def test_device_that_was_removed_shows_nothing_any_more(home: Path, command: str
         (line,) = laptop.wait_for(1)
         assert line.endswith("bob: do you see me")
         assert laptop.finish() == 0
+
+
+REMOVED = "phantom: your first device has removed this one, which can no longer be used: its profile is erased now"
+
+
+def test_open_chat_ends_when_its_device_is_removed(home: Path) -> None:
+    linked(home)
+    laptop = Running(home, "chat", "-p", "laptop", "bob")
+    assert phantom(home, "send", "-p", "bob", "alice", "hello").returncode == 0
+    laptop.wait_for(1)  # it is open, and connected
+    out(home, "devices", "remove", "-p", "alice", "laptop", "--yes")
+    assert laptop.ended() == 1  # although there may be more lines
+    assert laptop.errors == [REMOVED]
+    assert "does not exist" in phantom(home, "id", "-p", "laptop").stderr
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # a thread of a test before may live on; the child only execs
+@pytest.mark.parametrize("is_removed", [True, False], ids=["removed", "control: not"])
+def test_open_chat_on_a_terminal_ends_when_its_device_is_removed(home: Path, is_removed: bool) -> None:
+    linked(home)
+    laptop = Terminal(home, "chat", "-p", "laptop", "bob")
+    laptop.wait_for("you: online")
+    if is_removed:
+        out(home, "devices", "remove", "-p", "alice", "laptop", "--yes")
+        laptop.wait_for("its profile is erased now")
+        assert laptop.ended() == 1
+        assert laptop.is_left_as_it_was
+    else:
+        laptop.type("still here\r")
+        laptop.wait_for("you: still here")
+        assert laptop.leave() == 0
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["relay is there", "control: it is not"])

@@ -11,14 +11,15 @@ import pytest
 from e2e_people import NOWHERE, meet, meet_offline
 
 from phantom_messenger import written_id
-from phantom_messenger.cli import group_commands
+from phantom_messenger.cli import group_commands, send
 from phantom_messenger.cli.group_lines import is_group
 from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import talk_with
+from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError
 from phantom_messenger.client.groups.contents import GroupText
 from phantom_messenger.client.groups.state import digits_of
-from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
+from phantom_messenger.client.status import DeliveryState, GroupEvent, GroupNews, WarningEvent
 from support.command_line import Running, phantom
 from support.relay_process import StartRelay
 from support.sdk_clients import PATIENCE, event, opened, run
@@ -104,8 +105,10 @@ def test_chat_says_that_texts_expire(home: Path) -> None:
 
 def test_link_lets_somebody_in(home: Path) -> None:
     assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
-    link = phantom(home, "groups", "invite", "-p", "alice", "Tea", "--link").stdout.splitlines()[-1]
+    made = phantom(home, "groups", "invite", "-p", "alice", "Tea", "--link")
+    link = made.stdout.splitlines()[-1]
     assert link.startswith("phantom:join?v=1&")
+    assert "; they run: phantom groups join 'LINK', or paste it in the page" in made.stderr
     alice = Running(home, "listen", "-p", "alice")
     asked = phantom(home, "groups", "join", "-p", "bob", link)
     assert (asked.returncode, asked.stderr) == (0, "")
@@ -183,6 +186,7 @@ def test_change_that_is_refused_is_not_said_to_be_made(tea: Path) -> None:
     done = phantom(tea, "groups", "role", "-p", "alice", "Tea", own, "member")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("phantom: 'Tea' could not be changed: "), done.stderr
+    assert done.stderr.endswith("; whoever is the last one makes another first\n")
 
 
 def test_change_without_a_relay_waits_and_says_how_it_goes_on(
@@ -201,12 +205,44 @@ def test_change_without_a_relay_waits_and_says_how_it_goes_on(
 
 def test_texts_expire_and_stay_again(home: Path) -> None:
     assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
-    for time, said, shown in (("1h", "expire", ", texts expire after 1 hour"), ("0", "stay", "")):
+    for time, said, shown in (("1h", "expire after 1 hour", ", texts expire after 1 hour"), ("0", "stay", "")):
         done = phantom(home, "groups", "timer", "-p", "alice", "Tea", time)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"texts that are written from now on {said}\n", "")
         assert phantom(home, "groups", "-p", "alice").stdout == f"Tea: 1 member, you are an admin{shown}\n"
     wrong = phantom(home, "groups", "timer", "-p", "alice", "Tea", "soon")
     assert (wrong.returncode, "is not a time" in wrong.stderr) == (2, True)
+
+
+def test_text_that_nobody_would_be_shown_is_refused(tea: Path) -> None:
+    assert phantom(tea, "send", "-p", "bob", "Tea", "one").returncode == 0, "control: members may write"
+    assert phantom(tea, "groups", "rights", "-p", "alice", "Tea", "--write", "admin").stdout == "changed\n"
+    refused = phantom(tea, "send", "-p", "bob", "Tea", "two")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines()[-1] == "phantom: only admins write to this group"
+    assert "two" not in phantom(tea, "history", "-p", "bob", "Tea").stdout
+
+
+@pytest.mark.parametrize(
+    ("who", "fetches", "said"), [("Tea", 1, "nobody else is in this group yet"), ("bob", 0, "it is saved")]
+)
+def test_only_a_text_to_a_group_waits_for_what_others_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str, fetches: int, said: str
+) -> None:
+    meet_offline(tmp_path)
+    fetched: list[float] = []
+
+    async def fetch(_: Client, seconds: float) -> bool:
+        fetched.append(seconds)
+        return False
+
+    monkeypatch.setattr(Client, "fetch", fetch)
+    alice = opened(tmp_path, "alice", NOWHERE)
+    alice.groups.create("Tea", [])
+    options = {"burn": False, "expires": None, "timeout": 0.5, "as_json": False, "later": "it is saved"}
+    with closing(alice), click.Context(click.Command("send")), pytest.raises(PhantomError, match=said):
+        run(send._send(alice, who, "hi", wait=DeliveryState.ACCEPTED, **options))  # type: ignore[arg-type] # as named
+    assert len(fetched) == fetches
+    assert all(seconds <= 0.25 for seconds in fetched)
 
 
 @pytest.mark.parametrize("command", ["send -p bob alice hi", "contacts unblock -p bob alice"])
@@ -428,6 +464,10 @@ def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:
     assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
     for arguments, said in (
         (("groups", "rename", "-p", "bob", "None", "x"), "phantom: there is no group 'None'"),
+        (
+            ("groups", "remove", "-p", "alice", "Tea", phantom(home, "id", "-p", "alice").stdout.strip()),
+            "phantom: this is your own ID; to leave a group, use 'phantom groups leave -p alice GROUP'\n",
+        ),
         (("groups", "invite", "-p", "alice", "Tea"), "phantom groups invite: name whom to invite"),
         (("groups", "join", "-p", "bob", "nonsense"), "phantom: this is not an invitation to a group"),
         (

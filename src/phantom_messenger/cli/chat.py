@@ -8,7 +8,9 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import click
 from prompt_toolkit import PromptSession
@@ -35,7 +37,7 @@ from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError, RelayError, UsageError, VaultError
 from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.sanitize import is_blank, plain_lines
-from phantom_messenger.client.status import ConnectionEvent, ConnectionState, GroupEvent, WrittenEvent
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, GroupEvent, WarningEvent, WrittenEvent
 
 HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctrl-Z suspends; Ctrl-D leaves)
 (/burn TEXT sends a message that is deleted on their side after it has been read)
@@ -80,19 +82,45 @@ async def _chat(client: Client, who: str, flag: str) -> None:
             asyncio.create_task(_print_events(client, talk, status, session, flag)),
             asyncio.create_task(_ask_presence(client, talk)),
         ]
-        unsent = 0
-        try:
-            if session is not None:
-                with patch_stdout():
-                    await _type(client, talk, status, session, flag)
-            else:
-                unsent = await _pipe(talk)
-            await _leave(client, talk, FLUSH_SECONDS if session is None else 2.0)
-            if unsent:
-                raise PhantomError(f"{count(unsent, 'line')} not sent, as said above")
-        finally:
-            for task in tasks:
-                task.cancel()
+        await _as_long_as_it_works(_take_lines(client, talk, status, session, flag), tasks)
+
+
+async def _as_long_as_it_works(lines: Coroutine[Any, Any, None], others: list[asyncio.Task[None]]) -> None:
+    """Take lines beside the other tasks of a chat.
+
+    Raises:
+        PhantomError: one of them has failed: what is typed on a device that was removed would be lost, and a chat
+            that shows nothing any more must not look as if it did. A relay that lets this identity in no more is no
+            such failure: the line at the bottom says so, and what is typed is saved.
+    """
+    taking = asyncio.create_task(lines)
+    waiting = {taking, *others}
+    try:
+        while not taking.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {taking}:
+                with contextlib.suppress(RelayError):
+                    task.result()
+        taking.result()
+    finally:
+        for task in (taking, *others):
+            task.cancel()
+        await asyncio.gather(taking, *others, return_exceptions=True)  # what has ended one, ends the others too
+
+
+async def _take_lines(
+    client: Client, talk: Talk, status: StatusLine, session: "PromptSession[str] | None", flag: str
+) -> None:
+    """Take lines until there are no more, and wait until they are sent."""
+    unsent = 0
+    if session is not None:
+        with patch_stdout():
+            await _type(client, talk, status, session, flag)
+    else:
+        unsent = await _pipe(talk)
+    await _leave(client, talk, FLUSH_SECONDS if session is None else 2.0)
+    if unsent:
+        raise PhantomError(f"{count(unsent, 'line')} not sent, as said above")
 
 
 async def _type(client: Client, talk: Talk, status: StatusLine, session: "PromptSession[str]", flag: str) -> None:
@@ -283,6 +311,8 @@ async def _print_events(
     client: Client, talk: Talk, status: StatusLine, session: "PromptSession[str] | None", flag: str
 ) -> None:
     async for event in client.events():
+        if isinstance(event, WarningEvent) and event.code == "device-removed":
+            continue  # it is what this command ends with
         written = talk.elsewhere(event) if isinstance(event, WrittenEvent) else None
         if written is not None:
             status.written(written.message_id, written.state)

@@ -30,6 +30,7 @@ from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError, RelayError, RelayUnreachable, UsageError
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 from phantom_messenger.client.groups.views import GroupInfo
+from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
 
@@ -119,7 +120,8 @@ def invite(  # noqa: PLR0917 - click passes them by name
         print_qr(link, error="l")
         click.echo(link)
         guests = "one person" if uses == 1 else f"{uses} people"
-        click.echo(f"whoever has it can use it; it lets in {guests}, within {days:g} days", err=True)
+        how = "they run: phantom groups join 'LINK', or paste it in the page, under New conversation"
+        click.echo(f"whoever has it can use it; it lets in {guests}, within {days:g} days; {how}", err=True)
         return
     if not who:
         raise click.UsageError("name whom to invite, or make a link with --link")
@@ -417,7 +419,7 @@ def read_picture(file: Path) -> bytes:
 def timer(group: str, time: float, profile: str) -> None:
     """Have texts that are written to GROUP from now on expire after TIME: 30s, 10m, 1h, 7d; 0: they stay."""
     client = open_client(profile)
-    done = f"texts that are written from now on {'expire' if time else 'stay'}"
+    done = f"texts that are written from now on {f'expire after {lasting(round(time * 1000))}' if time else 'stay'}"
     changed(client, lambda: client.groups.set_timer(group, time), done)
 
 

@@ -1,6 +1,7 @@
 """``phantom send``: one message."""
 
 import asyncio
+import contextlib
 import json
 import sys
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from phantom_messenger.cli.common import (
     sentence,
 )
 from phantom_messenger.cli.group_lines import news_of_groups
-from phantom_messenger.cli.talk import talk_with
+from phantom_messenger.cli.talk import GroupTalk, talk_with
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.content import MAX_TEXT_BYTES
 from phantom_messenger.client.delivery import Delivery
-from phantom_messenger.client.errors import RelayUnreachable, UsageError
+from phantom_messenger.client.errors import RelayError, RelayUnreachable, UsageError
 from phantom_messenger.client.sanitize import is_blank, plain_lines
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, WarningEvent
 
@@ -39,6 +40,9 @@ WAITS = {"accepted": DeliveryState.ACCEPTED, "delivered": DeliveryState.DELIVERE
 TIMEOUT: Final = 20.0
 LONGEST: Final = 90.0
 """Seconds to wait: by default, and at most if a relay that was reached asks to retry later."""
+
+FETCH_SECONDS: Final = 8.0
+"""For what others have changed in a group, at most, and no more than half of the time that there is."""
 
 SPARE: Final = 10.0
 """Seconds beyond what the relay asks for: for the login and the message."""
@@ -134,6 +138,8 @@ async def _send(
         delivery = None
         try:
             await asyncio.sleep(0)  # so that it sees every event
+            if isinstance(talk, GroupTalk):
+                await _fetch(client, min(FETCH_SECONDS, (deadline.until - loop.time()) / 2))
             delivery = await talk.send(text, burn=burn, expires_in=expires)
             arrival = asyncio.create_task(delivery.wait(wait))
             tasks.add(arrival)
@@ -157,6 +163,15 @@ async def _send(
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+
+async def _fetch(client: Client, seconds: float) -> None:
+    """Learn what others have changed in a group: it decides whether a text is shown to anybody.
+
+    Without a relay, the text is saved as one to a person is.
+    """
+    with contextlib.suppress(RelayError):
+        await client.fetch(seconds)
 
 
 async def _obstacle(client: Client, peer: str, deadline: Deadline) -> str:

@@ -97,8 +97,8 @@ class PersonTalk:
 
     def __init__(self, client: Client, who: str) -> None:
         self._client = client
-        self._who = who
         self.contact = client.contacts.find(who)
+        self._who = self.contact.user_id  # the name can be another one tomorrow, or now, from another device
         self.label = one_line(self.contact.label)
 
     async def send(self, text: str, *, burn: bool, expires_in: float | None) -> Delivery:

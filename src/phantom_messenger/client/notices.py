@@ -247,8 +247,8 @@ def groups_failed(what: str) -> WarningEvent:
 
 
 def set_aside(what: str) -> WarningEvent:
-    """There was a fault at something that the relay has delivered."""
-    message = f"something that came cannot be processed ({what}), and stays at the relay; please report it"
+    """There was a fault at something that has come."""
+    message = f"something that came cannot be processed ({what}), and stays where it is; please report it"
     return _warning(None, "aside", message)
 
 

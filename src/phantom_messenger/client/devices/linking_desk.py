@@ -34,6 +34,7 @@ from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity
 
+_NOT_FIRST: Final = "only your first device can add others; run this there"
 _ENDED_BY_FIRST: Final = (
     "your first device has ended it, or the digits typed there were wrong three times; show a new code"
 )
@@ -109,6 +110,8 @@ class LinkingDesk:
         Raises:
             UsageError: it is somebody's already, or in use; a link that is open goes on.
         """
+        if not self._stores.devices.is_first:
+            raise UsageError(_NOT_FIRST)
         book = self._stores.book
         # Whoever is known only because they link this device has not made it a used one.
         is_used = any(contact.blocked or book.person(contact.user_id).is_known for contact in book.everybody())
@@ -163,7 +166,7 @@ class LinkingDesk:
         """
         stores = self._stores
         if not stores.devices.is_first:
-            raise UsageError("only your first device can add others; run this there")
+            raise UsageError(_NOT_FIRST)
         try:
             found = LinkCode.parse(code)
         except InvalidMessage as error:

@@ -223,7 +223,7 @@ class Orders:
 
 
 _WHY: Final = {
-    "bounds": "a group has at most 100 members, and from 1 to 16 admins",
+    "bounds": "a group has at most 100 members, and from 1 to 16 admins; whoever is the last one makes another first",
     "closed": "it is closed",
     "author": "you are no admin of it",
 }

@@ -63,4 +63,4 @@ def check_people(people: Iterable[str], own_id: str) -> None:
         if not is_user_id(person):
             raise UsageError("only users with an ID that certifies their key can be in a group")
         if person == own_id:
-            raise UsageError("this is your own ID; to leave a group, use 'phantom groups leave'")
+            raise UsageError("this is your own ID; to leave a group, use 'phantom groups leave GROUP'")
