@@ -328,6 +328,20 @@ describe("the page", { skip: SKIP }, () => {
     }
   });
 
+  test("a further device does not remind of a backup, for another one is linked in its place; the first one does", async () => {
+    const reminder = page.getByText("Your keys exist only in this browser");
+    const note = page.getByRole("dialog").getByText("This browser is one of your further devices.");
+    for (const [query, isFirst] of [["devices=2&linked=1", false], ["devices=2", true]] as const) {
+      await load(query);
+      await page.getByRole("navigation", { name: "Conversations" }).waitFor();
+      await reminder.waitFor({ state: isFirst ? "visible" : "detached" });
+      await page.getByRole("button", { name: "Settings" }).click();
+      await page.getByRole("button", { name: "Save a backup" }).click();
+      await page.getByRole("dialog").getByRole("textbox", { name: "Passphrase" }).waitFor();
+      assert.equal(await note.count(), isFirst ? 0 : 1);
+    }
+  });
+
   test("a backup is a file of the browser", async () => {
     await load("");
     await page.getByRole("button", { name: "Save a backup" }).click();

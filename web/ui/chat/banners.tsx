@@ -1,6 +1,6 @@
 import { Icon } from "../parts/icon.tsx";
 import { minute, useNow } from "../parts/clock.ts";
-import { api, attempt, connection, isFull, me, ordered, panel } from "../model.ts";
+import { api, attempt, connection, devices, isFull, me, ordered, panel } from "../model.ts";
 import { sentence } from "../sentences.ts";
 import { count, secondsUntil } from "../times.ts";
 
@@ -62,6 +62,7 @@ function BackupReminder() {
   const now = minute.value;
   const who = me.value;
   if (who === null || ordered.value.length === 0 || panel.value !== null) return null;
+  if (devices.value?.isFirst === false) return null; // another one is linked in its place
   if (who.backupAt !== null && now - who.backupAt < OLD_BACKUP_MS) return null;
   if (who.backupAt === null && who.isKept === true && ordered.value.length < 2) return null;
   return (

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { useAction } from "../parts/action.ts";
 import { closePanel, Dialog } from "../parts/dialog.tsx";
 import { Passphrase, Refusal } from "../parts/field.tsx";
-import { api, me } from "../model.ts";
+import { api, devices, me } from "../model.ts";
 import { moment } from "../times.ts";
 
 /** Hands a file to the browser, which asks where it shall be or puts it among the downloads. */
@@ -49,6 +49,12 @@ export function Backup() {
             One encrypted file with your keys, contacts and texts. If this browser loses them, you can use the file and its
             passphrase to continue in another browser or on the command line.
           </p>
+          {devices.value?.isFirst === false && (
+            <p class="note">
+              This browser is one of your further devices. If it is lost, remove it on your first device and link another one:
+              the backup that matters is that of the first device.
+            </p>
+          )}
           {last !== null && <p class="hint">Last saved: {moment(last, Date.now())}.</p>}
           <Passphrase
             label="Passphrase"
