@@ -59,6 +59,7 @@ export class Changes {
         if (this.#passing.notices.get(event.peer.userId)?.code === "unknown-user") {
           this.#passing.notices.delete(event.peer.userId); // they are there
         }
+        this.#hasWritten(event.peer.userId);
         this.#push(event.peer.userId, event.messageId);
         break;
       case "request":
@@ -91,6 +92,12 @@ export class Changes {
         break;
       }
     }
+  }
+
+  /** Whoever has sent what they were typing types no more. */
+  #hasWritten(peer: string): void {
+    const known = this.#passing.presence.get(peer);
+    if (known?.status === "typing") this.#passing.presence.set(peer, { ...known, status: "online" });
   }
 
   /** Tell what has changed; only while nothing is in the core that is not stored. */
