@@ -7,7 +7,7 @@ from client_samples import DAY, Device, Town, pass_time, settle
 from group_people import group_of, info, known
 
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.groups import turning_away
+from phantom_messenger.client.groups import strangers, turning_away
 from phantom_messenger.client.groups.contents import GroupJoin, GroupRefuse, GroupSaid
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.turning_away import TurningAway
@@ -104,7 +104,7 @@ def test_nobody_is_turned_away_by_one_who_appears_offline_until_they_show(town: 
 
 
 @pytest.mark.parametrize("most", [3, 20], ids=["few", "control: more"])
-def test_so_many_strangers_are_told_and_the_others_wait_as_strangers_do(
+def test_so_many_strangers_are_told_and_of_the_others_nothing_stays(
     town: Town, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(turning_away, "MOST", most)
@@ -118,7 +118,7 @@ def test_so_many_strangers_are_told_and_the_others_wait_as_strangers_do(
     told = min(most, len(others))
     mails = [len([frame for frame in other.received if frame["type"] == "MESSAGE"]) for other in others]
     assert sorted(mails) == [0] * (len(others) - told) + [1] * told, "once, however often they ask"
-    assert len({event.peer.user_id for event in ada.heard(RequestEvent)}) == len(others) - told
+    assert (ada.heard(RequestEvent), ada.messenger.requests()) == ([], [])
 
 
 def test_who_has_another_token_hears_nothing(town: Town) -> None:
@@ -128,7 +128,30 @@ def test_who_has_another_token_hears_nothing(town: Town) -> None:
     say(eve, ada, GroupJoin(token=bytes(16)), link.token)
     pass_time(10 * SECOND, ada, ben, eve)
     assert [frame for frame in eve.received if frame["type"] == "MESSAGE"] == []
-    assert [event.peer.user_id for event in ada.heard(RequestEvent)] == [eve.id]
+    assert (ada.heard(RequestEvent), ada.messenger.requests()) == ([], []), "there is nothing to read"
+
+
+@pytest.mark.parametrize("case", ["nobody's link", "a member", "control: no room yet", "control: a text"])
+def test_stranger_who_opens_a_link_in_vain_is_no_message_request(
+    town: Town, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    ada, ben, link = linked(town, uses=9)
+    eve = stranger(town)
+    is_member = case == "a member"
+    if is_member:
+        eve.messenger.groups.join(link)
+        pass_time(10 * SECOND, ada, ben, eve)
+        assert info(eve).relation == "member"
+    if case == "control: a text":
+        eve.send(ada, "hello")
+    else:
+        monkeypatch.setattr(strangers, "MAX_ASKED", 0)
+        token = bytes(16) if case == "nobody's link" else link.token
+        say(eve, ada, GroupJoin(token=token), token)
+    pass_time(10 * SECOND, ada, ben, eve)
+    waits = [1] if case.startswith("control") else []
+    assert [event.waiting for event in ada.heard(RequestEvent)] == waits
+    assert [one.waiting for one in ada.messenger.requests()] == waits
 
 
 @pytest.mark.parametrize(

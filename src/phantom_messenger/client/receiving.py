@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from phantom_messenger.client import notices
 from phantom_messenger.client.batching import receipt_entry
 from phantom_messenger.client.content import BetweenDevices, Receipt
-from phantom_messenger.client.conversations import Opened
+from phantom_messenger.client.conversations import Opened, conversation_id
 from phantom_messenger.client.devices.parts import DeviceParts
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.faults import Aside
@@ -199,18 +199,25 @@ class Receiving:
         """A stranger's message waits."""
         stores, sender = self._stores, frame.payload.sender_id
         if stores.requests.receive(frame, now.persistent, now.wall):
-            if self._asks_to_join(sender, frame.payload.message_id, now):
+            if self._asks_to_join(frame, now):
                 with stores.vault.transaction() as tx:
                     stores.requests.drop(tx, sender, frame.payload.message_id)
                 return
             yield RequestEvent(peer=stores.book.contact(sender), waiting=stores.requests.waiting(sender))
 
-    def _asks_to_join(self, sender: str, message_id: str, now: Moment) -> bool:
-        """On a further device: whether a stranger has opened a link to a group, which the first device answers."""
-        stores = self._stores
-        if stores.devices.own is None or stores.devices.is_first:
+    def _asks_to_join(self, frame: frames.RoutedMessage, now: Moment) -> bool:
+        """Whether a stranger has opened a link to a group, and is not to be let in here: there is nothing to read.
+
+        On a further device nobody is, as the first one answers.
+        """
+        stores, payload = self._stores, frame.payload
+        if payload.conversation_id == conversation_id(stores.devices.person, payload.sender_id):
+            return False  # between two persons: it is not looked into
+        said = stores.requests.about_group(payload.sender_id, payload.message_id, now.persistent)
+        if not isinstance(said, GroupJoin):
             return False
-        return isinstance(stores.requests.about_group(sender, message_id, now.persistent), GroupJoin)
+        is_further = stores.devices.own is not None and not stores.devices.is_first
+        return is_further or self.groups is None or self.groups.strangers.opened(payload.sender_id, said, now) is None
 
     def _is_about_group(self, frame: frames.RoutedMessage) -> bool:
         """Whether a stranger's message may be about a group of this user."""

@@ -95,15 +95,21 @@ class Strangers:
         return False
 
     def joining(self, sender: str, said: GroupJoin, now: Moment) -> tuple[GroupTokenRecord, Group] | None:
-        """The link that somebody has opened, and its group; None if they are not to be added to one."""
+        """The link that somebody has opened, and its group; None if they are not to be added to one now."""
+        found = self.opened(sender, said, now)
+        if found is None:
+            return None
+        has_room = len(found[1].record.wishes) < MAX_ASKED or self._lets_in(found[1], sender)
+        return found if has_room else None
+
+    def opened(self, sender: str, said: GroupJoin, now: Moment) -> tuple[GroupTokenRecord, Group] | None:
+        """The same, also if there is no room for it now; None if nothing will ever come of it."""
         token = self._store.token(said.token)
         group = None if token is None else self._store.get(token.group)
         if token is None or group is None or not self._serves(token, group, now):
             return None
-        wishes = group.record.wishes
-        has_room = len(wishes) < MAX_ASKED or self._lets_in(group, sender)
         can_be_in = is_user_id(sender) and raw_of(sender) not in group.state.members
-        return (token, group) if has_room and can_be_in else None
+        return (token, group) if can_be_in else None
 
     def is_proposed(self, group: Group, sender: str, said: GroupPropose) -> bool:
         """Whether a member may have somebody added, who is no device of a person."""
