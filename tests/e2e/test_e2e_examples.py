@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger import DeliveryState, GroupEvent, GroupNews
+from phantom_messenger import DeliveryState, GroupEvent, GroupNews, written_id
 from support.command_line import Running, environment
 from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import PATIENCE, event, first, opened, run
@@ -83,6 +83,36 @@ def test_echo_bot_answers_persons_and_groups_and_survives_a_relay_that_is_away(
         run(main(name[1]))
     assert "hello" not in "".join(bot.errors)
     assert "MessageTooLong" in "".join(bot.errors)
+
+
+# --- README ---------------------------------------------------------------------------
+
+
+def test_program_in_the_readme_says_who_it_is_and_ends_without_a_traceback(relay: RelayProcess, tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    bob, file = made(tmp_path, "bob", relay), tmp_path / "readme.py"
+    own_relay = code.replace("ws://127.0.0.1:8080/ws", relay.url)
+    file.write_text(own_relay.replace("the output of `phantom id` on the other side", bob))
+
+    async def begin() -> None:
+        async with opened(tmp_path, "bob") as client:
+            await client.wait_published(PATIENCE)
+
+    async def main() -> str:
+        async with opened(tmp_path, "bob", strangers="accept") as client:
+            message = await first(client)
+            assert message.text == "hello"
+            await client.send(message.sender, "hello yourself")
+            assert await client.flush(PATIENCE) == 0
+            return message.sender
+
+    run(begin())
+    with program(tmp_path, str(file), PYTHONUNBUFFERED="1") as readme:
+        sender = run(main())
+        said = [f"accept what this ID sends you: {written_id(sender)}", f"{bob} hello yourself"]
+        assert readme.wait_for(2) == said
+    assert readme.errors == []
 
 
 # --- notifier -------------------------------------------------------------------------

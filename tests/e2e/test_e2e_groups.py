@@ -12,6 +12,7 @@ from e2e_people import NOWHERE, meet, meet_offline
 
 from phantom_messenger import written_id
 from phantom_messenger.cli import group_commands, send
+from phantom_messenger.cli.chat import HELP
 from phantom_messenger.cli.group_lines import is_group
 from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import talk_with
@@ -71,6 +72,7 @@ def test_group_from_its_beginning_to_its_end(home: Path) -> None:
     mine, yours = (phantom(home, "groups", "members", "-p", name, "Tea").stdout for name in ("alice", "bob"))
     assert mine.splitlines()[-1] == yours.splitlines()[-1]
     assert mine.splitlines()[-1].startswith("digits: ")
+    assert mine.splitlines()[-1].endswith(" they are the same if you see the same group)")
     assert phantom(home, "groups", "rename", "-p", "alice", "Tea", "Coffee").stdout == "renamed\n"
     assert phantom(home, "groups", "role", "-p", "alice", "Coffee", "bob", "admin").returncode == 0
     assert phantom(home, "groups", "leave", "-p", "alice", "--yes", "Coffee").stdout == "left Coffee\n"
@@ -84,7 +86,9 @@ def test_chat_in_a_group_of_two_programs(tea: Path) -> None:
     assert bob.wait_for(1)[0].endswith(" alice: one")
     bob.type("two")
     assert alice.wait_for(1)[0].endswith(" bob: two")
+    alice.type("/help")
     assert (alice.finish(), bob.finish()) == (0, 0)
+    assert alice.errors == [line for line in HELP.splitlines() if "/burn" not in line and "/expire" not in line]
 
 
 def test_chat_says_that_texts_expire(home: Path) -> None:
@@ -287,6 +291,8 @@ def test_leaving_asks_only_what_can_be_done_and_says_what_was_done(tea: Path) ->
     assert phantom(tea, "groups", "leave", "-p", "bob", "Tea", stdin="n\n").stderr.startswith("Leave Tea? [y/N]: ")
     assert phantom(tea, "groups", "leave", "-p", "bob", "Tea", "--yes").stdout == "left Tea\n"
     assert phantom(tea, "groups", "-p", "bob").stdout == "Tea: you have left\n"
+    digits = phantom(tea, "groups", "members", "-p", "bob", "Tea").stdout.splitlines()[-1]
+    assert digits.endswith(" changes; this is how you last saw it, for you are not in it any more)")
     again = phantom(tea, "groups", "leave", "-p", "bob", "Tea")
     assert (again.returncode, again.stderr) == (
         *(2, "phantom: you are not in Tea any more; to take it off the list, add --forget\n"),
@@ -321,7 +327,8 @@ def test_admin_who_leaves_after_the_other_one_is_the_last(tea: Path) -> None:
     assert phantom(tea, "groups", "leave", "-p", "alice", "Tea", "--yes").stdout == "left Tea\n"
     last = phantom(tea, "groups", "leave", "-p", "bob", "Tea", "--yes")
     assert (last.returncode, last.stdout) == (2, ""), last.stderr
-    assert "you are the last admin" in last.stderr
+    role = "make somebody else one with 'phantom groups role -p bob Tea WHO admin', or close it"
+    assert f"phantom: you are the last admin of Tea; {role}\n" in last.stderr, "as if nothing had to be fetched"
 
 
 def test_muted_group_stays_unread_until_it_is_looked_at(tea: Path) -> None:

@@ -31,7 +31,7 @@ from phantom_messenger.cli.group_lines import news_line
 from phantom_messenger.cli.keys import chat_keys
 from phantom_messenger.cli.listen import know_of_removal
 from phantom_messenger.cli.status_line import StatusLine
-from phantom_messenger.cli.talk import Talk, own_line, talk_with
+from phantom_messenger.cli.talk import GroupTalk, Talk, own_line, talk_with
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError, RelayError, UsageError, VaultError
@@ -43,6 +43,9 @@ HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctr
 (/burn TEXT sends a message that is deleted on their side after it has been read)
 (/expire TIME TEXT sends one that is deleted everywhere after 30s, 10m, 1h, 7d)
 (/quit or /exit leaves; //TEXT sends /TEXT)"""
+OF_PERSONS = ("(/burn ", "(/expire ")
+"""How the lines begin that say what is not there for groups."""
+
 SHOWN_OF_WORD = 40
 COMMANDS = frozenset({"help", "quit", "exit", "burn", "expire"})
 TYPING_EVERY = 4.0
@@ -160,7 +163,7 @@ async def _do(talk: Talk, status: StatusLine, line: str) -> bool:
     try:
         order = parse_line(line)
         if isinstance(order, str):
-            click.echo(order)
+            click.echo(help_with(talk) if order == HELP else order)
         elif order is None:
             return False
         else:
@@ -173,6 +176,13 @@ async def _do(talk: Talk, status: StatusLine, line: str) -> bool:
     except UsageError as error:
         click.echo(f"({sentence(str(error))})")
     return True
+
+
+def help_with(talk: Talk) -> str:
+    """The commands that can be used with the other side."""
+    return "\n".join(
+        line for line in HELP.splitlines() if not (isinstance(talk, GroupTalk) and line.startswith(OF_PERSONS))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +282,7 @@ async def _pipe(talk: Talk) -> int:
             if isinstance(order, Text):
                 await talk.send(order.text, burn=order.burn, expires_in=order.expires_in)
             elif order == HELP:
-                click.echo(HELP, err=True)
+                click.echo(help_with(talk), err=True)
             elif order is not None:
                 raise UsageError(order[1:-1])
         except UsageError as error:

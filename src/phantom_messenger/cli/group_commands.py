@@ -236,7 +236,12 @@ def leave(group: str, profile: str, forget: bool, yes: bool) -> None:
         raise click.Abort
     if is_live:
         done = f"declined the invitation to {name}" if is_invited else f"left {name}"
-        changed(client, lambda: client.groups.leave(info.group), done)
+
+        def go() -> None:
+            check_may_leave(client, client.groups.find(info.group), profile_flag(profile))  # by what was fetched now
+            client.groups.leave(info.group)
+
+        changed(client, go, done)
     if forget:
         (open_client(profile) if is_live else client).groups.forget(info.group)
         click.echo(f"erased what was said in {name}")
@@ -295,10 +300,10 @@ def members(group: str, profile: str, as_json: bool) -> None:
         known = {"digits": digits, "revision": info.revision, "rival": rival, "rivalDigits": others or None}
         click.echo(json.dumps({"type": "group-digits", **known}))
         return
-    click.echo(
-        f"digits: {digits}  (after {count(info.revision, 'change')}; compare them with any member who has as many:"
-        " they are the same if you see the same group)"
-    )
+    compare = "compare them with any member who has as many: they are the same if you see the same group"
+    if info.relation not in {"member", "invited"}:
+        compare = "this is how you last saw it, for you are not in it any more"
+    click.echo(f"digits: {digits}  (after {count(info.revision, 'change')}; {compare})")
     if info.doubt == "forked":
         go_on = f"phantom groups go-on{profile_flag(profile)} {shell_word(called(client, info))}"
         click.echo(forked(info, others, go_on))
