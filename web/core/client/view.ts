@@ -63,7 +63,9 @@ export function isListed(stores: Stores, peer: string): boolean {
   if (record.deviceOf !== null) {
     return false; // somebody's device, or a person of one's own
   }
-  return isKnown(record) || record.blocked || isRequest(stores, peer) || stores.vault.has(records.PAGE, peer);
+  // Who has neither a name nor a text was only asked for something, such as to be let into a group.
+  const isNoted = isKnown(record) && (record.name !== "" || record.trust !== "unverified");
+  return isNoted || record.blocked || isRequest(stores, peer) || [records.PAGE, records.PAST].some((kind) => stores.vault.has(kind, peer));
 }
 
 /** Whether what a stranger has written waits to be accepted: nothing of it is shown but by `peek`. */

@@ -250,7 +250,15 @@ describe("groups", { skip: SKIP }, () => {
     await page.getByRole("textbox", { name: "What members can call you (optional)" }).fill("Ali");
     await button("Ask to join").click();
     await page.getByRole("status").filter({ hasText: "is asked" }).waitFor();
-    await button("Done").click();
+    const [admin, other] = [inGroup("ليلى حداد", "ليلى حداد"), inGroup("Bob", "Bob")];
+    const invited = group("Invited", { relation: "invited", inviter: admin });
+    await update({ kind: "groups", changed: [invited, group("Another", { inviter: other })], removed: [] });
+    await list().getByText("Another").waitFor();
+    await page.getByRole("heading", { name: "You have asked to join" }).waitFor();
+    await update({ kind: "groups", changed: [group("Sailing", { inviter: admin })], removed: [] });
+    await page.getByRole("heading", { name: "You are in the group" }).waitFor();
+    await button("Open it").click();
+    await page.getByRole("heading", { name: "Sailing" }).waitFor();
     await button("New conversation").click();
     await page.getByRole("textbox", { name: "Contact id or link" }).fill("phantom:join?relay=r&x=1");
     await button("Add").click();

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PassingState } from "../../worker/passing.ts";
 import { Changes } from "../../worker/updates.ts";
+import { someId } from "../client/support.ts";
 import { Town } from "../client/town.ts";
 
 test("whoever has sent a text types no more", () => {
@@ -19,4 +20,20 @@ test("whoever has sent a text types no more", () => {
   assert.equal(shown(), "typing", "the control: nothing else ends it");
   changes.happened(alice.events.filter(({ kind }) => kind === "message"));
   assert.equal(shown(), "online");
+});
+
+test("who was only asked to let one into a group is not in the list of conversations, and is with the first text", () => {
+  const town = new Town();
+  const [alice] = town.friends();
+  const [carol, dave] = [town.person(), town.person()];
+  const { book, index } = alice.messenger.stores;
+  const changes = new Changes(alice.vault, alice.messenger, new PassingState(), () => undefined);
+  const isListed = (peer: string) => changes.conversations().some((one) => one.peer === peer);
+  alice.vault.transaction((tx) => [carol.id, dave.id].forEach((peer) => book.admit(tx, peer)));
+  assert.deepEqual([book.isKnown(carol.id), isListed(carol.id)], [true, false]);
+  alice.messenger.sendText(carol.id, "hello");
+  alice.vault.transaction((tx) => index.enterPast(tx, [{ peer: dave.id, isMine: false, messageId: "1", put: () => undefined }]));
+  assert.deepEqual([isListed(carol.id), isListed(dave.id)], [true, true], "also what was said before a device was linked");
+  alice.messenger.contacts.add("Dora", someId(7));
+  assert.equal(isListed(someId(7)), true, "the control: who was added is");
 });

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
-import type { GroupKey, JoinLink } from "../../groups_api.ts";
-import { api, groups, panel, people } from "../model.ts";
+import type { Group, GroupKey, JoinLink } from "../../groups_api.ts";
+import { api, groups, open, panel, people } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { useAction } from "../parts/action.ts";
 import { Code } from "../parts/code.tsx";
@@ -85,9 +85,31 @@ export function InviteByLink({ group }: { readonly group: GroupKey }) {
 /** Somebody's link to a group was opened or typed: it is asked about before anything is sent. */
 export function JoinGroup({ link }: { readonly link: string }) {
   const [asked, setAsked] = useState<string | null>(null);
+  const [before, setBefore] = useState<readonly GroupKey[]>([]);
   const [ownName, setOwnName] = useState("");
   const action = useAction();
   const admin = people.value.get(asked ?? "");
+  const isIn = (one: Group) => one.relation === "member";
+  async function ask(): Promise<void> {
+    setBefore([...groups.value.values()].filter(isIn).map(({ key }) => key));
+    setAsked(await api().joinGroup({ link, ownName }));
+  }
+  const joined = [...groups.value.values()].find((one) => isIn(one) && one.inviter?.peer === asked && !before.includes(one.key));
+  if (joined !== undefined) {
+    const show = () => {
+      closePanel();
+      void open(joined.peer);
+    };
+    return (
+      <Dialog title="You are in the group">
+        <p role="status"><bdi>{labelOf(joined)}</bdi> is in your list now.</p>
+        <div class="buttons">
+          <button type="button" class="primary" onClick={show}>Open it</button>
+          <button type="button" onClick={closePanel}>Done</button>
+        </div>
+      </Dialog>
+    );
+  }
   if (asked !== null) {
     return (
       <Dialog title="You have asked to join">
@@ -115,7 +137,7 @@ export function JoinGroup({ link }: { readonly link: string }) {
           class="primary"
           data-begin
           disabled={action.isBusy}
-          onClick={() => void action.run(async () => setAsked(await api().joinGroup({ link, ownName })))}
+          onClick={() => void action.run(ask)}
         >
           Ask to join
         </button>
