@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import type { Page } from "playwright-core";
 import { SKIP } from "./browser.ts";
-import { item, person } from "./fake_people.ts";
+import { item, person, writtenId } from "./fake_people.ts";
 import { setScene } from "./scene.ts";
 import { openTalk, say } from "./screens.ts";
 
@@ -340,6 +340,27 @@ describe("the page", { skip: SKIP }, () => {
       await page.getByRole("dialog").getByRole("textbox", { name: "Passphrase" }).waitFor();
       assert.equal(await note.count(), isFirst ? 0 : 1);
     }
+  });
+
+  test("whoever links a device sees the ID that it asks about, until it is linked", async () => {
+    await load("devices=2");
+    const own = page.getByRole("dialog").getByText(writtenId("Alice"), { exact: true });
+    await page.getByRole("button", { name: "Settings" }).click();
+    await page.getByRole("button", { name: "Your devices" }).click();
+    await page.getByRole("button", { name: "Link a device" }).click();
+    await page.getByRole("textbox", { name: "Code of the new device" }).fill("phantom:link?v=1");
+    await page.getByRole("textbox", { name: "Your passphrase" }).fill("correct horse");
+    assert.equal(await own.count(), 0);
+    await page.getByRole("button", { name: "Link it" }).click();
+    await page.getByRole("textbox", { name: "Six digits" }).waitFor();
+    await own.waitFor();
+    const typed = { devices: [], isFirst: true, isUnused: false, isRestored: false, history: null };
+    await update({ kind: "devices", state: { ...typed, linking: { at: "confirmed", name: "Laptop" } } });
+    await page.getByText("The digits are right.").waitFor();
+    await own.waitFor();
+    await update({ kind: "devices", state: { ...typed, linking: { at: "linked", name: "Laptop" } } });
+    await page.getByText("one of your devices now").waitFor();
+    assert.equal(await own.count(), 0);
   });
 
   test("a backup is a file of the browser", async () => {

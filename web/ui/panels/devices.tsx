@@ -2,7 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { DevicesState, Linking, OwnDevice } from "../../devices_api.ts";
 import { guessedName } from "../device_name.ts";
-import { api, devices } from "../model.ts";
+import { api, devices, me } from "../model.ts";
 import { useAction } from "../parts/action.ts";
 import { Code, Scanner } from "../parts/code.tsx";
 import { Copy } from "../parts/copy.tsx";
@@ -259,6 +259,11 @@ function Going({ now }: { readonly now: Linking }) {
       <div role="status">{sayingOf(now)}</div>
       {now.at === "code" && <ShownCode line={now.line} />}
       {(now.at === "digits" || now.at === "agreed") && <Digits now={now} />}
+      {(now.at === "typing" || now.at === "confirmed") && (
+        <p>
+          It asks whether this is your own ID: <span class="mono">{me.value?.writtenId}</span>
+        </p>
+      )}
       {now.at === "typing" && <TypeDigits name={now.name} stop={stop} />}
       <Refusal text={action.fault} />
       {now.at !== "typing" && (
