@@ -10,11 +10,8 @@ from group_people import group_of, info, known, names, news, said, tell, write
 from phantom_messenger.client import records
 from phantom_messenger.client.groups import duties, texts
 from phantom_messenger.client.groups.answer_budget import ANSWER_BYTES_OF_ONE, AnswerBudget
-from phantom_messenger.client.groups.change import Add
-from phantom_messenger.client.groups.change import write as write_change
 from phantom_messenger.client.groups.contents import (
     GroupAsk,
-    GroupChange,
     GroupHello,
     GroupJoin,
     GroupLeave,
@@ -22,10 +19,10 @@ from phantom_messenger.client.groups.contents import (
     GroupText,
 )
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.groups.state import MAX_AHEAD, GroupState, Role, conversation_of, head_of, order_of
+from phantom_messenger.client.groups.state import MAX_AHEAD, conversation_of, order_of
 from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, MAX_INVITATIONS_OF_ONE, raw_of, written
 from phantom_messenger.client.records import OrderRecord
-from phantom_messenger.client.status import GroupEvent, GroupNews
+from phantom_messenger.client.status import GroupNews
 from support.simulated import HOUR, MINUTE, SECOND
 
 FAR = 2**32 - 1
@@ -387,29 +384,3 @@ def test_texts_of_those_who_are_gone_are_counted_for_a_few(town: Town, monkeypat
     counted = vic.messenger._stores.groups.counts(known(vic).id).others
     assert counted[mal.id].last == 5
     assert len(counted) == 1 + 2 + 1, "of members, of two who were some, and of the last one"
-
-
-def invited_back(town: Town, *, by_an_admin: bool) -> str:
-    """What somebody is told who has left a group, and is invited to one of that id whose state its author made up."""
-    ada, ben, mal = town.friends("ada", "ben", "mal")
-    group_of(*((mal, ben, ada) if by_an_admin else (ada, ben)))
-    group = known(ben).record.group
-    ben.messenger.groups.leave("Tea")
-    pass_time(10 * SECOND, ada, ben, mal)
-    identity, base = mal.messenger._identity, bytes(range(32))
-    members = {identity.peer.user_id: Role.ADMIN, raw_of(ada.id): Role.ADMIN}
-    state = GroupState(group=group, revision=40, name="Tea", members=dict(sorted(members.items())))
-    add = [Add(person=raw_of(ben.id), role="member")]
-    change = write_change(identity, group=group, revision=41, previous=head_of(base, state), at=1, ops=add)
-    tell(mal, [ben], GroupChange(group=group, change=change.encoded, state=state.encode(), base=base))
-    pass_time(5 * SECOND, ada, ben, mal)
-    return ben.heard(GroupEvent)[-1].message
-
-
-def test_invitation_back_by_somebody_who_was_no_admin_says_so(town: Town) -> None:
-    told = invited_back(town, by_an_admin=False)
-    assert told.startswith("mal invites you to 'Tea', in which you were before; mal was no admin of it then")
-
-
-def test_control_invitation_back_by_an_admin_says_nothing_of_it(town: Town) -> None:
-    assert invited_back(town, by_an_admin=True) == "mal invites you to 'Tea'"

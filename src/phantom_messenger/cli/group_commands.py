@@ -558,6 +558,8 @@ def group_row(info: GroupInfo) -> dict[str, Any]:
         "relation": info.relation,
         "doubt": info.doubt or None,
         "behind": info.is_behind,
+        "inviter": info.inviter.user_id if info.inviter is not None else None,
+        "wasNoAdmin": info.was_no_admin,
         "admin": info.is_admin,
         "members": [member.contact.user_id for member in info.members],
         "timer": info.timer,

@@ -105,7 +105,9 @@ def group_summary(info: GroupInfo, name: str, flag: str = "") -> str:
     is_in = info.relation == "member"
     parts = [count(len(info.members), "member")] if is_in or info.relation == "invited" else []
     if info.relation == "invited" and info.inviter is not None:
-        parts.append(f"{one_line(info.inviter.label)} invites you: phantom groups accept{flag} {shell_word(name)}")
+        who = one_line(info.inviter.label)
+        parts += [f"{who} was no admin of it when you were in it"] if info.was_no_admin else []
+        parts.append(f"{who} invites you: phantom groups accept{flag} {shell_word(name)}")
     elif not is_in:
         parts.append(_OVER[info.relation])
     if info.is_admin and is_in:

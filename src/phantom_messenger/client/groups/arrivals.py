@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.faults import NO_FAULTS, Aside
-from phantom_messenger.client.groups import doubts, naming, words
+from phantom_messenger.client.groups import doubts, invitations, naming, words
 from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
 from phantom_messenger.client.groups.change import Add, Op, Remove, picture_after
@@ -30,11 +30,7 @@ from phantom_messenger.client.groups.contents import (
     GroupText,
 )
 from phantom_messenger.client.groups.duties import Duties
-from phantom_messenger.client.groups.records import (
-    GroupHeldRecord,
-    GroupRecord,
-    GroupToldRecord,
-)
+from phantom_messenger.client.groups.records import GroupHeldRecord, GroupRecord, GroupToldRecord
 from phantom_messenger.client.groups.speaking import CHANGE, MAX_TOLD
 from phantom_messenger.client.groups.state import GroupState, Role, conversation_of
 from phantom_messenger.client.groups.store import (
@@ -53,13 +49,7 @@ from phantom_messenger.client.groups.store import (
 from phantom_messenger.client.groups.strangers import MAX_ASKED, Strangers
 from phantom_messenger.client.groups.texts import Texts, held
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.status import (
-    Contact,
-    DeliveryState,
-    Event,
-    GroupEvent,
-    GroupNews,
-)
+from phantom_messenger.client.status import Contact, DeliveryState, Event, GroupEvent, GroupNews
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import InvalidMessage
@@ -141,7 +131,8 @@ class Arrivals:
         sender = self._stores.devices.person_of(device)
         match said:
             case GroupChange():
-                return self._take(tx, group, [said.change], sender, now)
+                events = self._take(tx, group, [said.change], sender, now)
+                return events or self._invited_elsewhere(tx, group, sender, said)
             case GroupChanges():
                 self._duties.answered(group, device, said, now)
                 return self._take(tx, group, said.changes, sender, now, picture=said.picture)
@@ -257,21 +248,15 @@ class Arrivals:
     def _invited(
         self, tx: Transaction, before: Group | None, sender: str, said: GroupChange, now: Moment
     ) -> list[Event]:
-        try:
-            chain = Chain.joined(said.state, said.base, said.change)
-        except InvalidMessage:
-            return []
-        author = chain.steps[-1].change.author
+        chain = invitations.read(said, sender, self._own)
         is_person = self._stores.book.has(written(said.group))  # whoever chose that id wants to be taken for them
-        # A change that adds others reaches one who has just left, too, and invites nobody to come back.
-        is_for_us = chain.state.group == said.group and chain.steps[-1].change.adds(self._own)
-        is_ours = is_for_us and self._stores.devices.is_first and not is_person
-        if not is_ours or written(author) != sender or chain.state.is_closed:
+        if chain is None or is_person or not self._stores.devices.is_first:
             return []
         join = self._store.take_join(tx, sender)
-        is_wanted = join is not None
-        if not is_wanted and not self._store.may_be_invited(sender):
+        if join is None and not self._store.may_be_invited(sender):
             return []
+        then = invitations.admins_then(before)
+        is_wanted = join is not None and (not then or sender in then)  # a link leads to no group of before
         record = GroupRecord(
             group=said.group,
             number=self._store.new_number() if before is None else before.record.number,
@@ -283,6 +268,7 @@ class Arrivals:
             ordered=chain.state.revision,
             picture=picture_after(b"", chain.steps[-1].change),
             own_name="" if join is None else join.name,
+            admins_then=[] if is_wanted else then,
         )
         early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
         group = self._store.put(tx, Group(record, chain), afresh=True)
@@ -291,8 +277,7 @@ class Arrivals:
             tx.on_commit(lambda: self._duties.greet(group.id))
             events.append(self._event(group, GroupNews.JOINED, sender, f"you are in {self._title(group)} now"))
         else:
-            label, then = self._contact(group, sender).label, None if before is None or before.record.fresh else before
-            was_no_admin = then is not None and then.state.members.get(author) is not Role.ADMIN
+            label, was_no_admin = self._contact(group, sender).label, invitations.was_no_admin(record)
             said_so = words.invites(label, self._title(group), was_no_admin=was_no_admin)
             events.append(self._event(group, GroupNews.INVITED, sender, said_so))
         after = group
@@ -301,6 +286,14 @@ class Arrivals:
         if after is not group:
             self._store.put(tx, after)
         return events
+
+    def _invited_elsewhere(self, tx: Transaction, group: Group, sender: str, said: GroupChange) -> list[Event]:
+        rival = invitations.elsewhere(group, sender, said, self._own)
+        if rival is None:
+            return []
+        self._store.put(tx, doubts.told(group, rival))
+        who, first = (self._contact(group, one).label for one in (sender, group.record.inviter))
+        return [self._event(group, GroupNews.FORKED, sender, words.invites_elsewhere(who, self._title(group), first))]
 
     def _hold_early(self, tx: Transaction, group: Group | None, held: GroupHeldRecord) -> None:
         """A text whose invitation has not come yet: others have read theirs before."""

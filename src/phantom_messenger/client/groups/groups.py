@@ -176,6 +176,7 @@ class Groups:
             rival=self._member(group, record.rival) if record.doubt and record.rival else None,
             is_behind=self._duties.is_behind(group.id),
             inviter=self._member(group, record.inviter) if record.inviter else None,
+            was_no_admin=invitations.was_no_admin(record),
             members=members,
             timer=state.timer,
             invite=wish_ops.ROLES[state.invite],
@@ -248,7 +249,7 @@ class Groups:
             already = "in it already" if group.record.relation == MEMBER else "not invited"
             raise UsageError(f"{words.title(group.state.name)}: you are {already}")
         with self._stores.vault.transaction() as tx:
-            self._store.put(tx, group.with_record(own_name=naming.checked(own_name), relation=MEMBER, fresh=False))
+            self._store.put(tx, invitations.accepted(group, naming.checked(own_name)))
         self._duties.greet(group.id)
         self.step()
         return group.id

@@ -25,7 +25,8 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     ``picture``: the one that the state names, if it is here. ``own_name``: what this user calls themselves there, '' if
     nothing; ``names``: the same of others, by user id. ``fresh``: this user was invited and has not accepted, nor ever
     been a member before. ``asked``: those of ``wishes`` that others have asked for. ``leaving``: members who have said
-    that they leave.
+    that they leave. ``admins_then``: who were admins when this user was last a member, while somebody invites them back
+    or has done so; [] else.
     """
 
     group: bytes
@@ -54,6 +55,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     leaving: list[str] = msgspec.field(default_factory=list)
     rivals: list[str] = msgspec.field(default_factory=list)
     shown: list[bytes] = msgspec.field(default_factory=list)
+    admins_then: list[str] = msgspec.field(default_factory=list)
 
 
 class SenderCount(Record, frozen=True, array_like=True):

@@ -29,10 +29,11 @@ class GroupInfo:
     ``group``: its id, in base64. ``name``: '' if it has none. ``relation``: what you are to it: 'invited', 'member',
     'left', 'removed' or 'closed'. ``doubt``: '' or why nothing can be sent to it: 'forked' or 'newer'; ``rival``: who
     has shown that. ``is_behind``: changes of it are missing, and asked for. ``inviter``: who has added you, None if you
-    have created it. ``timer``: milliseconds after which texts expire, 0 if they stay. ``invite``, ``write``: who may,
-    'member' or 'admin'. ``unread``: texts that were not handled yet. ``revision``: how often it has changed.
-    ``picture``: a PNG, JPEG or WebP that nobody has decoded yet; empty if it has none, or it is not here yet.
-    ``own_name``: what you call yourself there, for members who have not added you; '' if nothing.
+    have created it; ``was_no_admin``: you are invited back, and they were no admin when you were a member. ``timer``:
+    milliseconds after which texts expire, 0 if they stay. ``invite``, ``write``: who may, 'member' or 'admin'.
+    ``unread``: texts that were not handled yet. ``revision``: how often it has changed. ``picture``: a PNG, JPEG or
+    WebP that nobody has decoded yet; empty if it has none, or it is not here yet. ``own_name``: what you call yourself
+    there, for members who have not added you; '' if nothing.
     """
 
     group: str
@@ -42,6 +43,7 @@ class GroupInfo:
     rival: Contact | None
     is_behind: bool
     inviter: Contact | None
+    was_no_admin: bool
     members: tuple[GroupMember, ...]
     timer: int
     invite: str

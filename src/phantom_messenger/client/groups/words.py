@@ -96,6 +96,14 @@ def invites(who: str, group: str, *, was_no_admin: bool) -> str:
     )
 
 
+def invites_elsewhere(who: str, group: str, first: str) -> str:
+    """Somebody invites to another group of the same id than ``first`` has before."""
+    return (
+        f"{who} invites you to {group}, too, but with other members or other changes than {first} has shown you;"
+        f" ask {who} who is right: to see the other one, leave it, and have {who} remove you and invite you again"
+    )
+
+
 def forked(who: str, group: str) -> str:
     """Somebody has another group under the same name."""
     return (

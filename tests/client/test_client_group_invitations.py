@@ -1,0 +1,212 @@
+"""Invitations to groups of which there is something already: a past membership, or somebody else's invitation."""
+
+import pytest
+from client_samples import Device, Town, pass_time
+from group_people import group_of, info, known, names, tell, unread, write
+from msgspec.structs import replace
+
+from phantom_messenger.client.groups import invitations
+from phantom_messenger.client.groups.arrivals import Arrivals
+from phantom_messenger.client.groups.change import MAX_REVISION, Add, Remove
+from phantom_messenger.client.groups.change import write as write_change
+from phantom_messenger.client.groups.contents import GroupChange
+from phantom_messenger.client.groups.link import JoinLink
+from phantom_messenger.client.groups.state import GroupState, Role, head_of
+from phantom_messenger.client.groups.store import raw_of
+from phantom_messenger.client.status import GroupEvent, GroupNews
+from support.simulated import SECOND
+
+NO_ADMIN = "was no admin of it then"
+
+
+def forks(device: Device) -> list[str]:
+    """What its user has heard of other histories since this was asked last."""
+    return [one.message for one in device.heard(GroupEvent) if one.news is GroupNews.FORKED]
+
+
+class Forger:
+    """Signs the changes of a group of their own making that has another one's id."""
+
+    def __init__(self, mal: Device, group: bytes, *others: Device, revision: int = 40) -> None:
+        self._mal, self._base = mal, bytes(range(32))
+        members = {raw_of(mal.id): Role.ADMIN, **{raw_of(other.id): Role.MEMBER for other in others}}
+        self._state = GroupState(group=group, revision=revision, name="Tea", members=dict(sorted(members.items())))
+
+    def say(self, to: Device, op: Add | Remove) -> None:
+        before, base = self._state, self._base
+        change = write_change(
+            self._mal.messenger._identity,
+            group=before.group,
+            revision=before.revision + 1,
+            previous=head_of(base, before),
+            at=1,
+            ops=[op],
+        )
+        self._state, self._base = before.after(change), change.digest
+        said = GroupChange(group=before.group, change=change.encoded)
+        if isinstance(op, Add):
+            said = replace(said, state=before.encode(), base=base)
+        tell(self._mal, [to], said)
+
+    def invite(self, to: Device) -> None:
+        self.say(to, Add(person=raw_of(to.id), role="member"))
+
+    def take_back(self, to: Device) -> None:
+        self.say(to, Remove(person=raw_of(to.id)))
+
+
+def left(town: Town, *, by_an_admin: bool = False) -> tuple[Device, Device, Device, bytes]:
+    """Ada, Ben who has left her group, and Mal, who was never in it, or was its admin."""
+    ada, ben, mal = town.friends("ada", "ben", "mal")
+    group_of(*((mal, ben, ada) if by_an_admin else (ada, ben)))
+    write(ben, "of old times")
+    pass_time(10 * SECOND, ada, ben, mal)
+    group = known(ben).record.group
+    ben.messenger.groups.leave("Tea")
+    pass_time(10 * SECOND, ada, ben, mal)
+    return ada, ben, mal, group
+
+
+@pytest.mark.parametrize("by_an_admin", [False, True], ids=["", "control: by an admin"])
+def test_invitation_back_by_somebody_who_was_no_admin_says_so(town: Town, by_an_admin: bool) -> None:
+    ada, ben, mal, group = left(town, by_an_admin=by_an_admin)
+    Forger(mal, group, ada).invite(ben)
+    pass_time(5 * SECOND, ada, ben, mal)
+    told = ben.heard(GroupEvent)[-1].message
+    assert (NO_ADMIN in told, info(ben).was_no_admin) == (not by_an_admin, not by_an_admin)
+    assert told.startswith("mal invites you to 'Tea'")
+
+
+@pytest.mark.parametrize("then", ["declined", "taken back"])
+def test_another_invitation_is_judged_by_whoever_was_admin_when_one_was_a_member(town: Town, then: str) -> None:
+    ada, ben, mal, group = left(town)
+    forger = Forger(mal, group, ada)
+    for number in range(3):
+        forger.invite(ben)
+        pass_time(5 * SECOND, ada, ben, mal)
+        assert NO_ADMIN in ben.heard(GroupEvent)[-1].message
+        assert info(ben).was_no_admin
+        ben.kill()
+        ben.login()
+        assert info(ben).was_no_admin, "it is no matter of one run of the program"
+        if then == "declined":
+            ben.messenger.groups.leave("Tea")
+            forger = Forger(mal, group, ada, revision=50 + number)
+        else:
+            forger.take_back(ben)
+        pass_time(5 * SECOND, ada, ben, mal)
+    ada.messenger.groups.add("Tea", [ben.id])
+    pass_time(10 * SECOND, ada, ben, mal)
+    assert ben.heard(GroupEvent)[-1].message == "ada invites you to 'Tea'"
+    ben.messenger.groups.accept("Tea")
+    assert not info(ben).was_no_admin
+    assert known(ben).record.admins_then == []
+
+
+def test_control_by_the_state_of_the_last_invitation_the_admin_would_be_suspect(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, ben, mal, group = left(town)
+    genuine = invitations.admins_then
+    monkeypatch.setattr(
+        invitations, "admins_then", lambda group: genuine(group and group.with_record(admins_then=[], fresh=False))
+    )
+    Forger(mal, group, ada).invite(ben)
+    pass_time(5 * SECOND, ada, ben, mal)
+    ben.messenger.groups.leave("Tea")
+    pass_time(5 * SECOND, ada, ben, mal)
+    ada.messenger.groups.add("Tea", [ben.id])
+    pass_time(10 * SECOND, ada, ben, mal)
+    assert f"ada {NO_ADMIN}" in ben.heard(GroupEvent)[-1].message
+
+
+@pytest.mark.parametrize("by_an_admin", [False, True], ids=["", "control: by an admin"])
+def test_link_of_somebody_who_was_no_admin_leads_into_no_group_of_before(
+    town: Town, monkeypatch: pytest.MonkeyPatch, by_an_admin: bool
+) -> None:
+    ada, ben, mal, group = left(town, by_an_admin=by_an_admin)
+    mal.messenger.groups.create("Coffee", [])
+    link = mal.messenger.groups.link("Coffee", "wss://relay.example/ws")
+    monkeypatch.setattr(Arrivals, "_join", lambda *_: [])
+    ben.messenger.groups.join(JoinLink.parse(link))
+    pass_time(5 * SECOND, ada, ben, mal)
+    Forger(mal, group, ada).invite(ben)
+    pass_time(5 * SECOND, ada, ben, mal)
+    assert info(ben).relation == ("member" if by_an_admin else "invited")
+    assert (NO_ADMIN in ben.heard(GroupEvent)[-1].message) == (not by_an_admin)
+
+
+TOO = "ada invites you to 'Tea', too"
+
+
+def squatted(town: Town, *others: str, revision: int, is_accepted: bool) -> tuple[Device, Device, Device]:
+    """Mal, a member, invites Ben to a group of his own with the id of Ada's; then she does."""
+    ada, ben, mal = town.friends("ada", "ben", "mal")
+    group_of(ada, mal)
+    named = {"ada": ada}
+    Forger(mal, known(ada).record.group, *(named[one] for one in others), revision=revision).invite(ben)
+    pass_time(5 * SECOND, ada, ben, mal)
+    if is_accepted:
+        ben.messenger.groups.accept("Tea")
+        pass_time(5 * SECOND, ada, ben, mal)
+    ada.messenger.groups.add("Tea", [ben.id])
+    pass_time(10 * SECOND, ada, ben, mal)
+    return ada, ben, mal
+
+
+@pytest.mark.parametrize("is_accepted", [False, True], ids=["invited", "accepted"])
+@pytest.mark.parametrize("revision", [1, 40, MAX_REVISION - 5])
+@pytest.mark.parametrize("others", [(), ("ada",)], ids=["without her", "with her"])
+def test_whoever_is_invited_to_two_groups_of_one_id_is_told(
+    town: Town, others: tuple[str, ...], revision: int, is_accepted: bool
+) -> None:
+    ada, ben, mal = squatted(town, *others, revision=revision, is_accepted=is_accepted)
+    (told,) = (one for one in forks(ben) if one.startswith(TOO))
+    assert "than mal has shown you" in told
+    ben.messenger.groups.leave("Tea")
+    ada.messenger.groups.remove("Tea", [ben.id])
+    pass_time(5 * SECOND, ada, ben, mal)
+    ada.messenger.groups.add("Tea", [ben.id])
+    pass_time(10 * SECOND, ada, ben, mal)
+    ben.messenger.groups.accept("Tea")
+    pass_time(5 * SECOND, ada, ben, mal)
+    assert names(ben) == names(ada) == {ada.id, ben.id, mal.id}
+    write(ada, "this is the one")
+    pass_time(5 * SECOND, ada, ben, mal)
+    assert unread(ben) == ["this is the one"]
+
+
+def test_member_is_told_once_of_what_somebody_else_has_made_up(town: Town) -> None:
+    ada, ben, mal = town.friends("ada", "ben", "mal")
+    group_of(ada, ben)
+    forger = Forger(mal, known(ada).record.group)
+    for _ in range(3):
+        forger.invite(ben)
+        pass_time(5 * SECOND, ada, ben, mal)
+        forger.take_back(ben)
+        pass_time(5 * SECOND, ada, ben, mal)
+    assert [one.split(",")[0] for one in forks(ben)] == ["mal invites you to 'Tea'"]
+    assert info(ben).doubt == ""
+    write(ben, "nothing has stopped")
+    pass_time(5 * SECOND, ada, ben, mal)
+    assert unread(ada) == ["nothing has stopped"]
+
+
+def test_control_without_the_look_at_it_the_second_invitation_is_not_heard_of(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "elsewhere", lambda *_: None)
+    _, ben, _ = squatted(town, revision=MAX_REVISION - 5, is_accepted=False)
+    assert forks(ben) == []
+
+
+def test_invitation_back_by_another_admin_is_no_second_one(town: Town) -> None:
+    ada, ben, mal = town.friends("ada", "ben", "mal")
+    group_of(ada, ben, mal)
+    ada.messenger.groups.set_role("Tea", mal.id, "admin")
+    pass_time(5 * SECOND, ada, ben, mal)
+    ada.messenger.groups.remove("Tea", [ben.id])
+    pass_time(5 * SECOND, ada, mal)
+    mal.messenger.groups.add("Tea", [ben.id])
+    pass_time(10 * SECOND, ada, ben, mal)
+    assert forks(ben) == []
