@@ -65,6 +65,8 @@ export interface Group {
   readonly role: Role | null;
   /** Who has added the user; null if they have created the group. */
   readonly inviter: GroupPerson | null;
+  /** Invited back by somebody who was no admin when the user was a member. */
+  readonly wasNoAdmin: boolean;
   /** Invited by somebody who is no contact: it belongs to the requests. */
   readonly isRequest: boolean;
   /**

@@ -30,6 +30,7 @@ export function group(name: string, changed: Partial<Group> = {}): Group {
     relation,
     role,
     inviter: null,
+    wasNoAdmin: false,
     isRequest: false,
     doubt: "",
     rival: null,

@@ -38,6 +38,12 @@ export function Invitation({ who }: { readonly who: GroupTalk }) {
       <div class="log" tabIndex={0} role="region" aria-label="Who is in it">
         <div class="inner">
           <p class="invites"><strong>{inviter === null ? "Somebody" : <Called who={inviter} />}</strong> invites you to this group.</p>
+          {who.wasNoAdmin && inviter !== null && (
+            <p class="hint">
+              You were in it before, and <Called who={inviter} /> was no admin then. What was written before stands in it, so ask
+              one of the others before you accept.
+            </p>
+          )}
           <ul class="members">
             {inOrder(who).filter(({ isMe }) => !isMe).map((member) => (
               <li key={member.peer}><PersonLine person={member}>{wordsOf(member)}</PersonLine></li>

@@ -16,14 +16,15 @@ import { DeliveryState, labelOf } from "../status.ts";
 import type { Event, GroupEvent } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import type { Chain, Verdict } from "./chain.ts";
-import { addsPerson, packOps } from "./change.ts";
+import { packOps } from "./change.ts";
 import type { Op } from "./change.ts";
 import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt } from "./contents.ts";
-import { afterChange, forked, isOld, shownBy } from "./doubts.ts";
+import { afterChange, forked, isOld, shownBy, toldOf } from "./doubts.ts";
 import type { Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
+import { adminsThen, elsewhere, readInvitation, wasNoAdmin } from "./invitations.ts";
 import { memberOf, noted, shownName } from "./naming.ts";
-import { chainOf, joined, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
+import { chainOf, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord } from "./records.ts";
@@ -110,7 +111,9 @@ export class Arrivals {
     const isMember = stateOf(group).members.has(sender);
     switch (said.kind) {
       case "group-change":
-        this.#takeChanges(tx, group, [said.change], { sender, now });
+        if (!this.#takeChanges(tx, group, [said.change], { sender, now })) {
+          this.#invitedElsewhere(tx, group, sender, said, now);
+        }
         return;
       case "group-changes":
         this.#duties.answered(group, frame.payload.senderId, said, now);
@@ -234,22 +237,19 @@ export class Arrivals {
   // --- invitations ------------------------------------------------------------------
 
   #invited(tx: Transaction, before: Group | null, sender: string, said: GroupChange, now: Moment): void {
-    const chain = joined(said);
+    const chain = readInvitation(said, sender, this.#persons.own);
     const change = chain?.steps.at(-1)?.change;
-    if (chain === null || change === undefined || change.author !== sender || !isEqual(chain.state.group, said.group)) {
-      return;
-    }
-    // A change that adds others reaches one who has just left, too, and invites nobody to come back.
-    if (!addsPerson(change, this.#persons.own) || chain.state.isClosed) {
+    // Whoever chose the id of a person wants to be taken for them.
+    const isPerson = this.#ports.stores.book.has(encodeBase64(said.group));
+    if (chain === null || change === undefined || isPerson) {
       return;
     }
     const join = this.#store.takeJoin(tx, sender);
-    const isWanted = join !== null;
-    // Whoever chose the id of a person wants to be taken for them.
-    const isPerson = this.#ports.stores.book.has(encodeBase64(said.group));
-    if (isPerson || (!isWanted && !this.#store.mayBeInvited(sender))) {
+    if (join === null && !this.#store.mayBeInvited(sender)) {
       return;
     }
+    const then = adminsThen(before);
+    const isWanted = join !== null && (then.length === 0 || then.includes(sender)); // a link leads to no group of before
     const record = GroupRecord.make({
       group: said.group,
       number: before?.record.number ?? this.#store.newNumber(),
@@ -261,6 +261,7 @@ export class Arrivals {
       ordered: chain.state.revision,
       picture: pictureAfter(NO_BYTES, change),
       ownName: join?.name ?? "",
+      adminsThen: isWanted ? [] : [...then],
     });
     const held = this.#store.held(encodeBase64(said.group));
     let group = this.#store.put(tx, { record, chain }, { afresh: true });
@@ -268,7 +269,7 @@ export class Arrivals {
       tx.onCommit(() => this.#duties.greet(idOf(group)));
       this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} added you`, now);
     } else {
-      this.#happened(tx, group, "invited", sender, `${this.#label(group, sender)} invited you`, now);
+      this.#happened(tx, group, "invited", sender, words.invited(this.#label(group, sender), wasNoAdmin(record)), now);
     }
     const first = group;
     for (const early of held.filter(({ revision }) => revision >= chain.state.revision)) {
@@ -276,6 +277,16 @@ export class Arrivals {
     }
     if (group !== first) {
       this.#store.put(tx, group);
+    }
+  }
+
+  #invitedElsewhere(tx: Transaction, before: Group, sender: string, said: GroupChange, now: Moment): void {
+    const group = this.#store.get(idOf(before));
+    const rival = group === null ? null : elsewhere(group, sender, said, this.#persons.own);
+    if (group !== null && rival?.change !== undefined) {
+      const told = this.#store.put(tx, toldOf(group, rival.change));
+      const said = words.invitesElsewhere(this.#label(told, sender), this.#label(told, told.record.inviter));
+      this.#happened(tx, told, "forked", sender, said, now);
     }
   }
 
@@ -299,13 +310,17 @@ export class Arrivals {
 
   // --- changes ----------------------------------------------------------------------
 
-  /** Judge changes in a row, then what was held back for want of them; `picture`: it may be the group's. */
+  /**
+   * Judge changes in a row, then what was held back for want of them; whether something has happened by it. `picture`: it
+   * may be the group's.
+   */
   #takeChanges(
     tx: Transaction,
     before: Group,
     encoded: readonly Uint8Array[],
     { sender, now, picture = NO_BYTES }: Source,
-  ): void {
+  ): boolean {
+    const count = this.#events.length;
     let group = before;
     for (const one of encoded) {
       const [after, verdict] = this.#judge(tx, group, one, sender, now);
@@ -327,6 +342,7 @@ export class Arrivals {
     } else {
       this.#store.put(tx, group);
     }
+    return this.#events.length > count;
   }
 
   /** Who is no member any more is sent nothing that still waits for them, but the changes themselves. */

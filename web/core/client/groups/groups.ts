@@ -170,7 +170,7 @@ export class Groups implements Listener {
       const why = relation === "member" ? `you are in ${titleOf(group)} already` : `you are not invited to ${titleOf(group)}`;
       throw new UsageError(isOver ? words.over(titleOf(group), relation) : why);
     }
-    const after = withRecord(group, { relation: "member", fresh: false, ownName: checkedOwnName(ownName) });
+    const after = withRecord(group, { relation: "member", fresh: false, adminsThen: [], ownName: checkedOwnName(ownName) });
     this.#transaction((tx) => this.store.put(tx, after));
     this.#duties.greet(id);
     this.step();

@@ -1,4 +1,4 @@
-/** Invitations of strangers: what they say can be seen before anything of theirs is let in. */
+/** Invitations to groups. What those of strangers say can be seen before anything of theirs is let in. */
 import { isEqual, fromUtf8 } from "../../bytes.ts";
 import { CryptoError } from "../../crypto/errors.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
@@ -9,14 +9,20 @@ import { Chain } from "./chain.ts";
 import { addsPerson } from "./change.ts";
 import { decodeSaid } from "./contents.ts";
 import type { GroupChange, GroupHeard } from "./contents.ts";
+import { isOld } from "./doubts.ts";
+import type { Rival } from "./doubts.ts";
+import type { GroupRecord } from "./records.ts";
+import { adminsOf } from "./state.ts";
 import type { GroupState } from "./state.ts";
+import { stateOf } from "./store.ts";
+import type { Group } from "./store.ts";
 
 /** To which groups a stranger invites, each once, as it was told last; nobody is notified, and nothing is kept. */
 export function invitationsOf(stores: Stores, stranger: string, ownId: string, now: number): GroupState[] {
   const found = new Map<string, GroupState>();
   for (const record of stores.requests.of(stranger)) {
     const said = looked(stores, record, now);
-    const state = said?.kind === "group-change" ? stateIn(said, stranger, ownId) : null;
+    const state = said?.kind === "group-change" ? (readInvitation(said, stranger, ownId)?.state ?? null) : null;
     // Whoever chose the id of a person wants to be taken for them.
     if (state !== null && !stores.book.has(encodeBase64(state.group))) {
       found.set(encodeBase64(state.group), state);
@@ -48,17 +54,54 @@ function looked(stores: Stores, record: RequestRecord, now: number): GroupHeard 
   return said;
 }
 
-/** The group that an invitation tells of; null if it would be refused once its sender is let in. */
-function stateIn({ base, change, group, state }: GroupChange, stranger: string, ownId: string): GroupState | null {
+/**
+ * The group that somebody tells of who invites this user; null if they do not.
+ *
+ * A change that adds others reaches one who has just left, too, and invites nobody to come back.
+ */
+export function readInvitation({ base, change, group, state }: GroupChange, sender: string, own: string): Chain | null {
   try {
     const chain = Chain.joined(state, base, change);
     const last = chain.steps.at(-1)?.change;
-    const isTheirs = last?.author === stranger && addsPerson(last, ownId);
-    return isTheirs && !chain.state.isClosed && isEqual(chain.state.group, group) ? chain.state : null;
+    const isTheirs = last?.author === sender && addsPerson(last, own);
+    return isTheirs && !chain.state.isClosed && isEqual(chain.state.group, group) ? chain : null;
   } catch (error) {
     if (error instanceof CryptoError) {
       return null;
     }
     throw error;
   }
+}
+
+/**
+ * Who were admins when this user was last a member of a group to which somebody invites; none if never.
+ *
+ * What is known of it may be what somebody has told since who invited before.
+ */
+export function adminsThen(before: Group | null): readonly string[] {
+  if (before === null || before.record.fresh) return [];
+  const { adminsThen: known } = before.record;
+  return known.length > 0 ? known : adminsOf(stateOf(before));
+}
+
+/** Whether this user is invited back by somebody who was no admin when they were a member. */
+export function wasNoAdmin({ adminsThen: then, inviter, relation }: GroupRecord): boolean {
+  return relation === "invited" && then.length > 0 && !then.includes(inviter);
+}
+
+/**
+ * Somebody who invites to another group of the same id than somebody else has before; null if that is known.
+ *
+ * `said` was no change of the group to which this user is invited, or was.
+ */
+export function elsewhere(group: Group, sender: string, said: GroupChange, own: string): Rival | null {
+  const chain = readInvitation(said, sender, own);
+  const change = chain?.steps.at(-1)?.change;
+  const { inviter } = group.record;
+  if (chain === null || change === undefined || inviter === "" || inviter === sender) return null;
+  const standing = group.chain.compare(chain.state.revision, chain.head);
+  if (standing === "same" || standing === "older") return null;
+  const isRival = standing !== "ahead" || stateOf(group).members.get(sender) !== "admin";
+  const rival = { who: sender, change };
+  return isRival && !isOld(group, rival) ? rival : null;
 }

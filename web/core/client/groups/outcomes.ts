@@ -5,7 +5,6 @@ import type { SyncedGroup } from "../devices/kinds.ts";
 import { Chain } from "./chain.ts";
 import type { Standing } from "./chain.ts";
 import type { Change } from "./change.ts";
-import type { GroupChange } from "./contents.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { decodeState } from "./state.ts";
 import { stateOf, withRecord } from "./store.ts";
@@ -22,18 +21,6 @@ export function chainOf({ digest, group, state }: SyncedGroup): Chain | null {
   try {
     const chain = new Chain(decodeState(state), digest);
     return isEqual(chain.state.group, group) ? chain : null;
-  } catch (error) {
-    if (error instanceof CryptoError) {
-      return null;
-    }
-    throw error;
-  }
-}
-
-/** The group that an invitation tells of; null if it is none. */
-export function joined({ state, base, change }: GroupChange): Chain | null {
-  try {
-    return Chain.joined(state, base, change);
   } catch (error) {
     if (error instanceof CryptoError) {
       return null;

@@ -25,7 +25,8 @@ const never = withDefault(orNull(int), null);
  * `carrier` the message that it is in. `absent`: members who were added and have not said that they are there. `picture`:
  * the one that the state names, if it is here. `fresh`: this user was invited and has not accepted, nor ever been a
  * member before. `asked`: those of `wishes` that others have asked for. `ownName`: what this user calls themselves there,
- * '' if nothing; `names`: the same of others, by user id. `leaving`: members who have said that they leave.
+ * '' if nothing; `names`: the same of others, by user id. `leaving`: members who have said that they leave. `adminsThen`:
+ * who were admins when this user was last a member, while somebody invites them back or has done so; none else.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -54,6 +55,7 @@ export const GroupRecord = recordType({
   leaving: withDefault(list(text), []),
   rivals: withDefault(list(text), []),
   shown: withDefault(list(bytes), []),
+  adminsThen: withDefault(list(text), []),
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 

@@ -20,7 +20,7 @@ import { DeliveryState } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import { MARKS } from "../view.ts";
 import type { Groups } from "./groups.ts";
-import { invitationsOf } from "./invitations.ts";
+import { invitationsOf, wasNoAdmin } from "./invitations.ts";
 import { memberOf } from "./naming.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
@@ -84,6 +84,7 @@ export class GroupView {
       relation: record.relation as ShownGroup["relation"],
       role: isIn ? role : null,
       inviter: record.inviter === "" ? null : this.#person(record.inviter, group),
+      wasNoAdmin: wasNoAdmin(record),
       isRequest: record.relation === "invited" && !book.isKnown(record.inviter),
       doubt: record.doubt as ShownGroup["doubt"],
       rival: record.rival === "" || record.doubt === "" ? null : this.#person(record.rival, group),

@@ -101,6 +101,19 @@ export function missing(count: number, name: string, group: string): string {
   return `${count.toLocaleString("en-US")} ${texts} of ${name} to ${group} ${are} missing`;
 }
 
+/** Somebody invites; `isBack`: to a group in which this user was, and they were no admin then. */
+export function invited(name: string, isBack: boolean): string {
+  return `${name} invited you${isBack ? ", and was no admin of this group when you were in it" : ""}`;
+}
+
+/** Somebody invites to another group of the same id than `first` has before. */
+export function invitesElsewhere(name: string, first: string): string {
+  return (
+    `${name} invited you, too, but with other members or other changes than ${first} has shown you. Ask ${name} who is ` +
+    `right: to see the other group, leave this one, and have ${name} remove you and invite you again`
+  );
+}
+
 /** Somebody has another group under the same name. */
 export function forked(name: string, group: string): string {
   return (

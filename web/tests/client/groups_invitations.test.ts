@@ -1,0 +1,137 @@
+/** Invitations to groups of which there is something already: a past membership, or somebody else's invitation. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { digestOf, MAX_REVISION, readOwn } from "../../core/client/groups/change.ts";
+import type { Op } from "../../core/client/groups/change.ts";
+import { wasNoAdmin } from "../../core/client/groups/invitations.ts";
+import { emptyState, encodeState, headOf, stateAfter } from "../../core/client/groups/state.ts";
+import type { GroupState } from "../../core/client/groups/state.ts";
+import { fromBase64 } from "../../core/wire/base64.ts";
+import { groupOf, Mallory, Member } from "./members.ts";
+import type { Town } from "./town.ts";
+
+const NO_ADMIN = /^Mallory invited you, and was no admin of this group when you were in it$/;
+
+/** Signs the changes of a group of their own making that has another one's id. */
+class Forger {
+  #state: GroupState;
+  #base = new Uint8Array(32).fill(7);
+
+  constructor(readonly mallory: Mallory, readonly group: Uint8Array, others: readonly Member[], revision: number) {
+    const people = [mallory, ...others].toSorted((one, two) => Buffer.compare(fromBase64(one.id), fromBase64(two.id)));
+    const members = new Map(people.map((one) => [one.id, one === mallory ? "admin" : "member"] as const));
+    this.#state = { ...emptyState(group), revision, name: "Tea", members };
+  }
+
+  #says(to: Member, op: Op): void {
+    const [before, base] = [this.#state, this.#base];
+    const { group, mallory } = this;
+    const previous = headOf(base, before);
+    const encoded = mallory.signs({ group, revision: before.revision + 1, previous, ops: [op] });
+    const change = readOwn(encoded);
+    this.#state = stateAfter(before, change);
+    this.#base = new Uint8Array(digestOf(change));
+    const isAdding = op.op === "add";
+    const [state, from] = isAdding ? [encodeState(before), base] : [new Uint8Array(), new Uint8Array()];
+    mallory.says([to], { kind: "group-change", group, change: encoded, state, base: from });
+    mallory.person.town.pass(5_000);
+  }
+
+  invites(to: Member): void {
+    this.#says(to, { op: "add", person: to.id, role: "member" });
+  }
+
+  takesBack(to: Member): void {
+    this.#says(to, { op: "remove", person: to.id });
+  }
+}
+
+/** A group of Ada and Ben, and Mallory whom both know. */
+function withStranger(count: number): [Town, Member, Member, Mallory, string, Uint8Array] {
+  const [town, members, id] = groupOf(count);
+  const ada = members[0] as Member;
+  const ben = members[1] ?? new Member(town);
+  const mallory = new Mallory(town);
+  for (const [name, one] of [["Ada", ada], ["Ben", ben]] as const) {
+    one.person.messenger.contacts.add("Mallory", mallory.id);
+    mallory.person.messenger.contacts.add(name, one.id);
+  }
+  if (count === 1) {
+    ada.knows("Ben", ben);
+    ben.knows("Ada", ada);
+  }
+  town.pass(3_000);
+  return [town, ada, ben, mallory, id, ada.groups.found(id).record.group];
+}
+
+test("an invitation back is judged by who was admin when one was a member, whatever was invited to since", () => {
+  const [town, ada, ben, mallory, id, group] = withStranger(2);
+  ben.groups.leave(id);
+  town.pass(10_000);
+  for (const [number, then] of ["declined", "taken back", "declined"].entries()) {
+    const forger = new Forger(mallory, group, [ada], 40 + 10 * number);
+    forger.invites(ben);
+    assert.match(ben.events(id).at(-1) ?? "", NO_ADMIN);
+    assert.equal(wasNoAdmin(ben.groups.found(id).record), true);
+    if (then === "declined") ben.groups.leave(id);
+    else forger.takesBack(ben);
+    town.pass(5_000);
+    ben.beginAnew();
+    town.pass(5_000);
+  }
+  ada.groups.add(id, [ben.id], "member");
+  town.pass(10_000);
+  assert.equal(ben.events(id).at(-1), "Ada invited you"); // the control: of the admin nothing of the kind is said
+  assert.equal(wasNoAdmin(ben.groups.found(id).record), false);
+  ben.groups.accept(id);
+  assert.deepEqual(ben.groups.found(id).record.adminsThen, []);
+});
+
+test("a link of who was no admin leads into no group of before, and one of the admin does", () => {
+  for (const isAdmin of [false, true]) {
+    const [town, ada, ben, mallory, id, group] = withStranger(2);
+    ben.groups.leave(id);
+    town.pass(10_000);
+    const token = isAdmin ? ada.groups.link(id, "ws://relay.test/ws", { uses: 2, lasts: 60_000 }).token : new Uint8Array(16);
+    ben.groups.join({ admin: isAdmin ? ada.id : mallory.id, token, relay: "ws://relay.test/ws" });
+    if (!isAdmin) new Forger(mallory, group, [ada], 40).invites(ben);
+    town.pass(10_000);
+    assert.equal(ben.relation(id), isAdmin ? "member" : "invited");
+  }
+});
+
+test("who is invited to two groups of one id is told, once of each, and can come into the other one", () => {
+  for (const revision of [1, 40, MAX_REVISION - 5]) {
+    for (const isNamed of [false, true]) {
+      const [town, ada, ben, mallory, id, group] = withStranger(1);
+      new Forger(mallory, group, isNamed ? [ada] : [], revision).invites(ben);
+      if (isNamed) ben.groups.accept(id);
+      town.pass(5_000);
+      ada.groups.add(id, [ben.id], "member");
+      town.pass(10_000);
+      const told = ben.events(id).filter((text) => text.startsWith("Ada invited you, too, but with other members"));
+      assert.equal(told.length, 1, `revision ${revision}, ${isNamed ? "with her" : "without her"}`);
+      ben.groups.leave(id);
+      ada.groups.remove(id, [ben.id]);
+      town.pass(5_000);
+      ada.groups.add(id, [ben.id], "member");
+      town.pass(10_000);
+      ben.groups.accept(id);
+      town.pass(5_000);
+      assert.equal(ben.head(id), ada.head(id));
+    }
+  }
+});
+
+test("a member is told once of what somebody else has made up, and nothing stops", () => {
+  const [town, ada, ben, mallory, id, group] = withStranger(2);
+  const forger = new Forger(mallory, group, [], 40);
+  for (let times = 0; times < 3; times += 1) {
+    forger.invites(ben);
+    forger.takesBack(ben);
+  }
+  assert.equal(ben.events(id).filter((text) => text.startsWith("Mallory invited you, too")).length, 1);
+  ben.groups.sendText(id, "nothing has stopped");
+  town.pass(5_000);
+  assert.ok(ada.texts(id).includes("nothing has stopped"));
+});
