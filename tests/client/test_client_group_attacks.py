@@ -349,6 +349,28 @@ def test_device_that_asks_is_answered_alone(town: Town) -> None:
     assert [one["recipientId"] for one in answer["payload"]["recipients"]] == [mal.id]
 
 
+@pytest.mark.parametrize("is_accepted", [False, True], ids=["", "control: accepted"])
+def test_questions_about_invitations_take_no_place_of_an_answer(town: Town, is_accepted: bool) -> None:
+    vic, mal, ben = town.friends("vic", "mal", "ben")
+    group_of(vic, ben)
+    for number in range(duties.ANSWERS):
+        mal.messenger.groups.create(f"Trap {number}", [vic.id])
+        pass_time(5 * SECOND, vic, mal, ben)
+        if is_accepted:
+            vic.messenger.groups.accept(f"Trap {number}")
+    pass_time(MINUTE, vic, mal, ben)
+    for name in [f"Trap {number}" for number in range(duties.ANSWERS)]:
+        tell(mal, [vic], GroupAsk(group=known(mal, name).record.group, since=0))
+    pass_time(2 * SECOND, vic, mal)
+    tell(ben, [vic], GroupAsk(group=known(vic).record.group, since=0))
+    vic.sent.clear()
+    pass_time(5 * SECOND, vic, mal, ben)
+    to_ben = [
+        one for one in vic.frames_sent("MESSAGE_MANY") if one["payload"]["recipients"][0]["recipientId"] == ben.id
+    ]
+    assert bool(to_ben) is not is_accepted
+
+
 MOST_ANSWERED = 4_000_000
 """Characters of base64, of two persons in an hour: more than what both may get, and one more answer each."""
 

@@ -428,19 +428,26 @@ def test_relay_that_names_no_reason_ends_a_client_that_it_never_let_in(town: Tow
     assert refused(alice, {}) is was_in
 
 
-def test_relay_of_another_version_is_left_for_good(town: Town) -> None:
+@pytest.mark.parametrize("was_in", [False, True], ids=["never seen", "has let it in before"])
+def test_relay_of_another_version_is_left_for_good_if_it_never_spoke_this_one(town: Town, was_in: bool) -> None:
     alice = town.device("alice")
+    if was_in:
+        alice.login()
+        alice.cut()
+        alice.sent.clear()
+    before = len(alice.heard(ConnectionEvent))
     alice.tamper = lambda frame: (
         [with_field(frame, protocolVersion=2)] if frame["type"] == "CONNECTION_ACK" else [frame]
     )
     alice.connect()
     settle(alice)
-    assert not alice.may_reconnect
+    assert alice.may_reconnect is was_in
     assert alice.frames_sent("AUTH") == []
-    (event,) = alice.heard(ConnectionEvent)
-    assert event == ConnectionEvent(
-        state=ConnectionState.REFUSED, reason="the relay speaks version 2 of the protocol; update this program"
-    )
+    event = next(one for one in alice.heard(ConnectionEvent)[before:] if one.reason)
+    assert event.reason.startswith("the relay speaks version 2 of the protocol; update this program")
+    assert event.state is (ConnectionState.OFFLINE if was_in else ConnectionState.REFUSED)
+    if was_in:
+        assert alice.messenger.retry_after == 60_000
 
 
 def refused(device: Device, payload: Frame) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from phantom_messenger import Client
 from phantom_messenger.client import connect as dialling
-from phantom_messenger.client import reconnecting
+from phantom_messenger.client import outages, reconnecting
 from phantom_messenger.client.errors import LoginRefused, RelayBusy, RelayUnreachable
 from phantom_messenger.client.outages import _names, outage
 from phantom_messenger.client.status import ConnectionState
@@ -402,3 +403,42 @@ class Plain(Portal):
         await reader.read(5)
         writer.write(self.answer)
         writer.close()
+
+
+WRONG_NAME = ssl.SSLCertVerificationError()
+WRONG_NAME.verify_code, WRONG_NAME.verify_message = 62, "Hostname mismatch"
+
+
+@pytest.mark.parametrize(("version", "whose"), [(2, "another name"), (6, "another name"), (3, "127.0.0.1")])
+def test_certificate_that_cannot_be_read_is_an_outage_as_any_other(tmp_path: Path, version: int, whose: str) -> None:
+    """The control is one that can be read."""
+    certificate = self_signed(tmp_path / "tls")
+    der = ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
+    made = der.replace(b"\xa0\x03\x02\x01\x02", bytes([0xA0, 3, 2, 1, version - 1]), 1)  # RFC 5280, section 4.1.2.1
+    certificate.cert.write_text(ssl.DER_cert_to_PEM_cert(made))
+    with contextlib.nullcontext() if version == 3 else pytest.raises(x509.InvalidVersion):
+        x509.load_der_x509_certificate(made)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert, certificate.key)
+
+    async def main() -> None:
+        async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context) as server:
+            url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+            assert (await outage(url, WRONG_NAME)).reason.startswith(f"its certificate is for {whose}")
+
+    run(main())
+
+
+def test_fault_while_it_is_explained_is_an_outage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fails(_: object) -> str:
+        raise KeyError("of somebody")
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"ws://127.0.0.1:{server.getsockname()[1]}/ws"
+        async with opened(tmp_path, "alice", url) as alice:
+            with pytest.raises(RelayUnreachable, match=r"something failed that should not \(KeyError\)"):
+                await alice.wait_online(10, attempts=3)
+
+    monkeypatch.setattr(outages, "_why", fails)
+    run(main())

@@ -205,14 +205,9 @@ class Link:
             case frames.ConnectionAck() if is_waiting and frame.payload.protocol_version != PROTOCOL_VERSION:
                 self.state = LinkState.FAILED
                 version = frame.payload.protocol_version
-                return [
-                    LoginFailed(
-                        f"the relay speaks version {version} of the protocol; update this program",
-                        "version",
-                        None,
-                        True,
-                    )
-                ]
+                reason = f"the relay speaks version {version} of the protocol; update this program"
+                # One that has let this client in before speaks this one: it is somebody on the way, or passes.
+                return [LoginFailed(reason, "version", retry_after=None, is_final=None)]
             case frames.ConnectionAck() if is_waiting:
                 self._set_clock(frame.payload.server_time, now)
                 rate = frame.payload.limits.messages_per_minute

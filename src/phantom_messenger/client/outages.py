@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 from websockets.exceptions import InvalidMessage
 
 from phantom_messenger.client.connect import Answered
+from phantom_messenger.client.faults import note
 from phantom_messenger.client.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -47,7 +48,14 @@ class Outage(NamedTuple):
 
 
 async def outage(url: str, error: Exception) -> Outage:
-    """What an attempt to connect to ``url`` has ended with."""
+    """What an attempt to connect to ``url`` has ended with; whoever answers there has said it, and can say anything."""
+    try:
+        return await _explained(url, error)
+    except Exception as fault:  # noqa: BLE001 - see above
+        return Outage(f"something failed that should not ({note('why there is no connection is not said', fault)})")
+
+
+async def _explained(url: str, error: Exception) -> Outage:
     is_tls = url.startswith("wss:")
     match error:
         case Answered():
@@ -138,7 +146,7 @@ async def _certificate(url: str) -> "x509.Certificate | None":
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with suppress(OSError, ValueError, TimeoutError):
+    with suppress(Exception):  # of whoever is there; it would only make the sentence better
         async with asyncio.timeout(LOOK_TIMEOUT):
             _, writer = await asyncio.open_connection(
                 parts.hostname, parts.port or _DEFAULT_PORTS["wss"], ssl=context, server_hostname=parts.hostname
@@ -156,7 +164,7 @@ def _names(certificate: "x509.Certificate") -> list[str]:
 
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+    except Exception:  # noqa: BLE001 - as above
         return []
     addresses = found.get_values_for_type(x509.IPAddress)
     return [*found.get_values_for_type(x509.DNSName), *map(str, addresses)]

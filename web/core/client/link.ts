@@ -247,7 +247,8 @@ export class Link {
     if (protocolVersion !== PROTOCOL_VERSION) {
       this.state = "failed";
       const reason = `the relay speaks version ${protocolVersion} of the protocol; update this program`;
-      return [{ kind: "login-failed", reason, code: "version", retryAfter: null, isFinal: true }];
+      // One that has let this client in before speaks this one: it is somebody on the way, or passes.
+      return [{ kind: "login-failed", reason, code: "version", retryAfter: null, isFinal: null }];
     }
     if (serverTime > LAST_TIME_MS) {
       return this.lose(STRANGE); // no calendar has it, and what is added to it could not be written

@@ -128,7 +128,7 @@ test("a relay that is silent, speaks another version, or something else, is left
       reason: "the relay speaks version 2 of the protocol; update this program",
       code: "version",
       retryAfter: null,
-      isFinal: true,
+      isFinal: null,
     },
   ]);
   for (const text of ["", "{}", '{"type":"PONG","timestamp":1,"timestamp":2}', new Uint8Array(3)]) {

@@ -161,7 +161,10 @@ class Duties:
 
     def asked(self, group: str, sender: str, said: GroupAsk, now: Moment) -> None:
         """A member lacks changes, or the picture."""
-        self._note_question(group, sender, _Question(said.since, MAX_REVISION, said.picture, said.ordered), now)
+        found = self._store.get(group)
+        if found is not None and found.record.relation == MEMBER:
+            question = _Question(said.since, MAX_REVISION, said.picture, said.ordered)
+            self._note_question(group, sender, question, now)
 
     def tell_removed(self, group: Group, sender: str, since: int, now: Moment) -> None:
         """Somebody speaks who was removed after a revision: they may not know, and are told all up to that."""
@@ -324,17 +327,20 @@ class Duties:
     def _answer_all(self, now: Moment) -> None:
         self._answers = [at for at in self._answers if now.monotonic - at < ANSWERS_MS]
         ready = [one for one in self._to_answer.items() if self._may_answer(*one[0], now.monotonic)]
-        for (name, sender), question in ready[: ANSWERS - len(self._answers)]:
+        for (name, sender), question in ready:
+            if len(self._answers) >= ANSWERS:
+                return
             del self._to_answer[name, sender]
-            self._answers.append(now.monotonic)
-            self._answer(name, sender, question, now)
+            if self._answer(name, sender, question, now):
+                self._answers.append(now.monotonic)
 
-    def _answer(self, name: str, sender: str, question: _Question, now: Moment) -> None:
+    def _answer(self, name: str, sender: str, question: _Question, now: Moment) -> bool:
+        """Whether there is anything to say."""
         group = self._store.get(name)
         if group is None or group.record.relation != MEMBER:
-            return
+            return False
         if self._stores.devices.person_of(sender) not in group.people and question.until == MAX_REVISION:
-            return
+            return False
         found = group.chain.since(question.since, until=question.until, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
         self._answered[name, sender] = now.monotonic
         picture = group.record.picture if question.picture else b""
@@ -343,6 +349,7 @@ class Duties:
         self._budget.count(self._stores.devices.person_of(sender), size, now.monotonic)
         answer = GroupChanges(group=about, changes=found, picture=picture, ordered=question.ordered)
         self._speaking.say(group.record.group, [sender], answer, now, alone=True)
+        return True
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:
         group = self._store.get(name)

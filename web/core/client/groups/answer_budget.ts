@@ -12,6 +12,12 @@ export const ANSWER_BYTES_OF_ONE = 1_000_000;
 /** What each can have though the others have had all: about one answer. */
 export const ANSWER_BYTES_FOR_EACH = 30_000;
 
+/** About how much that is together: accounts can be had by the hundred. */
+export const ANSWER_BYTES_LEFT = 2_000_000;
+
+/** What counts for an answer besides what is in it: the frame of one that says that there is nothing newer. */
+export const LEAST_ANSWER = 1_500;
+
 const HOUR_MS = 3_600_000;
 const ALL = "";
 
@@ -29,14 +35,16 @@ export class AnswerBudget {
     for (const [who, { since }] of [...this.#spent]) {
       if (now - since >= HOUR_MS) this.#spent.delete(who);
     }
-    const { size } = this.#of(person, now);
-    return size < ANSWER_BYTES_OF_ONE && (this.#of(ALL, now).size < ANSWER_BYTES || size < ANSWER_BYTES_FOR_EACH);
+    const [own, everybodys] = [this.#of(person, now).size, this.#of(ALL, now).size];
+    if (everybodys < ANSWER_BYTES) return own < ANSWER_BYTES_OF_ONE;
+    return own < ANSWER_BYTES_FOR_EACH && everybodys < ANSWER_BYTES + ANSWER_BYTES_LEFT;
   }
 
+  /** Somebody is sent an answer with so many bytes in it. */
   count(person: string, size: number, now: number): void {
     for (const who of [person, ALL]) {
       const before = this.#of(who, now);
-      this.#spent.set(who, { since: before.since, size: before.size + size });
+      this.#spent.set(who, { since: before.since, size: before.size + LEAST_ANSWER + size });
     }
   }
 

@@ -154,7 +154,9 @@ export class Duties {
 
   /** A member lacks changes, or the picture; `sender`: the device that asks, and is answered. */
   asked(group: string, sender: string, { from, picture, ordered }: GroupAsk, now: Moment): void {
-    this.#noteQuestion({ group, sender, since: from, until: MAX_REVISION, picture, ordered }, now);
+    if (this.#store.get(group)?.record.relation === "member") {
+      this.#noteQuestion({ group, sender, since: from, until: MAX_REVISION, picture, ordered }, now);
+    }
   }
 
   /** Somebody speaks who was removed after a revision: they may not know, and are told all up to that. */
@@ -360,18 +362,19 @@ export class Duties {
   #answerAll(now: Moment): void {
     this.#answers = this.#answers.filter((at) => now.monotonic - at < ANSWERS_MS);
     const ready = [...this.#toAnswer].filter(([, question]) => this.#mayAnswer(question, now.monotonic));
-    for (const [name, question] of ready.slice(0, ANSWERS - this.#answers.length)) {
+    for (const [name, question] of ready) {
+      if (this.#answers.length >= ANSWERS) return;
       this.#toAnswer.delete(name);
-      this.#answers = [...this.#answers, now.monotonic];
-      this.#answer(name, question, now);
+      if (this.#answer(name, question, now)) this.#answers = [...this.#answers, now.monotonic];
     }
   }
 
-  #answer(name: string, { group: of, sender, since, until, picture, ordered }: Question, now: Moment): void {
+  /** Whether there is anything to say. */
+  #answer(name: string, { group: of, sender, since, until, picture, ordered }: Question, now: Moment): boolean {
     const group = this.#store.get(of);
     const isMember = group !== null && stateOf(group).members.has(this.#persons.of(sender));
     if (group === null || group.record.relation !== "member" || (!isMember && until === MAX_REVISION)) {
-      return;
+      return false;
     }
     const found = group.chain.since(since, { until, most: MAX_CHANGES_BYTES }).slice(0, MAX_CHANGES);
     if (this.#answered.size >= MAX_ANSWERED) {
@@ -386,6 +389,7 @@ export class Duties {
     const size = found.reduce((sum, one) => sum + one.length, shown.length);
     this.#budget.count(this.#persons.of(sender), size, now.monotonic);
     this.#speaking.say(id, [sender], { kind: "group-changes", group: id, changes: found, picture: shown, ordered }, now, { alone: true });
+    return true;
   }
 
   #ask(name: string, lack: Lack, now: Moment): void {
