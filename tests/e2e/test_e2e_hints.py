@@ -95,8 +95,9 @@ def test_name_like_that_of_another_is_refused_until_it_is_wanted(tmp_path: Path)
             theirs = carol.user_id
     for arguments, whose in (
         (("groups", "create", "-p", "alice", "tea"), "'tea' looks like your group 'Tea'"),
-        (("groups", "create", "-p", "alice", "bob"), "'bob' looks like your contact 'bob'"),
-        (("contacts", "add", "-p", "alice", "Tea", theirs), "'Tea' looks like your group 'Tea'"),
+        (("groups", "create", "-p", "alice", "bob"), "'bob' is the name of a contact of yours"),
+        (("contacts", "add", "-p", "alice", "Tea", theirs), "'Tea' is the name of a group of yours"),
+        (("groups", "create", "-p", "alice", "Tea"), "'Tea' is the name of a group of yours"),
         (("contacts", "add", "-p", "alice", "Bob", theirs), "'Bob' looks like your contact 'bob'"),
     ):
         refused = phantom(tmp_path, *arguments)

@@ -89,9 +89,8 @@ def check_free(client: Client, name: str, *, of_group: str | None = None) -> Non
     groups = [one for one in client.groups.all() if one.relation in {"invited", "member"} and one.group != of_group]
     for theirs, kind in [*contacts, *((one.name, "group") for one in groups)]:
         if theirs and skeleton(theirs) == skeleton(name):
-            raise ContactExists(
-                f"'{name}' looks like your {kind} '{theirs}'; choose another name, or use --yes to keep both"
-            )
+            how = f"is the name of a {kind} of yours" if theirs == name else f"looks like your {kind} '{theirs}'"
+            raise ContactExists(f"'{name}' {how}; choose another name, or use --yes to keep both")
 
 
 def group_summary(info: GroupInfo, name: str, flag: str = "") -> str:
