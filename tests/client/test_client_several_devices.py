@@ -199,6 +199,8 @@ def test_removed_device_is_nobody_and_erases_itself(family: Family) -> None:
     assert not [frame for frame in laptop.received[before:] if frame["type"] == "MESSAGE"]
     assert len(alice.read_all()) == len(bob.read_all()) == 5
     assert not bob.troubles().count("unreadable")
+    changes = [one.message for one in bob.heard(WarningEvent) if one.code == "devices"]
+    assert changes == [f"the devices of alice have changed: 1 {what}" for what in ("added", "removed")], "each once"
     bob.kill()  # what it knows of the device outlasts its program
     bob.login()
     for text in ("still here", "and again"):
