@@ -50,6 +50,19 @@ for (const [how, before] of [
   });
 }
 
+test("a link that was refused is not asked for again, also later; another one of the same admin is", () => {
+  const [town, ada, group, link] = linked();
+  useUp(town, link);
+  const eve = new Member(town);
+  eve.groups.join(link);
+  town.pass(10_000);
+  eve.beginAnew();
+  assert.throws(() => eve.groups.join(link), /does not work any more: it is used up, too old, or withdrawn; ask for another/);
+  eve.groups.join(parseLink(ada.groups.linkText(ada.groups.link(group, RELAY, { uses: 1, lasts: DAY_MS }), RELAY)));
+  town.pass(10_000);
+  assert.equal(eve.relation(group), "member", "the control");
+});
+
 test("nobody is turned away by one who appears offline until they show", () => {
   const [town, ada, , link] = linked();
   useUp(town, link);

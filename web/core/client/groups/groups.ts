@@ -363,9 +363,7 @@ export class Groups implements Listener {
   join({ admin, token }: JoinLink, ownName = ""): void {
     this.#checkDevice();
     const name = checkedOwnName(ownName);
-    if (admin === this.#persons.own) {
-      throw new UsageError("this is a link of your own; give it to others");
-    }
+    this.arrivals.strangers.checkLink({ admin, token });
     const now = this.#ports.now();
     this.#speaking.say(token, [admin], { kind: "group-join", token }, now, {
       also: (tx) => {

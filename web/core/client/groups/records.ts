@@ -121,7 +121,10 @@ export type GroupHeldRecord = RecordOf<typeof GroupHeldRecord>;
 export const GroupTokenRecord = recordType({ group: text, token: bytes, uses: int, until: int });
 export type GroupTokenRecord = RecordOf<typeof GroupTokenRecord>;
 
-/** This user has opened a link of an admin; `at` in persistent time, `name`: what they are to be called in the group. */
+/**
+ * This user has opened a link of an admin; `at` in persistent time, `name`: what they are to be called in the group. Under
+ * `refused` and the token: they have said that it serves no more.
+ */
 export const GroupJoinRecord = recordType({ admin: text, at: int, name: empty, token: none });
 export type GroupJoinRecord = RecordOf<typeof GroupJoinRecord>;
 
@@ -139,7 +142,7 @@ export const GROUP_TOLD = kindOf("group-told", GroupToldRecord);
 export const GROUP_HELD = kindOf("group-held", GroupHeldRecord);
 /** `GROUP_LINK`/token in base64. */
 export const GROUP_LINK = kindOf("group-link", GroupTokenRecord, { isCached: true });
-/** `GROUP_JOIN`/user id of an admin. */
+/** `GROUP_JOIN`/user id of an admin, or 'refused <token>'. */
 export const GROUP_JOIN = kindOf("group-join", GroupJoinRecord);
 
 /** The kind of a group's texts, by '<sender> <message id>': one for each, so that they are found without others. */

@@ -531,6 +531,20 @@ export class GroupStore {
     tx.delete(GROUP_JOIN, admin);
     return found;
   }
+
+  /** An admin has said that a link serves no more: it need not be asked again. */
+  putRefused(tx: Transaction, join: GroupJoinRecord, now: number): void {
+    tx.put(GROUP_JOIN, refusedName(join.token), join, { due: now + KEEP_JOINS_MS });
+  }
+
+  /** Whether an admin has said so of this link. */
+  wasRefused(token: Uint8Array): boolean {
+    return this.#vault.has(GROUP_JOIN, refusedName(token));
+  }
+}
+
+function refusedName(token: Uint8Array): string {
+  return `refused ${encodeBase64(token)}`;
 }
 
 /** A group's conversation, as the page names it. */

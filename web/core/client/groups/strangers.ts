@@ -8,6 +8,7 @@
 import { isEqual } from "../../bytes.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import type { RoutedMessage } from "../../wire/frames.ts";
+import { UsageError } from "../errors.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import { isUserId } from "../ids.ts";
 import type { Moment } from "../moment.ts";
@@ -17,6 +18,7 @@ import type { Transaction } from "../vault.ts";
 import { packOps } from "./change.ts";
 import type { GroupHeard, GroupJoin, GroupRefuse } from "./contents.ts";
 import { isOld, shownBy } from "./doubts.ts";
+import type { JoinLink } from "./link.ts";
 import { Persons } from "./persons.ts";
 import type { GroupTokenRecord } from "./records.ts";
 import { idOf, isLive, stateOf } from "./store.ts";
@@ -125,11 +127,20 @@ export class Strangers {
     if (this.#isLate(sender, said, now)) this.turningAway.note(tx, sender, said.token);
   }
 
+  /** Throws UsageError if a link cannot serve: it is one's own, or its admin has said that it does no more. */
+  checkLink({ admin, token }: Pick<JoinLink, "admin" | "token">): void {
+    if (admin === this.#persons.own) throw new UsageError("this is a link of your own; give it to others");
+    if (this.#store.wasRefused(token)) {
+      throw new UsageError(notices.linkRefused(this.#ports.stores.book.contact(admin)).message);
+    }
+  }
+
   /** The link that this user has opened serves no more. */
   refused(tx: Transaction, admin: string, { token }: GroupRefuse): Event[] {
     const join = this.#store.join(admin);
     if (join === null || !isEqual(join.token, token)) return [];
     this.#store.takeJoin(tx, admin);
+    this.#store.putRefused(tx, join, this.#ports.now().persistent);
     return [notices.linkRefused(this.#ports.stores.book.contact(admin))];
   }
 }
