@@ -5,10 +5,10 @@ from typing import Final
 
 import pytest
 
-from support.longest_first import LONGEST, dealt
+from support.longest_first import LONGEST, OF_THE_PAGE, OTHERS, dealt, waiting
 
 HERE: Final = Path(__file__).parent
-FILES: Final = [*(f"bench/test_{number}.py" for number in range(10)), *sorted(LONGEST), "wire/test_last.py"]
+FILES: Final = [*(f"bench/test_{number}.py" for number in range(90)), *sorted(LONGEST), "wire/test_last.py"]
 ITEMS: Final = [(file, number) for file in FILES for number in range(7)]
 
 
@@ -26,19 +26,31 @@ def test_every_test_is_there_once(processes: int) -> None:
     assert sorted(found) == sorted(ITEMS)
 
 
+def beginnings(items: list[tuple[str, int]], processes: int) -> set[str]:
+    """With which files so many processes begin, as pytest-xdist deals them."""
+    begin, found = 0, set()
+    for left in range(processes, 0, -1):
+        found.add(file_of(items[begin]))
+        begin += (len(items) - begin) // left
+    return found
+
+
 @pytest.mark.parametrize("processes", [2, 3, 4, 5])
 def test_each_process_begins_with_what_takes_longest(processes: int) -> None:
     """The control is the order in which they were collected."""
+    assert beginnings(dealt(ITEMS, file_of, processes), processes) == set(OF_THE_PAGE[:processes])
+    assert beginnings(ITEMS, processes) != set(OF_THE_PAGE[:processes])
 
-    def beginnings(items: list[tuple[str, int]]) -> set[str]:
-        begin, found = 0, set()
-        for left in range(processes, 0, -1):  # as pytest-xdist deals them
-            found.add(file_of(items[begin]))
-            begin += (len(items) - begin) // left
-        return found
 
-    assert beginnings(dealt(ITEMS, file_of, processes)) == set(LONGEST[:processes])
-    assert beginnings(ITEMS) != set(LONGEST[:processes])
+@pytest.mark.parametrize(("processes", "wait"), [(2, 2), (3, 2), (4, 2), (5, 3), (8, 4)])
+def test_half_of_the_processes_begin_with_what_waits(processes: int, wait: int) -> None:
+    """Without tests of the page, and the control is the order in which they were collected."""
+    assert waiting(processes) == wait
+    items = [item for item in ITEMS if file_of(item) not in OF_THE_PAGE]
+    found = beginnings(dealt(items, file_of, processes), processes)
+    assert found & set(LONGEST) == set(OTHERS[:wait])
+    assert len(found) == processes
+    assert beginnings(items, processes) & set(LONGEST) != set(OTHERS[:wait])
 
 
 def test_file_stays_together_and_in_its_order() -> None:

@@ -35,8 +35,15 @@ OTHERS: Final = (
     "client/test_client_recovery.py",
     "bench/test_bench_cores.py",
 )
+"""They wait for most of their time: in all of them together a core is busy for a sixth of it."""
+
 LONGEST: Final = (*OF_THE_PAGE, *OTHERS)
 """Files with tests that take ten seconds and more, or wait for most of their time: the longest first."""
+
+
+def waiting(processes: int) -> int:
+    """How many of so many processes begin with what waits, so that the others keep the cores busy meanwhile."""
+    return min(processes, max(2, (processes + 1) // 2))
 
 
 def dealt(items: Sequence[T], file_of: Callable[[T], str], processes: int) -> list[T]:
@@ -50,9 +57,10 @@ def dealt(items: Sequence[T], file_of: Callable[[T], str], processes: int) -> li
     """
     parts: list[list[T]] = [[] for _ in range(processes)]
     files = {file_of(item) for item in items}
-    there = [file for file in LONGEST if file in files]
-    for place, file in zip(_there_and_back(processes), there, strict=False):
-        parts[place] += [item for item in items if file_of(item) == file]
+    for longest, count in ((OF_THE_PAGE, processes), (OTHERS, waiting(processes))):
+        there = [file for file in longest if file in files]
+        for place, file in zip(_there_and_back(count), there, strict=False):
+            parts[place] += [item for item in items if file_of(item) == file]
     rest = [item for item in items if file_of(item) not in LONGEST]
     found: list[T] = []
     for number, part in enumerate(parts):
