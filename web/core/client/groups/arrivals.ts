@@ -104,7 +104,7 @@ export class Arrivals {
     }
     if (group === null || !isLive(group)) {
       if (said.kind === "group-text") {
-        this.#holdEarly(tx, group, heldOf(frame, said, now));
+        this.#store.holdEarly(tx, group, heldOf(frame, said, now));
       }
       return;
     }
@@ -141,7 +141,7 @@ export class Arrivals {
     const sender = this.#persons.own;
     if (group === null || !isLive(group)) {
       if (said.kind === "group-text") {
-        this.#holdEarly(tx, group, heldOf(frame, said, now));
+        this.#store.holdEarly(tx, group, heldOf(frame, said, now));
       }
       return;
     }
@@ -287,15 +287,6 @@ export class Arrivals {
       const told = this.#store.put(tx, toldOf(group, rival.change));
       const said = words.invitesElsewhere(this.#label(told, sender), this.#label(told, told.record.inviter));
       this.#happened(tx, told, "forked", sender, said, now);
-    }
-  }
-
-  /** A text whose invitation has not come yet: others have read theirs before. */
-  #holdEarly(tx: Transaction, group: Group | null, held: GroupHeldRecord): void {
-    const relation = group?.record.relation;
-    const mayReturn = relation === "left" || relation === "removed";
-    if (group === null || (mayReturn && held.revision > stateOf(group).revision)) {
-      this.#store.holdEarly(tx, held);
     }
   }
 

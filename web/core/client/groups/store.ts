@@ -449,8 +449,13 @@ export class GroupStore {
     }
   }
 
-  /** Keep what is said in a group in which this user is no member yet, if there is room. */
-  holdEarly(tx: Transaction, held: GroupHeldRecord): void {
+  /** Keep what is said in a group whose invitation has not come yet, if there is room: others have read theirs before. */
+  holdEarly(tx: Transaction, before: Group | null, held: GroupHeldRecord): void {
+    const relation = before?.record.relation;
+    const mayReturn = relation === "left" || relation === "removed";
+    if (before !== null && !(mayReturn && held.revision > stateOf(before).revision)) {
+      return;
+    }
     const isEarly = ({ group }: GroupHeldRecord): boolean => {
       const found = this.get(group);
       return found === null || !isLive(found);
