@@ -264,6 +264,20 @@ describe("groups", { skip: SKIP }, () => {
     await button("Add").click();
     await button("Ask to join").click();
     await page.getByRole("alert").filter({ hasText: "This link is not whole." }).waitFor();
+    const refuse = (peer: string) => update({ kind: "warning", peer, notice: { code: "link-refused", text: `${peer} says no` } });
+    await button("Not now").click();
+    await refuse(admin.peer); // an earlier link of theirs
+    await page.getByText(`${admin.peer} says no`).waitFor();
+    await button("New conversation").click();
+    await page.getByRole("textbox", { name: "Contact id or link" }).fill("phantom:join?relay=r&token=x");
+    await button("Add").click();
+    await button("Ask to join").click();
+    await refuse(other.peer);
+    await page.getByText(`${other.peer} says no`).waitFor();
+    await page.getByRole("heading", { name: "You have asked to join" }).waitFor();
+    await refuse(admin.peer);
+    await page.getByRole("heading", { name: "You were not let in" }).waitFor();
+    await dialog().getByText(`${admin.peer} says no`).waitFor();
   });
 
   test("a group with two histories says so plainly, and sends nothing until one goes on", async () => {

@@ -1,12 +1,13 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Group, GroupKey, JoinLink } from "../../groups_api.ts";
-import { api, groups, open, panel, people } from "../model.ts";
+import { api, groups, open, panel, people, warnings } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { useAction } from "../parts/action.ts";
 import { Code } from "../parts/code.tsx";
 import { Copy } from "../parts/copy.tsx";
 import { closePanel, Dialog } from "../parts/dialog.tsx";
 import { Choice, Field, Refusal } from "../parts/field.tsx";
+import { sentence } from "../sentences.ts";
 import { count, moment } from "../times.ts";
 import { OWN_NAME, OWN_NAME_HINT } from "./people.tsx";
 
@@ -86,12 +87,14 @@ export function InviteByLink({ group }: { readonly group: GroupKey }) {
 export function JoinGroup({ link }: { readonly link: string }) {
   const [asked, setAsked] = useState<string | null>(null);
   const [before, setBefore] = useState<readonly GroupKey[]>([]);
+  const [warned, setWarned] = useState(0);
   const [ownName, setOwnName] = useState("");
   const action = useAction();
   const admin = people.value.get(asked ?? "");
   const isIn = (one: Group) => one.relation === "member";
   async function ask(): Promise<void> {
     setBefore([...groups.value.values()].filter(isIn).map(({ key }) => key));
+    setWarned(warnings.value.at(-1)?.id ?? 0);
     setAsked(await api().joinGroup({ link, ownName }));
   }
   const joined = [...groups.value.values()].find((one) => isIn(one) && one.inviter?.peer === asked && !before.includes(one.key));
@@ -111,11 +114,16 @@ export function JoinGroup({ link }: { readonly link: string }) {
     );
   }
   if (asked !== null) {
+    const refusal = warnings.value.find(({ id, notice, peer }) => id > warned && notice.code === "link-refused" && peer === asked);
     return (
-      <Dialog title="You have asked to join">
+      <Dialog title={refusal === undefined ? "You have asked to join" : "You were not let in"}>
         <p role="status">
-          {admin === undefined ? "The admin of the group" : <bdi>{labelOf(admin)}</bdi>} is asked. The group appears in your
-          list once their program has answered, for which it must be online.
+          {refusal !== undefined ? sentence(refusal.notice.text) : (
+            <>
+              {admin === undefined ? "The admin of the group" : <bdi>{labelOf(admin)}</bdi>} is asked. The group appears in your
+              list once their program has answered, for which it must be online.
+            </>
+          )}
         </p>
         <div class="buttons">
           <button type="button" class="primary" onClick={closePanel}>Done</button>
