@@ -1,19 +1,25 @@
 """Commands and relays that a warm program runs do what those do that are started alone."""
 
+import importlib.util
 import os
 import signal
 import socket
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import pytest
 
+import phantom_messenger
 from support import command_line
 from support.command_line import AT_ONCE, QUICK, Running, environment, phantom
-from support.relay_process import SERVE, WARM, Command, RelayProcess
+from support.relay_process import SERVE, WARM, Command, RelayProcess, patched, unloaded
 from support.waiting import eventually
 from support.warm import Warm, is_usual
+from warm_phantom import run_patch
 
 COMMANDS: Final = [
     ("init", "-p", "alice", "--server", "ws://127.0.0.1:9/ws"),
@@ -111,6 +117,62 @@ def test_relay_says_what_it_says_alone(tmp_path: Path, number: signal.Signals) -
 def test_relay_that_does_not_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="--port"):
         RelayProcess(tmp_path, "--port", "http", port=None)
+
+
+@pytest.mark.parametrize("command", [patched, unloaded])
+def test_patch_is_run_before_the_relay_starts(tmp_path: Path, command: Callable[[str], Command]) -> None:
+    with pytest.raises(AssertionError, match="said by the patch"):
+        RelayProcess(tmp_path, command=command("raise SystemExit('said by the patch')"))
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, folder: Path, **modules: str) -> list[ModuleType]:
+    """Modules of the product that are there already."""
+    made = []
+    for name, code in modules.items():
+        (folder / f"{name}.py").write_text(code)
+        spec = importlib.util.spec_from_file_location(f"phantom_messenger.{name}", folder / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        monkeypatch.setattr(phantom_messenger, name, module, raising=False)
+        spec.loader.exec_module(module)
+        made.append(module)
+    return made
+
+
+MADE: Final = """
+from typing import Final
+
+LIMIT: Final = 5
+
+def work(): return "genuine"
+
+class Kind: pass
+"""
+IMPORTED: Final = "from phantom_messenger.made import LIMIT, Kind, work, work as by_another_name\nother = LIMIT"
+PATCH: Final = """
+from phantom_messenger import {place} as place
+place.LIMIT, place.Kind, place.work = 7, dict, str
+"""
+
+
+def test_what_a_patch_replaces_is_replaced_wherever_it_was_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, second = loaded(monkeypatch, tmp_path, made=MADE, second=IMPORTED)
+    run_patch(PATCH.format(place="made"))
+    assert (second.LIMIT, second.Kind, second.work, second.by_another_name) == (7, dict, str, str)
+    assert second.other == 5
+
+
+def test_patch_of_what_a_module_imported_is_for_that_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, second, third = loaded(monkeypatch, tmp_path, made=MADE, second=IMPORTED, third=IMPORTED)
+    genuine = made.LIMIT, made.Kind, made.work
+    run_patch(PATCH.format(place="second"))
+    assert (second.LIMIT, second.Kind, second.work) == (7, dict, str)
+    for one in (made, third):
+        assert (one.LIMIT, one.Kind, one.work) == genuine
 
 
 def test_relay_whose_environment_is_another_one_is_started_alone(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.loadgen import wire
 from support.people import flipped
 from support.reference_client import Connect
-from support.relay_process import SERVE, StartRelay, patched
+from support.relay_process import WARM, StartRelay, patched
 
 ROOT = Path(__file__).parents[2]
 LOOPS = {"ack_ms", "delivery_ms"}
@@ -152,7 +152,7 @@ def test_syncing_is_on_unless_it_was_taken_away(tmp_path: Path, patch: str, leve
 
 def test_signatures_are_checked_unless_that_was_taken_away(start_relay: StartRelay, connect: Connect) -> None:
     answers = []
-    for command in (SERVE, patched(WITHOUT_VERIFYING)):
+    for command in (WARM, patched(WITHOUT_VERIFYING)):
         client = connect(start_relay("--limits", "off", command=command)).login()
         frame = client.person.message(client.person)
         answers.append(client.ask({**frame, "signature": flipped(frame["signature"])})["type"])

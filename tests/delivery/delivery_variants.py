@@ -6,14 +6,14 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from support.relay_process import SERVE, Command, RelayProcess
+from support.relay_process import WARM, Command, RelayProcess
 
 
 class Variant(RelayProcess):
     """The real relay in a folder that need not be there; can be sent signals."""
 
     def __init__(
-        self, folder: Path, *arguments: str, command: Command = SERVE, more: Mapping[str, str] | None = None
+        self, folder: Path, *arguments: str, command: Command = WARM, more: Mapping[str, str] | None = None
     ) -> None:
         folder.mkdir(exist_ok=True)
         super().__init__(folder, *arguments, command=command, more=more)

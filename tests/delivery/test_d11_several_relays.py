@@ -25,7 +25,7 @@ from support import older_version
 from support.amounts import amount, replayed
 from support.people import Person
 from support.postgres_server import PostgresServer, programs
-from support.relay_process import SERVE, StartRelay, patched
+from support.relay_process import WARM, Command, StartRelay, patched, unloaded
 
 LOG: Final = logging.getLogger(__name__)
 SEED: Final = replayed() or 11
@@ -63,14 +63,13 @@ class Scene:
     Args:
         server: of the database.
         start_relay: starts a relay.
-        patch: Python text that the relays run before they start.
+        command: of the relays.
     """
 
-    def __init__(self, server: PostgresServer, start_relay: StartRelay, patch: str | None = None) -> None:
+    def __init__(self, server: PostgresServer, start_relay: StartRelay, command: Command = WARM) -> None:
         self.server = server
         self.store = server.make_database()
-        command = {} if patch is None else {"command": patched(patch)}
-        self.relays = [start_relay("--limits", "off", "--store", self.store, **command) for _ in range(2)]
+        self.relays = [start_relay("--limits", "off", "--store", self.store, command=command) for _ in range(2)]
         self.place = Place([relay.url for relay in self.relays], SeveralLedger())
 
     def run(self, faults: Sequence[Fault]) -> SeveralLedger:
@@ -122,7 +121,7 @@ class Scene:
         """Start a relay again, in the version of today."""
         relay = self.relays[number]
         assert relay.stop(signal.SIGTERM) == 0
-        relay.command = SERVE
+        relay.command = WARM
         relay.restart()
 
 
@@ -148,7 +147,7 @@ def test_nothing_is_lost_or_doubled_when_relays_are_updated_one_after_another(
     older = None if commit is None else older_version.unpack(commit, tmp_path / "older")
     if older is None:
         pytest.skip("the history of the repository is not here: updates from an older version")
-    scene = Scene(start_server(), start_relay, older)
+    scene = Scene(start_server(), start_relay, unloaded(older))
     before = applied_migrations(scene)
     ledger = scene.run([partial(scene.update, 0), partial(scene.update, 1)])
     assert applied_migrations(scene) > before
@@ -176,7 +175,7 @@ def test_control_commits_that_are_not_synced_are_lost_and_the_ledger_sees_it(
     start_server: Callable[..., PostgresServer], start_relay: StartRelay
 ) -> None:
     server = start_server(wal_writer_delay="10s", wal_writer_flush_after="1GB", wal_buffers="16MB")
-    scene = Scene(server, start_relay, COMMITS_ARE_NOT_SYNCED)
+    scene = Scene(server, start_relay, patched(COMMITS_ARE_NOT_SYNCED))
     kills = [scene.kill_database] * 3  # the server may have written its log, by itself, just before one of them
     assert scene.run(kills).verdict().keys() & {"lost", "out of order"}, f"seed {SEED}"
 
@@ -206,7 +205,7 @@ schema.functions = lambda: all_functions().replace(
 def test_control_prekeys_that_stay_and_key_exchanges_that_do_not_are_seen(
     start_server: Callable[..., PostgresServer], start_relay: StartRelay
 ) -> None:
-    scene = Scene(start_server(), start_relay, HANDS_OUT_AGAIN + KEEPS_NO_EXCHANGE)
+    scene = Scene(start_server(), start_relay, patched(HANDS_OUT_AGAIN + KEEPS_NO_EXCHANGE))
     found = scene.run([]).verdict().keys()
     assert {"prekey handed out twice", "key exchange lost"} <= found, f"seed {SEED}"
 

@@ -22,7 +22,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.status import GroupEvent, GroupNews
 from support.amounts import amount, seeds
 from support.postgres_server import PostgresServer
-from support.relay_process import SERVE, RelayProcess, StartRelay, environment, patched
+from support.relay_process import WARM, RelayProcess, StartRelay, environment, patched
 from support.sdk_clients import opened
 
 PROGRAM: Final = Path(__file__).with_name("group_kill_program.py")
@@ -290,7 +290,7 @@ async def relay_killed(home: Path, relay: RelayProcess, engine: str) -> None:
                     relay.restart()
                     await reached(lambda: relay.has_ended)
                 relay.kill()
-                relay.command = SERVE
+                relay.command = WARM
                 relay.restart()
             await all_is_done(people)
         sent = {one.name: one.sent for one in people}

@@ -10,7 +10,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore
 from support.amounts import amount, seeds
 from support.people import Frame, Person
 from support.reference_client import ReferenceClient
-from support.relay_process import SERVE, RelayProcess, StartRelay, patched
+from support.relay_process import WARM, RelayProcess, StartRelay, patched
 
 RECIPIENTS = 20
 POINTS = seeds(4, 200)
@@ -91,7 +91,7 @@ class Scene:
 
     def restart(self, patch: str | None = None) -> None:
         self.relay.kill()
-        self.relay.command = SERVE if patch is None else patched(patch)
+        self.relay.command = WARM if patch is None else patched(patch)
         self.relay.restart()
 
     def stored(self) -> Counter[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from support.measures import resident
 from support.raw_socket import CONTINUATION, MASK, PING, PONG, TEXT, RawSocket, close_frame, frame
-from support.relay_process import RelayProcess, StartRelay, patched
+from support.relay_process import RelayProcess, StartRelay, unloaded
 from support.waiting import eventually
 
 MIB: Final = 1_048_576
@@ -116,7 +116,7 @@ def test_ten_attacks_at_once_leave_nothing_behind(relay_alone: RelayProcess) -> 
 
 def test_relay_without_limits_grows(start_relay: StartRelay) -> None:
     """The control."""
-    relay = start_relay("--limits", "off", command=patched(WITHOUT_LIMITS))
+    relay = start_relay("--limits", "off", command=unloaded(WITHOUT_LIMITS))
     before = peak_from_here(relay)
     with RawSocket(relay.address) as raw:
         raw.opened()

@@ -27,7 +27,7 @@ from support.measures import resident
 from support.people import Person, base64_text, canonical
 from support.raw_socket import BINARY, CLOSE, CONTINUATION, MASK, PING, PONG, TEXT, RawSocket, frame
 from support.reference_client import ReferenceClient
-from support.relay_process import RelayProcess, StartRelay, patched
+from support.relay_process import Command, RelayProcess, StartRelay, patched, unloaded
 
 MIB: Final = 1_048_576
 GROWTH: Final = 40 * MIB
@@ -335,7 +335,7 @@ UNREAD: Final = """
 from phantom_messenger.relay import outbox, websocket
 from phantom_messenger.wire import limits
 websocket.WebSocketConnection.pause_writing = lambda connection: None
-websocket.MAX_CONTROL_FRAMES = outbox.OVERFLOW = 1 << 40
+websocket.MAX_CONTROL_FRAMES = outbox.OVERFLOW = outbox.STALL_MS = 1 << 40
 """
 UNBOUNDED: Final = """
 from phantom_messenger.wire import limits
@@ -349,18 +349,18 @@ pipeline.HELD_OF_MANY = 0
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("kind", "connections", "patch"),
+    ("kind", "connections", "command"),
     [
-        ("pings", 1, UNREAD),
-        ("half frames", 60, UNBOUNDED),
-        ("half messages", 60, UNBOUNDED),
-        ("to many", 60, UNCOUNTED),
+        ("pings", 1, patched(UNREAD)),
+        ("half frames", 60, unloaded(UNBOUNDED)),
+        ("half messages", 60, unloaded(UNBOUNDED)),
+        ("to many", 60, patched(UNCOUNTED)),
     ],
 )
 def test_control_without_its_protection_a_flood_takes_memory(
-    start_relay: StartRelay, kind: str, connections: int, patch: str
+    start_relay: StartRelay, kind: str, connections: int, command: Command
 ) -> None:
     """The controls."""
-    relay = start_relay(*LIMITS, command=patched(patch))
+    relay = start_relay(*LIMITS, command=command)
     grown, _, _ = flooded(relay, kind, connections=connections, logged_in=True, seconds=200, enough=GROWTH)
     assert grown > GROWTH

@@ -18,7 +18,7 @@ from support.amounts import amount
 from support.people import Frame, Person, canonical
 from support.raw_socket import CLOSE, TEXT, RawSocket, frame
 from support.reference_client import ReferenceClient
-from support.relay_process import SERVE, RelayProcess, StartRelay, patched
+from support.relay_process import WARM, RelayProcess, StartRelay, patched
 
 BEHIND: Final = ["--trusted-proxies", "127.0.0.0/8", "--public-names", "any"]
 CLIENT: Final = "198.51.100.7"
@@ -206,7 +206,7 @@ HANDLERS[Auth] = login.authenticate
 """
 
 
-def school(start_relay: StartRelay, command: Sequence[str | Path] = SERVE) -> list[bool]:
+def school(start_relay: StartRelay, command: Sequence[str | Path] = WARM) -> list[bool]:
     """Who of a school's pupils gets in within a minute, while a neighbour of the same address fails 100 times."""
     pupils = [Person() for _ in range(PUPILS)]
     relay = start_relay("--limits", "off", command=command)

@@ -29,8 +29,26 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(more or {})}
 
 
-def patched(patch: str) -> Command:
-    """The command of a relay with a protection off: ``patch``, Python text, is run before it starts."""
+class Patched(list[str | Path]):
+    """The command of a relay with a protection off; ``patch`` is run in a program that has loaded its modules."""
+
+    def __init__(self, patch: str) -> None:
+        super().__init__(unloaded(patch))
+        self.patch = patch
+
+
+def patched(patch: str) -> Patched:
+    """The command of a relay with a protection off: ``patch``, Python text, is run before it starts.
+
+    By then a relay that ``RelayProcess`` starts has loaded its modules, as ``WARM`` has. What the patch replaces is
+    replaced wherever it has been imported. What was computed with it is not, such as a default of an argument, and
+    where modules are looked for has been seen to; for both there is ``unloaded``.
+    """
+    return Patched(patch)
+
+
+def unloaded(patch: str) -> Command:
+    """The same for a patch that has to come before the modules of a relay are loaded."""
     return [sys.executable, "-c", f"{patch}\nfrom phantom_messenger.cli.main import main\nmain()", "serve"]
 
 
@@ -88,8 +106,9 @@ class RelayProcess:
         port = [] if self.port is None else ["--port", str(self.port)]
         arguments = ["--data", str(self.data), *port, *self._arguments]
         with self._log.open("a") as log:
-            if self.command is WARM and is_usual(self._environment):
-                self._process = warm("relay").start(["serve", *arguments], self._environment, log)
+            patch = self.command.patch if isinstance(self.command, Patched) else ""
+            if (self.command is WARM or patch) and is_usual(self._environment):
+                self._process = warm("relay").start(["serve", *arguments], self._environment, log, patch)
             else:
                 self._process = subprocess.Popen(
                     [*(self.command or SERVE), *arguments],

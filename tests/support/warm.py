@@ -100,15 +100,20 @@ class Warm:
                 start_new_session=True,  # Ctrl-C is for the tests, which end it
             )
 
-    def start(self, arguments: Sequence[str], variables: Mapping[str, str], log: IO[str] | None = None) -> WarmProcess:
+    def start(
+        self, arguments: Sequence[str], variables: Mapping[str, str], log: IO[str] | None = None, patch: str = ""
+    ) -> WarmProcess:
         """Start a command.
 
         Args:
             arguments: its own.
             variables: its environment.
             log: gets its errors, and it has no input; pipes if it is None.
+            patch: Python text that is run before the command.
         """
-        asked = json.dumps({"arguments": [*arguments], "variables": {**variables}, "folder": str(Path.cwd())})
+        asked = json.dumps(
+            {"arguments": [*arguments], "variables": {**variables}, "folder": str(Path.cwd()), "patch": patch}
+        )
         told, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         stdin, to = os.pipe() if log is None else (os.open(os.devnull, os.O_RDONLY), None)
         out, output = os.pipe()
