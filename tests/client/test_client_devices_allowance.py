@@ -34,11 +34,16 @@ def limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Town]:
     """As ``town``, at a relay with its usual limits; chunks are small."""
-    monkeypatch.setattr(chunks, "MAX_CHUNK_BYTES", 2_000)
+    small_chunks(monkeypatch)
     with fast_folder(tmp_path) as folder:
         made = Town(make_world(), folder)
         yield made
         made.close()
+
+
+def small_chunks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(chunks, "MAX_CHUNK_BYTES", 2_000)
+    patch.setattr(chunks, "_FIRST_GUESS", 4_000)  # to look at what never fits would take longer than all the rest
 
 
 def older_relay(patch: pytest.MonkeyPatch) -> None:
@@ -163,7 +168,7 @@ def test_new_device_allows_it_to_its_first_device_alone(limited: Town) -> None:
 
 
 def test_nothing_is_asked_of_a_relay_without_limits(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_CHUNK_BYTES", 2_000)
+    small_chunks(monkeypatch)
     alice, laptop, bob = linked(town)
     seconds_until_all_is_there(alice, laptop, bob, most=30)
     assert laptop.frames_sent("ALLOWANCE") == []
