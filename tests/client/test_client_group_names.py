@@ -3,6 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -140,6 +141,7 @@ def test_control_the_rule_of_before_kept_people_from_their_names() -> None:
     assert {"Phlegmatic", "Phlox Anne", "Philipp", "Philippa", "Philadelphia"} <= set(refused)
 
 
+@cache
 def ids(count: int) -> list[str]:
     """As strangers are shown, among them some whose first characters are all letters."""
     made = [short_id(b64encode(sha256(b"%d" % number).digest()).decode()) for number in range(count)]

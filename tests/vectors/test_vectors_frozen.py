@@ -16,16 +16,6 @@ FEW: Final = ("padding.json", "user-ids.json", "safety-numbers.json")
 """To make all of them takes seconds; what is done with those that were made is the same."""
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What the script makes where nothing is."""
-    folder = tmp_path_factory.mktemp("vectors")
-    command = [sys.executable, str(SCRIPT), "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return content_of(folder)
-
-
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script in this process, which makes a few of them."""
@@ -67,7 +57,11 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_vectors_are_what_the_script_makes_of_the_seed(made: dict[str, bytes]) -> None:
+def test_vectors_are_what_the_script_makes_of_the_seed(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    made = content_of(tmp_path)
     found = {file.name: file.read_bytes() for file in FOLDER.glob("*.json")}
     # By name: pytest takes minutes to show how megabytes differ.
     assert found.keys() == made.keys()
@@ -78,8 +72,8 @@ def test_script_can_be_executed() -> None:
     assert os.access(SCRIPT, os.X_OK)
 
 
-def test_few_are_made_as_all_are(few: dict[str, bytes], made: dict[str, bytes]) -> None:
-    assert few == {name: made[name] for name in FEW}
+def test_few_are_made_as_all_are(few: dict[str, bytes]) -> None:
+    assert few == {name: (FOLDER / name).read_bytes() for name in FEW}
 
 
 def test_script_run_again_changes_nothing(
