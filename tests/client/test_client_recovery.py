@@ -268,8 +268,11 @@ def test_control_without_its_bound_the_same_peer_makes_many_more(town: Town, mon
     alice, bob = friends(town)
     mumble(alice)
     alice.send(bob, "text")
-    pass_time(6 * HOUR, alice, bob, step=MINUTE, reconnect=True)
-    assert len(bob.frames_sent("KEY_EXCHANGE_INIT")) > 3 * 3, "in a quarter of the time"
+    for _ in range(6):
+        pass_time(HOUR, alice, bob, step=MINUTE, reconnect=True)
+        if len(bob.frames_sent("KEY_EXCHANGE_INIT")) > 3 * 3:
+            return
+    pytest.fail("there are no more in a quarter of the time")
 
 
 def test_three_new_sessions_an_hour_and_none_within_thirty_seconds(town: Town) -> None:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import pytest
-from timing import are_alike
+from timing import OF_A_CONTROL, are_alike
 
 from support.people import Frame, Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
@@ -209,5 +210,6 @@ def test_relay_that_takes_everybody_for_a_contact_answers_otherwise(start_relay:
 def test_relay_that_does_more_for_those_who_are_there_takes_longer(start_relay: StartRelay) -> None:
     """The control of the times."""
     two = Two(start_relay("--limits", "off", command=patched(TAKES_LONGER)))
-    assert not are_alike(lambda: query(two.stranger, two.there), lambda: query(two.stranger, two.away))
+    there, away = (partial(query, two.stranger, other) for other in (two.there, two.away))
+    assert not are_alike(there, away, attempts=OF_A_CONTROL)
     two.close()

@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 import pytest
-from timing import are_alike
+from timing import OF_A_CONTROL, are_alike
 
 from support.people import Frame, Person, base64_text, canonical, flipped
 from support.raw_socket import TEXT, RawSocket, frame
@@ -76,7 +76,7 @@ def test_relay_that_looks_the_user_up_first_takes_longer(start_relay: StartRelay
     """The control."""
     relay = start_relay("--limits", "off", command=patched(LOOKS_FIRST))
     known, unknown = people(relay, certified=True)
-    assert not are_alike(Guess(relay, known), Guess(relay, unknown))
+    assert not are_alike(Guess(relay, known), Guess(relay, unknown), attempts=OF_A_CONTROL)
 
 
 # --- takeover ---------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Final
 
 ROUNDS: Final = 150
 ATTEMPTS: Final = 8
+OF_A_CONTROL: Final = 3
 TOLERANCE: Final = 0.10
 LEAST: Final = 0.00004
 """Seconds of difference that no network lets anybody see, and that a busy machine makes by itself."""
@@ -31,13 +32,20 @@ def medians(
 
 
 def are_alike(
-    one: Callable[[], object], other: Callable[[], object], between: Callable[[], object] = lambda: None
+    one: Callable[[], object],
+    other: Callable[[], object],
+    between: Callable[[], object] = lambda: None,
+    *,
+    attempts: int = ATTEMPTS,
 ) -> bool:
     """Whether the medians differ by 10 % at most, in one of a few attempts: noise differs, a leak does not go away.
 
-    ``between`` is done before each, off the clock.
+    Args:
+        one, other: what is timed.
+        between: is done before each, off the clock.
+        attempts: fewer for a control, which makes all of them.
     """
-    for _ in range(ATTEMPTS):
+    for _ in range(attempts):
         first, second = medians(one, other, between)
         if abs(first - second) <= max(TOLERANCE * min(first, second), LEAST):
             return True
