@@ -80,6 +80,8 @@ export interface Extension {
   expects(frame: RoutedMessage): boolean;
   /** Whether it is: once it has been read. */
   concerns(sender: string, said: Extra, now: Moment): boolean;
+  /** Whether a stranger's message that waits as a request holds nothing to read, and nothing will come of it. */
+  isVain(frame: RoutedMessage, now: Moment): boolean;
   /** Take in what somebody says, whose key is the known one. */
   take(tx: Transaction, frame: RoutedMessage, said: Extra, now: Moment): Event[];
 
@@ -124,6 +126,7 @@ export const NOTHING: Extension = {
   read: () => null,
   expects: () => false,
   concerns: () => false,
+  isVain: () => false,
   take: () => [],
   cameAgain: () => undefined,
   follow: () => null,

@@ -175,9 +175,13 @@ export class Receiving {
 
   /** A stranger's waits here, so that it does not fill the mailbox, and nothing else is done. */
   private request(frame: RoutedMessage, now: Moment): Event[] {
-    const { book, requests } = this.stores;
-    const sender = frame.payload.senderId;
+    const { book, requests, slot, vault } = this.stores;
+    const { messageId, senderId: sender } = frame.payload;
     const isNews = requests.receive(frame, now.persistent, now.wall);
+    if (isNews && slot.is.isVain(frame, now)) {
+      vault.transaction((tx) => requests.drop(tx, sender, messageId));
+      return [];
+    }
     return isNews ? [{ kind: "request", peer: book.contact(sender), waiting: requests.waiting(sender) }] : [];
   }
 

@@ -12,7 +12,7 @@ import { SYNCED } from "../../core/client/records.ts";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
 import { raw } from "../crypto/base.ts";
 import { devicesOf, link } from "./family.ts";
-import { groupOf, Member } from "./members.ts";
+import { groupOf, Mallory, Member } from "./members.ts";
 import type { Town } from "./town.ts";
 
 interface Case {
@@ -91,6 +91,16 @@ test("what another own device wrote shows when that was, however late it comes; 
   const at = (text: string) => items.find((item) => item.text === text)?.at ?? 0;
   assert.equal(at("from the laptop"), writtenAt);
   assert.ok(at("from Ben") >= cameAfter);
+});
+
+test("who opens a link to a group is no request on a linked device: the first one answers; who writes is one", () => {
+  const [town, , laptop] = people();
+  const { requests } = laptop.person.messenger.stores;
+  const [eve, mia] = [new Mallory(town), town.person()];
+  eve.asksUnder(new Uint8Array(16), laptop, new Uint8Array(16));
+  mia.messenger.sendText(laptop.person.id, "hello");
+  town.pass(5_000);
+  assert.deepEqual([eve, mia].map(({ id }) => requests.waiting(id)), [0, 1]);
 });
 
 test("changes reach linked devices, and are made on the first one alone", () => {

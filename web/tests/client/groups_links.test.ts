@@ -63,6 +63,15 @@ test("a link that was refused is not asked for again, also later; another one of
   assert.equal(eve.relation(group), "member", "the control");
 });
 
+test("whoever opens a link while there is no room for more waits as a request: something may come of it", () => {
+  const [town, ada, , link] = linked();
+  ada.groups.arrivals.strangers.joining = () => null;
+  const eve = new Mallory(town);
+  eve.asksUnder(link.token, ada, link.token);
+  town.pass(5_000);
+  assert.equal(ada.person.messenger.stores.requests.waiting(eve.id), 1);
+});
+
 test("nobody is turned away by one who appears offline until they show", () => {
   const [town, ada, , link] = linked();
   useUp(town, link);

@@ -34,8 +34,8 @@ export function invitationsOf(stores: Stores, stranger: string, ownId: string, n
 /** Undoes the reading. */
 const UNDONE = new Error("it is undone");
 
-/** What a request says of a group; null if it says nothing of one, or cannot be read. */
-function looked(stores: Stores, record: RequestRecord, now: number): GroupHeard | null {
+/** What a request says of a group or a link; null if it says nothing of one, or cannot be read. */
+export function looked(stores: Stores, record: RequestRecord, now: number): GroupHeard | null {
   const frame = record.frame.length > 0 ? decodeRelay(fromUtf8(record.frame)) : null;
   let said: GroupHeard | null = null;
   try {

@@ -31,6 +31,7 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
     read: ({ whole }) => decodeSaid(whole),
     expects: (frame) => groups.arrivals.strangers.expects(frame),
     concerns: (sender, said, now) => groups.arrivals.strangers.concerns(sender, heard(said), now),
+    isVain: (frame, now) => groups.arrivals.strangers.asksInVain(frame, now),
     take: (tx, frame, said, now) => groups.arrivals.take(tx, frame, heard(said), now),
     cameAgain: (frame) => groups.arrivals.cameAgain(frame),
     mayNotify: (peer) => store.isFellow(persons.of(peer)),

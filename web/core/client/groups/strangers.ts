@@ -10,14 +10,16 @@ import { encodeBase64 } from "../../wire/base64.ts";
 import type { RoutedMessage } from "../../wire/frames.ts";
 import { UsageError } from "../errors.ts";
 import type { ExtensionPorts } from "../extension.ts";
-import { isUserId } from "../ids.ts";
+import { conversationId, isUserId } from "../ids.ts";
 import type { Moment } from "../moment.ts";
 import * as notices from "../notices.ts";
+import { key, REQUEST } from "../records.ts";
 import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import { packOps } from "./change.ts";
 import type { GroupHeard, GroupJoin, GroupRefuse } from "./contents.ts";
 import { isOld, shownBy } from "./doubts.ts";
+import { looked } from "./invitations.ts";
 import type { JoinLink } from "./link.ts";
 import { Persons } from "./persons.ts";
 import type { GroupTokenRecord } from "./records.ts";
@@ -93,14 +95,33 @@ export class Strangers {
     });
   }
 
-  /** The link that somebody has opened, and its group; null if they are not to be added to one. */
+  /** The link that somebody has opened, and its group; null if they are not to be added to one now. */
   joining(sender: string, said: GroupJoin, now: Moment): readonly [GroupTokenRecord, Group] | null {
+    const found = this.#opened(sender, said, now);
+    const hasRoom = found !== null && (found[1].record.wishes.length < MAX_ASKED || letsIn(found[1], sender));
+    return hasRoom ? found : null;
+  }
+
+  /** The same, also if there is no room for it now; null if nothing will ever come of it. */
+  #opened(sender: string, said: GroupJoin, now: Moment): readonly [GroupTokenRecord, Group] | null {
     const [token, group] = this.#linkOf(said);
     // A person joins with their first device, and an id that certifies their key.
     const isPerson = this.#persons.of(sender) === sender && isUserId(sender);
     if (token === null || group === null || !this.#serves(token, group, now) || !isPerson) return null;
-    const hasRoom = group.record.wishes.length < MAX_ASKED || letsIn(group, sender);
-    return hasRoom && !stateOf(group).members.has(sender) ? [token, group] : null;
+    return stateOf(group).members.has(sender) ? null : [token, group];
+  }
+
+  /**
+   * Whether a stranger, whose message waits, has opened a link to a group and is not to be let in here: there is nothing to
+   * read. On a further device nobody is, as the first one answers.
+   */
+  asksInVain({ payload }: RoutedMessage, now: Moment): boolean {
+    const { conversationId: conversation, messageId, senderId } = payload;
+    if (conversation === conversationId(this.#persons.own, senderId)) return false; // of persons: it is not looked into
+    const { stores } = this.#ports;
+    const record = stores.vault.find(REQUEST, key(senderId, messageId));
+    const said = record === null ? null : looked(stores, record, now.persistent);
+    return said?.kind === "group-join" && (!this.#persons.isFirst || this.#opened(senderId, said, now) === null);
   }
 
   #linkOf({ token }: GroupJoin | GroupRefuse): readonly [GroupTokenRecord | null, Group | null] {
