@@ -1,5 +1,7 @@
 """A relay that does not answer a message to many, while the connection goes on: it is sent again, nothing stalls."""
 
+import uuid
+
 import pytest
 from client_samples import Device, Town, pass_time, settle
 from group_people import group_of, info, said, unread, write
@@ -10,15 +12,19 @@ from support.people import Frame
 from support.simulated import MINUTE, SECOND
 
 
-def forgetful(device: Device, count: int = 1) -> list[Frame]:
-    """The relay does not give the device the first so many answers to messages to many; those."""
+def forgetful(device: Device, count: int = 1, *, says: bool = False) -> list[Frame]:
+    """The relay does not give the device the first so many answers to messages to many; those.
+
+    ``says``: it gives others, of something else.
+    """
     kept: list[Frame] = []
 
     def tamper(frame: Frame) -> list[Frame]:
         if frame["type"] != "MANY_RESULT" or len(kept) >= count:
             return [frame]
         kept.append(frame)
-        return []
+        other = {**frame["payload"], "messageId": str(uuid.UUID(int=7, version=4))}
+        return [{**frame, "payload": other}] if says else []
 
     device.tamper = tamper
     return kept
@@ -36,12 +42,13 @@ def test_change_that_is_not_answered_is_sent_again_and_is_made_once(town: Town, 
     assert ada.closes == []
 
 
-def test_text_that_is_not_answered_is_sent_again_and_read_once(town: Town) -> None:
+@pytest.mark.parametrize("says", [False, True], ids=["no answer", "of another message"])
+def test_text_that_is_not_answered_is_sent_again_and_read_once(town: Town, says: bool) -> None:
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)
     ben.messenger.change_settings(presence=False)  # it says nothing of what it has got
     settle(ada, ben)
-    forgetful(ada)
+    forgetful(ada, says=says)
     write(ada, "one", "two")
     pass_time(sending.UNANSWERED_MS + MINUTE, ada, ben, step=5 * SECOND)
     assert unread(ben) == said(ben) == ["one", "two"]

@@ -46,7 +46,7 @@ def test_frame_says_what_the_recipient_and_the_relay_need(desk: Desk) -> None:
     assert base64.b64decode(payload.encrypted) == sealed
     assert json.loads(bytes(payload.metadata)) == {"burnAfterRead": True, "expiresIn": 5}
     desk.write("2", peer=desk.bob.id)
-    desk.sending.answered("1")
+    desk.sending.answered("1", "1", desk.bob.id)
     with desk.vault.transaction() as tx:
         desk.stores.outbox.remove(tx, "1", desk.bob.id)
     assert desk.send()[0].payload.metadata is UNSET
@@ -157,9 +157,9 @@ def test_answered_request_cannot_be_refused(desk: Desk) -> None:
     desk.send()
     assert desk.refuse(UNSET, RATE) is None  # type: ignore[arg-type] # an error without an id
     assert desk.refuse("unknown", RATE) is None
-    desk.sending.answered(UNSET)
-    desk.sending.answered("unknown")
-    desk.sending.answered("1")
+    desk.sending.answered(UNSET, "1", desk.bob.id)
+    desk.sending.answered("unknown", "1", desk.bob.id)
+    desk.sending.answered("1", "1", desk.bob.id)
     assert desk.refuse("1", RATE) is None
 
 

@@ -1,7 +1,10 @@
 """A relay that does not answer a message, while the connection goes on: it is sent again, later and later."""
 
 import json
+import uuid
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 import pytest
 from client_samples import Device, Town, pass_time, settle
@@ -11,6 +14,7 @@ from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.relay.session import Session
 from support.people import Frame
+from support.sdk_clients import NOBODY
 from support.simulated import MINUTE, SECOND
 
 HOUR = 60 * MINUTE
@@ -35,6 +39,24 @@ def without_answers(device: Device, count: int) -> list[Frame]:
     return kept
 
 
+def answered_wrongly(device: Device, count: int, **named: str) -> list[Frame]:
+    """The relay takes its messages, and the first so many times says so of something else; those answers."""
+    kept: list[Frame] = []
+
+    def tamper(frame: Frame) -> list[Frame]:
+        if not is_answer(frame) or len(kept) >= count:
+            return [frame]
+        kept.append(frame)
+        return [{**frame, "payload": {**frame["payload"], **named}}]
+
+    device.tamper = tamper
+    return kept
+
+
+of_another_message = partial(answered_wrongly, messageId=str(uuid.UUID(int=7, version=4)))
+of_another_user = partial(answered_wrongly, recipientId=NOBODY)
+
+
 def swallowed(device: Device, count: int) -> list[Frame]:
     """The relay does not even take the first so many messages; those."""
     kept: list[Frame] = []
@@ -52,6 +74,14 @@ def swallowed(device: Device, count: int) -> list[Frame]:
     return kept
 
 
+SILENT: Final[dict[str, Silence]] = {
+    "no answer": without_answers,
+    "not even taken": swallowed,
+    "of another message": of_another_message,
+    "of another user": of_another_user,
+}
+
+
 def friends(town: Town) -> tuple[Device, Device]:
     """Two, of whom the second says nothing of what it has got: else that would be answer enough."""
     alice, bob = town.friends("alice", "bob")
@@ -60,7 +90,7 @@ def friends(town: Town) -> tuple[Device, Device]:
     return alice, bob
 
 
-@pytest.mark.parametrize("silent", [without_answers, swallowed])
+@pytest.mark.parametrize("silent", SILENT.values(), ids=SILENT)
 @pytest.mark.parametrize("count", [1, 2])
 def test_text_that_is_not_answered_is_sent_again_and_read_once(town: Town, silent: Silence, count: int) -> None:
     alice, bob = friends(town)
@@ -76,7 +106,7 @@ def test_text_that_is_not_answered_is_sent_again_and_read_once(town: Town, silen
     assert alice.closes == []
 
 
-@pytest.mark.parametrize("silent", [without_answers, swallowed])
+@pytest.mark.parametrize("silent", SILENT.values(), ids=SILENT)
 def test_control_else_nothing_more_goes_to_its_reader(
     town: Town, monkeypatch: pytest.MonkeyPatch, silent: Silence
 ) -> None:

@@ -40,8 +40,14 @@ class Flights:
         flight = self._flights[request] = _Flight(entry, wait, now + wait)
         self._look_at = flight.until if self._look_at is None else min(self._look_at, flight.until)
 
+    def answered(self, request: str, message_id: str, peer: str) -> None:
+        """It was answered, unless the answer names another message or user: then it is still waited for."""
+        flight = self._flights.get(request)
+        if flight is not None and (flight.entry.message_id, flight.entry.peer) == (message_id, peer):
+            self.end(request)
+
     def end(self, request: str) -> OutboxRecord | None:
-        """It was answered; None if that was nothing of this, or is given up."""
+        """It was refused, or answered; None if that was nothing of this, or is given up."""
         flight = self._flights.pop(request, None)
         if flight is None:
             return None

@@ -461,7 +461,7 @@ class Receiving:
     def _relay_receipt(self, link: Link, frame: frames.Receipt, now: Moment) -> Iterator[Event]:
         """The relay is believed in what it alone knows: that it has a message, or that its time has come."""
         payload, stores = frame.payload, self._stores
-        self._sending.answered(frame.id)
+        self._sending.answered(frame.id, payload.message_id, payload.recipient_id)
         state = DeliveryState[payload.status.name]
         if stores.many.waits_for(payload.message_id, payload.recipient_id):
             if state is DeliveryState.ACCEPTED:

@@ -238,11 +238,11 @@ class Sending:
 
     # --- answers ------------------------------------------------------------------
 
-    def answered(self, request: Any) -> None:
-        """A request was answered directly, so it will not be refused."""
-        self.many.answered(request)
+    def answered(self, request: Any, message_id: str, peer: str) -> None:
+        """The relay has a message for a user, and says so directly: its request will not be refused."""
         if request is not UNSET:
-            self._flights.end(request)
+            self.many.answered(request, message_id, peer)
+            self._flights.answered(request, message_id, peer)
 
     def refused(self, error: frames.Error, now: Moment) -> SendRefused | None:
         """An error has come; None if it was for none of these."""

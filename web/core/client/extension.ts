@@ -62,8 +62,8 @@ export interface Extension {
   receive(frame: ManyResult | PreKeyBundles, now: Moment): Event[];
   /** The relay says how far a copy has come, as of a message to one; null if it is of nothing that waits here. */
   accepted(messageId: string, recipient: string, now: Moment, isAccepted: boolean): Event[] | null;
-  /** A request was answered directly, so it will not be refused. */
-  answered(request: string): void;
+  /** The relay has a message for a user, and says so directly: its request will not be refused. */
+  answered(request: string, messageId: string, peer: string): void;
   /** An error has come; null if it was for none of ours. */
   refused(error: ErrorFrame, now: Moment): Event[] | null;
   disconnected(): void;

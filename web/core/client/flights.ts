@@ -35,7 +35,13 @@ export class Flights {
     this.#lookAt = Math.min(this.#lookAt, now + wait);
   }
 
-  /** It was answered; null if that was nothing of this, or is given up. */
+  /** It was answered, unless the answer names another message or user: then it is still waited for. */
+  answered(request: string, messageId: string, peer: string): void {
+    const entry = this.#flights.get(request)?.entry;
+    if (entry?.messageId === messageId && entry.peer === peer) this.end(request);
+  }
+
+  /** It was refused, or answered; null if that was nothing of this, or is given up. */
   end(request: string): OutboxRecord | null {
     const flight = this.#flights.get(request);
     if (flight === undefined) return null;

@@ -251,11 +251,11 @@ export class Sending {
 
   // --- answers ------------------------------------------------------------------
 
-  /** A request was answered directly, so it will not be refused. */
-  answered(request: string | undefined): void {
+  /** The relay has a message for a user, and says so directly: its request will not be refused. */
+  answered(request: string | undefined, messageId: string, peer: string): void {
     if (request !== undefined) {
-      this.flights.end(request);
-      this.stores.slot.is.answered(request);
+      this.flights.answered(request, messageId, peer);
+      this.stores.slot.is.answered(request, messageId, peer);
     }
   }
 

@@ -18,6 +18,25 @@ function withoutAnswers(person: Person, count: number): Frame[] {
   return kept;
 }
 
+/** The relay takes somebody's messages, and the first so many times says so of something else; those answers. */
+function answeredWrongly(person: Person, count: number, named: Readonly<Record<string, string>>): Frame[] {
+  const kept: Frame[] = [];
+  person.tamper = (frame) => {
+    if (!isAnswer(frame) || kept.length >= count) return [frame];
+    kept.push(frame);
+    return [{ ...frame, payload: { ...frame.payload, ...named } }];
+  };
+  return kept;
+}
+
+function ofAnotherMessage(person: Person, count: number): Frame[] {
+  return answeredWrongly(person, count, { messageId: "00000000-0000-4000-8000-000000000007" });
+}
+
+function ofAnotherUser(person: Person, count: number): Frame[] {
+  return answeredWrongly(person, count, { recipientId: Buffer.alloc(32, 7).toString("base64") });
+}
+
 /** The relay does not even take the first so many; those. */
 function swallowed(person: Person, count: number): Frame[] {
   const kept: Frame[] = [];
@@ -41,7 +60,7 @@ function friends(): [Town, Person, Person] {
 const idsOf = (person: Person): unknown[] =>
   person.sent.filter(({ type }) => type === "MESSAGE").map(({ payload }) => payload["messageId"]);
 
-for (const silent of [withoutAnswers, swallowed]) {
+for (const silent of [withoutAnswers, swallowed, ofAnotherMessage, ofAnotherUser]) {
   for (const count of [1, 2]) {
     test(`a text that is not answered is sent again and read once: ${silent.name}, ${count}`, () => {
       const [town, ada, bob] = friends();

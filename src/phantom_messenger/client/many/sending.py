@@ -389,16 +389,18 @@ class SendingMany:
 
     # --- answers ------------------------------------------------------------------
 
-    def answered(self, request: Any) -> None:
-        """A request was answered directly, so it will not be refused."""
-        if request is not UNSET:
-            self._requests.pop(request, None)
+    def answered(self, request: str, message_id: str, peer: str) -> None:
+        """The relay has a copy for a user, and says so directly; what names another one answers nothing."""
+        flight = self._requests.get(request)
+        if flight is not None and flight.message_id == message_id and peer in flight.peers:
+            del self._requests[request]
 
     def result(self, frame: frames.ManyResult, now: Moment) -> Iterator[Event]:
         """The relay has a message, and has said for whom not."""
-        flight = None if frame.id is UNSET else self._requests.pop(frame.id, None)
+        flight = None if frame.id is UNSET else self._requests.get(frame.id)
         if flight is None or flight.message_id != frame.payload.message_id:
             return
+        del self._requests[str(frame.id)]
         refused = {part.recipient_id: part for part in frame.payload.refused if part.recipient_id in flight.peers}
         message = self._stores.many.waiting(flight.message_id)
         if message is not None and flight.is_ordered and message.is_unordered:

@@ -37,7 +37,7 @@ export function manyOf(ports: ExtensionPorts): Many {
       }
       return isAccepted ? sending.accepted(messageId, [recipient], now) : [];
     },
-    answered: (request) => sending.answered(request),
+    answered: (...answer) => sending.answered(...answer),
     refused: (error, now) => fetching.refused(error, now) ?? sending.refused(error, now),
     disconnected() {
       fetching.disconnected();

@@ -392,16 +392,17 @@ export class SendingMany {
 
   // --- answers ------------------------------------------------------------------
 
-  /** A request was answered directly, so it will not be refused. */
-  answered(request: string): void {
-    this.#requests.delete(request);
+  /** The relay has a copy for a user, and says so directly; what names another one answers nothing. */
+  answered(request: string, messageId: string, peer: string): void {
+    const flight = this.#requests.get(request);
+    if (flight?.messageId === messageId && flight.peers.includes(peer)) this.#requests.delete(request);
   }
 
   /** The relay has a message, and has said for whom not. */
   result(frame: ManyResult, now: Moment): Event[] {
-    const flight = this.#taken(frame.id);
     const { messageId, refused } = frame.payload;
-    if (flight === null || flight.messageId !== messageId) {
+    const flight = this.#requests.get(frame.id ?? "")?.messageId === messageId ? this.#taken(frame.id) : null;
+    if (flight === null) {
       return [];
     }
     const message = this.#store.waiting(messageId);
