@@ -15,6 +15,7 @@ from device_samples import Family, link, two_of_alice
 from phantom_messenger.client.devices import in_step
 from phantom_messenger.client.devices.in_step import InStep
 from phantom_messenger.client.devices.kinds import KnownPerson, NamedDevice, SyncContacts, SyncDevices, SyncSettings
+from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.status import Trust
 from phantom_messenger.wire.frames import PresenceStatus
 from support.amounts import amount
@@ -59,6 +60,18 @@ def test_names_of_devices_are_taken_from_the_first_one_alone_and_for_those_on_it
     alice.messenger.desk.say([laptop.id], wrong)  # the control
     pass_time(2_000, *family)
     assert names(laptop) == {laptop.id: "wrong"}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("(first)", "first"), ("of ID", ""), ("a\u202eb", ""), ("my laptop", "my laptop")]
+)
+def test_what_a_device_is_called_cannot_be_taken_for_something_else(family: Family, said: str, shown: str) -> None:
+    alice, laptop, _ = family
+    said = written_id(alice.id) if said == "of ID" else said
+    named = SyncDevices(names=[NamedDevice(id=base64.b64decode(laptop.id), name=said)])
+    alice.messenger.desk.say([laptop.id], named)
+    pass_time(2_000, *family)
+    assert names(laptop) == {laptop.id: shown or "laptop"}
 
 
 def test_contact_that_was_added_and_renamed_is_so_on_all(family: Family) -> None:

@@ -21,6 +21,7 @@ from phantom_messenger.client.devices.kinds import NamedDevice, SyncDevices, Syn
 from phantom_messenger.client.devices.known_list import ASLEEP_MS, HERE_MS, RENEW_MS, following
 from phantom_messenger.client.devices.late import LateTexts
 from phantom_messenger.client.devices.records import SPREAD, SpreadRecord
+from phantom_messenger.client.groups import naming
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.listener import Ordered
@@ -309,8 +310,8 @@ class DeviceDesk:
         devices = self._stores.devices
         on_list = () if devices.own is None else devices.own.newest.ids
         for one in said.names:
-            if one.id in on_list:
-                devices.name(tx, base64.b64encode(one.id).decode(), one.name)
+            if one.id in on_list and (name := naming.shown(one.name)):
+                devices.name(tx, base64.b64encode(one.id).decode(), name)
 
     # --- what is to be sent -------------------------------------------------------
 

@@ -25,6 +25,7 @@ from phantom_messenger.client.devices.link_code import SECRET_BYTES, LinkCode
 from phantom_messenger.client.devices.linking import LINK_MS, NONCE_BYTES, FirstDevice, NewDevice
 from phantom_messenger.client.devices.records import AGREED, AgreedRecord
 from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups import naming
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.sending import Sending
@@ -286,7 +287,7 @@ class LinkingDesk:
         device = text(first.pair.device.user_id)
         match said:
             case kinds.LinkAnswer():
-                self._first, self._name = first.answered(key, said.nonce, said.mac, now), said.name
+                self._first, self._name = first.answered(key, said.nonce, said.mac, now), naming.shown(said.name)
                 self._desk.say([device], kinds.LinkReveal(nonce=first.nonce))
                 yield LinkingEvent(step=LinkingStep.ANSWERED, name=self._name)
             case kinds.LinkConsent():

@@ -10,6 +10,7 @@ import { type Claim, type Marks, receiptOf, timeOf } from "../content.ts";
 import * as content2 from "../content2.ts";
 import { conversationId } from "../conversations.ts";
 import { UsageError } from "../errors.ts";
+import { shownName } from "../groups/naming.ts";
 import { decodedId } from "../ids.ts";
 import type { Arrived } from "../inbox.ts";
 import type { Link } from "../link.ts";
@@ -283,7 +284,10 @@ export class DeviceDesk {
     const { devices, stores } = this.#parts;
     const onList = devices.own?.newest.ids.map(encodeBase64) ?? [];
     stores.vault.transaction((tx) => {
-      for (const { id, name } of named) if (onList.includes(encodeBase64(id))) devices.name(tx, encodeBase64(id), name);
+      for (const { id, name } of named) {
+        const shown = shownName(name);
+        if (shown !== "" && onList.includes(encodeBase64(id))) devices.name(tx, encodeBase64(id), shown);
+      }
     });
   }
 

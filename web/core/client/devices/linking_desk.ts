@@ -9,6 +9,7 @@ import { CryptoError, InvalidMessage } from "../../crypto/errors.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import type { Opened } from "../conversations.ts";
 import { UsageError } from "../errors.ts";
+import { shownName } from "../groups/naming.ts";
 import type { Link } from "../link.ts";
 import type { Moment } from "../moment.ts";
 import type { Event, LinkingEvent } from "../status.ts";
@@ -250,7 +251,7 @@ export class LinkingDesk {
     switch (said.kind) {
       case "link-answer": {
         const nonce = first.answered(key, said.nonce, said.mac, this.#now);
-        this.#name = said.name;
+        this.#name = shownName(said.name);
         this.#desk.say([device], { kind: "link-reveal", nonce });
         return [{ kind: "linking", step: "answered", digits: "", person: device, name: this.#name, reason: "" }];
       }
