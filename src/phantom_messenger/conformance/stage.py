@@ -234,7 +234,7 @@ class Stage:
             self._noted(client)
             name = client.new_id()
             await client.send("AUTH", client.claim(features=wanted), id=name)
-            if not (wait := await self._put_off(client)):
+            if not (wait := await self.put_off(client)):
                 answer = await client.expect("AUTH_SUCCESS", id=name)
                 client.features = answer["payload"].get("features", [])
                 return client
@@ -246,8 +246,8 @@ class Stage:
         if client.id not in self._users:
             self._users.append(client.id)
 
-    async def _put_off(self, client: Client) -> float:
-        """Seconds to wait, if the relay says that this address has logged in too often."""
+    async def put_off(self, client: Client) -> float:
+        """Seconds to wait, if the relay says that this address has logged in too often; 0 if a login was answered."""
         until = asyncio.get_running_loop().time() + client.patience
         while not (found := [frame for frame in client.socket.pending if frame["type"].startswith("AUTH_")]):
             client.socket.check()
@@ -281,7 +281,7 @@ class Stage:
             if signature != "":
                 frame["signature"] = signature
             await client.send_frame({member: value for member, value in frame.items() if value is not None})
-            if not (wait := await self._put_off(client)):
+            if not (wait := await self.put_off(client)):
                 return await client.login_refused(*reasons, id=name)
             await asyncio.sleep(wait)
         raise Failure("AUTH_FAILURE 1003 comes again and again, after every retryAfter")
