@@ -9,6 +9,7 @@ import hashlib
 import hmac
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -104,6 +105,13 @@ def bound(ik_a: bytes, ik_b: bytes, id_a: bytes, id_b: bytes) -> bytes:
     return b"phantom/1 associated-data\n" + ik_a + ik_b + ids
 
 
+@cache
+def encapsulated(public: bytes, m: bytes) -> tuple[bytes, bytes]:
+    """The secret and the ciphertext that ML-KEM makes of 32 bytes m."""
+    shared, ciphertext = ML_KEM_768._encaps_internal(public, m)
+    return bytes(shared), bytes(ciphertext)
+
+
 def initiate(seed: bytes, ids: tuple[bytes, bytes], ephemeral: bytes, m: bytes, bundle: Json) -> Json:
     """The initiator's side; ``bundle`` holds bytes under the names of ``handshakes.json``."""
     with_one_time = bundle["one_time_prekey"] is not None and bundle["one_time_prekey_id"] != 0
@@ -117,8 +125,7 @@ def initiate(seed: bytes, ids: tuple[bytes, bytes], ephemeral: bytes, m: bytes, 
         secrets["dh4"] = x25519(ephemeral, bundle["one_time_prekey"])
     ciphertext = b""
     if with_kem:
-        shared, made = ML_KEM_768._encaps_internal(bundle["kem_prekey"], m)
-        secrets["ss"], ciphertext = bytes(shared), bytes(made)
+        secrets["ss"], ciphertext = encapsulated(bundle["kem_prekey"], m)
     numbers = (
         bundle["signed_prekey_id"],
         bundle["one_time_prekey_id"] if with_one_time else 0,

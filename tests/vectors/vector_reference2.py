@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Final, Self
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -145,13 +146,17 @@ def dh(private: bytes, public: bytes) -> bytes:
 
 
 # --- the KEM -----------------------------------------------------------------------
+#
+# In plain Python it takes longer than all else, and one value more or less changes few of its inputs: hence the caches.
 
 
+@cache
 def kem_public(seed: bytes) -> bytes:
     """From ``d || z``."""
     return bytes(ML_KEM_768.key_derive(seed)[0])
 
 
+@cache
 def check_kem_key(public: bytes) -> None:
     """FIPS 203 section 7.2: 768 coefficients of 12 bits, each below 3329, and 32 bytes."""
     packed = int.from_bytes(public[:1152], "little")
@@ -159,6 +164,7 @@ def check_kem_key(public: bytes) -> None:
         raise Rejected("InvalidKey")
 
 
+@cache
 def encapsulate(public: bytes, m: bytes) -> tuple[bytes, bytes]:
     """SS and CT."""
     kem = copy.copy(ML_KEM_768)
@@ -167,6 +173,7 @@ def encapsulate(public: bytes, m: bytes) -> tuple[bytes, bytes]:
     return bytes(secret), bytes(ciphertext)
 
 
+@cache
 def decapsulate(seed: bytes, ciphertext: bytes) -> bytes:
     """SS; of a wrong ciphertext another one, which nobody else has."""
     return bytes(ML_KEM_768.decaps(bytes(ML_KEM_768.key_derive(seed)[1]), ciphertext))
