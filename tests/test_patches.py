@@ -3,7 +3,7 @@
 import ast
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +16,10 @@ OURS: Final = "phantom_messenger"
 Names = dict[str, Any]
 
 
-def imported(tree: ast.AST) -> Names:
+def imported(nodes: Iterable[ast.AST]) -> Names:
     """What the imports of ours in this code give their names to."""
     found: Names = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OURS):
             module = importlib.import_module(str(node.module))
             for name in node.names:
@@ -66,13 +66,13 @@ def is_missing(target: Any, name: str) -> bool:
 
 def missing(code: str) -> Iterator[str]:
     """What test code patches, and what the programs in its texts assign, though it is not there."""
-    tree = ast.parse(code)
+    nodes = [*ast.walk(ast.parse(code))]
     try:
-        names = imported(tree)
+        names = imported(nodes)
     except ImportError as error:
         yield str(error)
         return
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and f"from {OURS}" in node.value:
             with suppress(SyntaxError):  # a text about code, or a part of one
                 yield from missing(node.value)

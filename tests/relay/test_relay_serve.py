@@ -13,9 +13,9 @@ from support.reference_client import Connect
 from support.relay_process import SERVE, WARM, Command, RelayProcess, StartRelay, serve
 
 
-@pytest.fixture(name="start_relay")
-def as_it_is_installed(start_relay: StartRelay) -> StartRelay:
-    """Starts relays as their users do."""
+@pytest.fixture
+def start_installed(start_relay: StartRelay) -> StartRelay:
+    """Starts relays as their users do; ``test_warm_phantom`` shows that the others say the same."""
     return partial(start_relay, command=SERVE)
 
 
@@ -23,7 +23,7 @@ def as_it_is_installed(start_relay: StartRelay) -> StartRelay:
 
 
 def assert_refused(
-    code: int, arguments: list[str], *words: str, more: dict[str, str] | None = None, command: Command = SERVE
+    code: int, arguments: list[str], *words: str, more: dict[str, str] | None = None, command: Command = WARM
 ) -> None:
     """It ends with this code and one line that holds these words."""
     found = serve(*arguments, more=more, command=command)
@@ -149,17 +149,17 @@ def test_database_of_a_newer_version_is_told(start_relay: StartRelay) -> None:
 # --- what it tells ----------------------------------------------------------------
 
 
-def test_line_tells_where_it_listens(start_relay: StartRelay, connect: Connect) -> None:
-    relay = start_relay()
+def test_line_tells_where_it_listens(start_installed: StartRelay, connect: Connect) -> None:
+    relay = start_installed()
     assert relay.port
     assert relay.line == f"listening on ws://127.0.0.1:{relay.port}/ws\n"
     connect(relay).login()
 
 
-def test_environment_and_file_are_heeded(tmp_path: Path, start_relay: StartRelay, connect: Connect) -> None:
+def test_environment_and_file_are_heeded(tmp_path: Path, start_installed: StartRelay, connect: Connect) -> None:
     file = tmp_path / "relay.toml"
     file.write_text("server_name = 'from the file'\nport = 0\nrate_message = 7\n")
-    relay = start_relay("--config", str(file), more={"PHANTOM_SERVER_NAME": "from the environment"}, port=None)
+    relay = start_installed("--config", str(file), more={"PHANTOM_SERVER_NAME": "from the environment"}, port=None)
     payload = connect(relay).acknowledgement["payload"]
     assert payload["serverName"] == "from the environment"
     assert payload["limits"]["messagesPerMinute"] == 7
@@ -210,8 +210,8 @@ def test_data_is_for_its_owner_alone(relay: RelayProcess) -> None:
         assert file.stat().st_mode & 0o077 == 0, file.name
 
 
-def test_nobody_is_named_in_the_log(start_relay: StartRelay, connect: Connect) -> None:
-    relay = start_relay("--public-names", "relay.test")
+def test_nobody_is_named_in_the_log(start_installed: StartRelay, connect: Connect) -> None:
+    relay = start_installed("--public-names", "relay.test")
     client = connect(relay)
     client.send_text("not JSON")
     client.receive()
