@@ -19,7 +19,7 @@ from support.command_line import AT_ONCE, QUICK, Running, environment, phantom
 from support.relay_process import SERVE, WARM, Command, RelayProcess, patched, unloaded
 from support.waiting import eventually
 from support.warm import Warm, is_usual
-from warm_phantom import run_patch
+from warm_phantom import OURS, run_patch
 
 COMMANDS: Final = [
     ("init", "-p", "alice", "--server", "ws://127.0.0.1:9/ws"),
@@ -150,7 +150,7 @@ def work(): return "genuine"
 
 class Kind: pass
 """
-IMPORTED: Final = "from phantom_messenger.made import LIMIT, Kind, work, work as by_another_name\nother = LIMIT"
+IMPORTED: Final = f"from {OURS}made import LIMIT, Kind, work, work as by_another_name\nother = LIMIT"
 PATCH: Final = """
 from phantom_messenger import {place} as place
 place.LIMIT, place.Kind, place.work = 7, dict, str
