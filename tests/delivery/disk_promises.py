@@ -11,8 +11,9 @@ from typing import Any, Final
 from disk_model import DiskStore
 
 from phantom_messenger.engines.sqlite.tables import Tables, Work
-from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
+from phantom_messenger.relay.commands import AppendRefusal, CommandFailed, PublishRefusal
 from phantom_messenger.relay.records import Bundle, Item, ItemKind, NewItem, PreKeyCounts
+from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS
 from support.people import key_text
 from support.stores import HOUR, NOW, exchange, key_of, message, publication, receipt
 
@@ -246,6 +247,10 @@ def publish(user: str, one_time: Sequence[int], kem: Sequence[int]) -> Task:
         if result is None:
             return
         keys = book.account(user).keys
+        if result is PublishRefusal.FULL:
+            if max(len(keys[X25519]) + len(one_time), len(keys[ML_KEM]) + len(kem)) <= MAX_ONE_TIME_PREKEYS:
+                raise Broken(f"a publication was refused, although there is room: {keys} were promised")
+            return
         keys[X25519] += one_time
         keys[ML_KEM] += kem
         assert isinstance(result, PreKeyCounts)
