@@ -13,6 +13,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupText
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, written
+from phantom_messenger.client.looks import LOOKS, LOOKS_MS, Looks
 from phantom_messenger.client.status import DeliveryState, RequestEvent, WarningEvent, WrittenEvent
 from support.amounts import amount
 from support.people import Frame
@@ -393,3 +394,10 @@ def test_stranger_who_opens_a_link_is_no_request_on_a_further_device(
     pass_time(5_000, alice, laptop, bob, carol, dan)
     assert [len(one.heard(RequestEvent)) for one in (alice, laptop)] == [not is_join] * 2
     assert len(laptop.messenger.requests()) == (not is_join)
+
+
+def test_strangers_have_so_many_messages_looked_into_in_an_hour() -> None:
+    looked = Looks()
+    assert [looked.take(0) for _ in range(LOOKS + 2)] == [True] * LOOKS + [False] * 2
+    assert not looked.take(LOOKS_MS - 1)
+    assert looked.take(LOOKS_MS)

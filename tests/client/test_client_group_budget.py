@@ -1,5 +1,10 @@
 """How much is answered to those who lack changes."""
 
+import pytest
+from client_samples import Town
+from device_samples import two_of_alice
+from group_people import group_of, known
+
 from phantom_messenger.client.groups.answer_budget import (
     ANSWER_BYTES,
     ANSWER_BYTES_FOR_EACH,
@@ -50,3 +55,12 @@ def test_answer_that_says_nothing_counts() -> None:
         budget.count("mal", 0, 0)
         answers += 1
     assert 600 < answers < 700
+
+
+def test_own_devices_are_answered_whatever_others_have_had(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, laptop, ben = two_of_alice(town)
+    group_of(ada, ben)
+    monkeypatch.setattr(AnswerBudget, "has_room", lambda *_: False)
+    may = ada.messenger.groups._duties._may_answer
+    assert may(known(ada).id, laptop.id, 0)
+    assert not may(known(ada).id, ben.id, 0)

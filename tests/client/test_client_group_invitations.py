@@ -5,6 +5,7 @@ from client_samples import Device, Town, pass_time
 from group_people import group_of, info, known, names, tell, unread, write
 from msgspec.structs import replace
 
+from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import invitations
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import MAX_REVISION, Add, Remove
@@ -14,6 +15,7 @@ from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.state import GroupState, Role, head_of
 from phantom_messenger.client.groups.store import raw_of
 from phantom_messenger.client.status import GroupEvent, GroupNews
+from support.people import Frame
 from support.simulated import SECOND
 
 NO_ADMIN = "was no admin of it then"
@@ -210,3 +212,64 @@ def test_invitation_back_by_another_admin_is_no_second_one(town: Town) -> None:
     mal.messenger.groups.add("Tea", [ben.id])
     pass_time(10 * SECOND, ada, ben, mal)
     assert forks(ben) == []
+
+
+def test_of_few_who_invite_to_another_group_of_its_id_one_is_told_and_of_no_stranger(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    ben.messenger._stores.requests._asks = True
+    group, before = known(ada).record.group, known(ben).record.shown
+    for number in range(invitations.MAX_INVITERS + 2):
+        mal = town.device(f"mal{number}").login()
+        mal.messenger.contacts.add("ben", ben.id)
+        is_stranger = number == 0
+        if not is_stranger:
+            ben.messenger.contacts.add(mal.name, mal.id)
+        Forger(mal, group).invite(ben)
+        pass_time(5 * SECOND, ada, ben, mal)
+        assert len(known(ben).record.inviters) == min(number, invitations.MAX_INVITERS)
+    assert len(forks(ben)) == invitations.MAX_INVITERS
+    assert known(ben).record.shown == before, "what has stopped the group once goes on being known"
+
+
+@pytest.mark.parametrize("is_member", [True, False], ids=["member", "only invited"])
+def test_invitation_back_that_comes_before_the_removal_is_one(town: Town, is_member: bool) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, cleo)
+    ada.messenger.groups.set_role("Tea", cleo.id, "admin")
+    pass_time(5 * SECOND, ada, cleo)
+    ada.messenger.groups.add("Tea", [ben.id])
+    pass_time(5 * SECOND, ada, ben, cleo)
+    if is_member:
+        ben.messenger.groups.accept("Tea")
+        pass_time(5 * SECOND, ada, ben, cleo)
+    late: list[Frame] = []
+
+    def later(frame: Frame) -> list[Frame]:
+        is_adas = frame["type"] == "MESSAGE" and frame["payload"]["senderId"] == ada.id
+        late.extend([frame] if is_adas else [])
+        return [] if is_adas else [frame]
+
+    ben.tamper = later
+    ada.messenger.groups.remove("Tea", [ben.id])
+    pass_time(3 * SECOND, ada, ben, cleo)
+    cleo.messenger.groups.rename("Tea", "Tea and cake")
+    pass_time(3 * SECOND, ada, cleo)
+    cleo.messenger.groups.add("Tea and cake", [ben.id])
+    pass_time(2 * SECOND, ada, ben, cleo)
+    assert late
+    ben.tamper = None
+    ben.cut()
+    ben.login()  # and ada's removal comes at last
+    pass_time(10 * SECOND, ada, ben, cleo)
+    assert info(ben, "Tea and cake").relation == "invited"
+    assert ben.heard(GroupEvent)[-1].message == "cleo invites you to 'Tea and cake'"
+    ben.messenger.groups.accept("Tea and cake")
+    pass_time(5 * SECOND, ada, ben, cleo)
+    assert names(ben, "Tea and cake") == names(ada, "Tea and cake") == {ada.id, ben.id, cleo.id}
+
+
+def test_control_without_a_look_at_what_was_held_it_is_lost(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Arrivals, "_invited_back", lambda *_: [])
+    with pytest.raises((AssertionError, UsageError)):
+        test_invitation_back_that_comes_before_the_removal_is_one(town, is_member=True)

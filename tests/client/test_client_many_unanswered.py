@@ -1,6 +1,7 @@
 """A relay that does not answer a message to many, while the connection goes on: it is sent again, nothing stalls."""
 
 import uuid
+from collections.abc import Callable
 
 import pytest
 from client_samples import Device, Town, pass_time, settle
@@ -12,10 +13,14 @@ from support.people import Frame
 from support.simulated import MINUTE, SECOND
 
 
-def forgetful(device: Device, count: int = 1, *, says: bool = False) -> list[Frame]:
+def of_another_message(frame: Frame) -> list[Frame]:
+    return [{**frame, "payload": {**frame["payload"], "messageId": str(uuid.UUID(int=7, version=4))}}]
+
+
+def forgetful(device: Device, count: int = 1, *, says: Callable[[Frame], list[Frame]] = lambda _: []) -> list[Frame]:
     """The relay does not give the device the first so many answers to messages to many; those.
 
-    ``says``: it gives others, of something else.
+    ``says``: what it gives in their place.
     """
     kept: list[Frame] = []
 
@@ -23,8 +28,7 @@ def forgetful(device: Device, count: int = 1, *, says: bool = False) -> list[Fra
         if frame["type"] != "MANY_RESULT" or len(kept) >= count:
             return [frame]
         kept.append(frame)
-        other = {**frame["payload"], "messageId": str(uuid.UUID(int=7, version=4))}
-        return [{**frame, "payload": other}] if says else []
+        return says(frame)
 
     device.tamper = tamper
     return kept
@@ -42,16 +46,29 @@ def test_change_that_is_not_answered_is_sent_again_and_is_made_once(town: Town, 
     assert ada.closes == []
 
 
-@pytest.mark.parametrize("says", [False, True], ids=["no answer", "of another message"])
-def test_text_that_is_not_answered_is_sent_again_and_read_once(town: Town, says: bool) -> None:
-    ada, ben = town.friends("ada", "ben")
-    group_of(ada, ben)
-    ben.messenger.change_settings(presence=False)  # it says nothing of what it has got
-    settle(ada, ben)
-    forgetful(ada, says=says)
+@pytest.mark.parametrize("wrong", ["none", "of another message", "of one of them"])
+def test_text_that_is_not_answered_is_sent_again_and_read_once(town: Town, wrong: str) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    for one in (ben, cleo):
+        one.messenger.change_settings(presence=False)  # it says nothing of what it has got
+    settle(ada, ben, cleo)
+
+    def of_one(frame: Frame) -> list[Frame]:
+        payload = {
+            "messageId": frame["payload"]["messageId"],
+            "recipientId": cleo.id,
+            "status": "accepted",
+            "timestamp": frame["timestamp"],
+        }
+        return [{**frame, "type": "MESSAGE_ACK", "payload": payload}]
+
+    said_instead = {"none": lambda _: [], "of another message": of_another_message, "of one of them": of_one}
+    kept = forgetful(ada, says=said_instead[wrong])
     write(ada, "one", "two")
-    pass_time(sending.UNANSWERED_MS + MINUTE, ada, ben, step=5 * SECOND)
-    assert unread(ben) == said(ben) == ["one", "two"]
+    pass_time(sending.UNANSWERED_MS + MINUTE, ada, ben, cleo, step=5 * SECOND)
+    assert len(kept) == 1
+    assert unread(ben) == said(ben) == said(cleo) == ["one", "two"]
 
 
 def one_and_two(town: Town) -> list[str]:

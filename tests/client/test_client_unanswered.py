@@ -79,6 +79,7 @@ SILENT: Final[dict[str, Silence]] = {
     "not even taken": swallowed,
     "of another message": of_another_message,
     "of another user": of_another_user,
+    "of another state": partial(answered_wrongly, status="delivered"),
 }
 
 

@@ -12,8 +12,9 @@ from simulation_checks import Change, Owner, Sent
 from simulation_extra import copies_stored
 from simulation_network import Setting
 
+from phantom_messenger.client.groups.chain import Standing
 from phantom_messenger.client.groups.state import GroupState
-from phantom_messenger.client.groups.store import LEFT, MEMBER, Group, GroupStore, raw_of, written
+from phantom_messenger.client.groups.store import INVITED, LEFT, MEMBER, Group, GroupStore, raw_of, written
 from phantom_messenger.client.groups.views import GroupEntry
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import (
@@ -238,9 +239,11 @@ class GroupLedger:
         """All are online and nothing is under way: one history, and every text with exactly those whom it was for."""
         known = {owner.id: owner.messenger._stores.groups.get(self.group) for owner in owners}
         live = {user: group for user, group in known.items() if group is not None and group.is_live}
-        first, *others = live.values()
+        # Who is only invited asks nobody for what they lack, until they accept.
+        first, *others = sorted(live.values(), key=lambda group: group.record.relation == INVITED)
         for user, group in live.items():
-            if group.chain.head != first.chain.head:
+            is_late = group.record.relation == INVITED and self._is_past(group, first)
+            if group.chain.head != first.chain.head and not is_late:
                 self._wrong(f"{self._names[user]} knows another history of the group than others do")
             if group.record.doubt:
                 self._wrong(f"{self._names[user]} doubts the group")
@@ -258,6 +261,11 @@ class GroupLedger:
         history = History(first)
         for text in self.texts.values():
             self._check_text(text, history, known, owners)
+
+    @staticmethod
+    def _is_past(group: Group, first: Group) -> bool:
+        """Whether it is what the others have had before."""
+        return first.chain.compare(group.state.revision, group.chain.head) is Standing.OLDER
 
     def _check_text(
         self, text: GroupText, history: "History", known: dict[str, Group | None], owners: list[Owner]

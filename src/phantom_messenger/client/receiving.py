@@ -21,6 +21,7 @@ from phantom_messenger.client.faults import Aside
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.contents import GroupChange, GroupJoin, GroupSaid
 from phantom_messenger.client.link import Link, LinkState
+from phantom_messenger.client.looks import Looks
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ContactRecord, RequestRecord, SentRecord, Strength
 from phantom_messenger.client.sending import Sending
@@ -66,6 +67,7 @@ class Receiving:
         """What takes in what is said about groups."""
         self._devices: DeviceParts | None = None
         self._aside = Aside()
+        self._looks = Looks()
         self._is_relay_wrong = False
         """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
         self._told_removed: set[str] = set()
@@ -213,6 +215,8 @@ class Receiving:
         stores, payload = self._stores, frame.payload
         if payload.conversation_id == conversation_id(stores.devices.person, payload.sender_id):
             return False  # between two persons: it is not looked into
+        if not self._looks.take(now.monotonic):
+            return False
         said = stores.requests.about_group(payload.sender_id, payload.message_id, now.persistent)
         if not isinstance(said, GroupJoin):
             return False
@@ -461,8 +465,9 @@ class Receiving:
     def _relay_receipt(self, link: Link, frame: frames.Receipt, now: Moment) -> Iterator[Event]:
         """The relay is believed in what it alone knows: that it has a message, or that its time has come."""
         payload, stores = frame.payload, self._stores
-        self._sending.answered(frame.id, payload.message_id, payload.recipient_id)
         state = DeliveryState[payload.status.name]
+        if state is DeliveryState.ACCEPTED:
+            self._sending.answered(frame.id, payload.message_id, payload.recipient_id)
         if stores.many.waits_for(payload.message_id, payload.recipient_id):
             if state is DeliveryState.ACCEPTED:
                 yield from self._sending.many.accepted(payload.message_id, [payload.recipient_id], now)

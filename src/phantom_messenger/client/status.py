@@ -187,7 +187,7 @@ class GroupNews(StrEnum):
     CLOSED = "closed"
     """The group has ended."""
     FORKED = "forked"
-    """Somebody knows another history of the group than this device: nothing is sent to it."""
+    """Somebody has another history of the group than this device; if ``GroupInfo.doubt`` is set, it is sent nothing."""
     NEWER = "newer"
     """A newer version has changed the group in a way that this one does not know: nothing is sent to it."""
     REFUSED = "refused"

@@ -438,8 +438,8 @@ export class Receiving {
   private relayReceipt(link: Link, frame: Receipt, now: Moment): Event[] {
     const { outbox, receipts, vault } = this.stores;
     const { messageId, recipientId } = frame.payload;
-    this.sending.answered(frame.id, messageId, recipientId);
     const state = STATES[frame.payload.status];
+    if (state === DeliveryState.ACCEPTED) this.sending.answered(frame.id, messageId, recipientId);
     const followed = this.stores.slot.is.accepted(messageId, recipientId, now, state === DeliveryState.ACCEPTED);
     if (followed !== null) {
       this.confirm(link, frame.seq, now);

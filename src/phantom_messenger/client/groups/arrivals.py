@@ -131,7 +131,7 @@ class Arrivals:
         sender = self._stores.devices.person_of(device)
         match said:
             case GroupChange():
-                events = self._take(tx, group, [said.change], sender, now)
+                events = self._take(tx, group, [said.change], sender, now, invites=said)
                 return events or self._invited_elsewhere(tx, group, sender, said)
             case GroupChanges():
                 self._duties.answered(group, device, said, now)
@@ -255,25 +255,12 @@ class Arrivals:
         join = self._store.take_join(tx, sender)
         if join is None and not self._store.may_be_invited(sender):
             return []
-        then = invitations.admins_then(before)
-        is_wanted = join is not None and (not then or sender in then)  # a link leads to no group of before
-        record = GroupRecord(
-            group=said.group,
-            number=self._store.new_number() if before is None else before.record.number,
-            relation=MEMBER if is_wanted else INVITED,
-            fresh=not is_wanted and (before is None or before.record.fresh),
-            state=b"",
-            digest=b"",
-            inviter=sender,
-            ordered=chain.state.revision,
-            picture=picture_after(b"", chain.steps[-1].change),
-            own_name="" if join is None else join.name,
-            admins_then=[] if is_wanted else then,
-        )
+        number = self._store.new_number() if before is None else before.record.number
+        record = invitations.begun(chain, number, before, join)
         early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
         group = self._store.put(tx, Group(record, chain), afresh=True)
         events: list[Event] = []
-        if is_wanted:
+        if record.relation == MEMBER:
             tx.on_commit(lambda: self._duties.greet(group.id))
             events.append(self._event(group, GroupNews.JOINED, sender, f"you are in {self._title(group)} now"))
         else:
@@ -288,10 +275,10 @@ class Arrivals:
         return events
 
     def _invited_elsewhere(self, tx: Transaction, group: Group, sender: str, said: GroupChange) -> list[Event]:
-        rival = invitations.elsewhere(group, sender, said, self._own)
-        if rival is None:
+        is_stranger = self._stores.requests.holds(sender)  # whose invitation waits as a request
+        if is_stranger or not invitations.elsewhere(group, sender, said, self._own):
             return []
-        self._store.put(tx, doubts.told(group, rival))
+        self._store.put(tx, group.with_record(inviters=[*group.record.inviters, sender]))
         who, first = (self._contact(group, one).label for one in (sender, group.record.inviter))
         return [self._event(group, GroupNews.FORKED, sender, words.invites_elsewhere(who, self._title(group), first))]
 
@@ -321,25 +308,39 @@ class Arrivals:
         now: Moment,
         *,
         picture: bytes = b"",
+        invites: GroupChange | None = None,
     ) -> list[Event]:
-        """Judge changes in a row, then what was held back for want of them; ``picture``: it may be the group's."""
+        """Judge changes in a row, then what was held back for want of them.
+
+        ``picture``: it may be the group's. ``invites``: the change may invite this user back.
+        """
         events: list[Event] = []
         start, before = group.chain.head, set(group.people)
         for one in encoded:
             group, verdict = self._judge(tx, group, one, sender, events)
             if verdict is Verdict.BEHIND:
-                self._hold_change(tx, group, one, sender, now)
+                self._hold_change(tx, group, one, sender, now, invites=invites)
         if group.chain.head != start:
             group = self._take_held(tx, group, events, now)
         if group.lacks_picture and pictures.name_of(picture) == group.state.picture and pictures.type_of(picture):
             group = group.with_record(picture=picture)
         self._withdraw(tx, group, before)
+        waiting = [] if group.is_live else self._store.held(group.id)
         if group.record.fresh and not group.is_live:
             # Invited and removed again, however often somebody does it: nothing of it is left.
             self._store.erase(tx, group)
         else:
             self._store.put(tx, group)
-        return events
+        return events if group.record.relation != REMOVED else events + self._invited_back(tx, group, waiting, now)
+
+    def _invited_back(self, tx: Transaction, group: Group, waiting: list[GroupHeldRecord], now: Moment) -> list[Event]:
+        """Whoever adds somebody again may be heard before whoever has removed them."""
+        before = None if group.record.fresh else group
+        for one in (one for one in waiting if one.change and one.state):
+            said = GroupChange(group=group.record.group, change=one.change, state=one.state, base=one.base)
+            if events := self._invited(tx, before, one.sender, said, now):
+                return events
+        return []
 
     def _withdraw(self, tx: Transaction, group: Group, before: set[str]) -> None:
         """Who is no member any more is sent nothing that still waits for them, but the changes themselves."""
@@ -421,9 +422,12 @@ class Arrivals:
         events.append(self._event(group, GroupNews.FORKED, rival.who, words.forked(who, self._title(group))))
         return doubts.forked(group, rival)
 
-    def _hold_change(self, tx: Transaction, group: Group, encoded: bytes, sender: str, now: Moment) -> None:
-        record = GroupHeldRecord(group=group.id, at=now.persistent, sender=sender, change=encoded)
-        self._store.hold(tx, record)
+    def _hold_change(
+        self, tx: Transaction, group: Group, encoded: bytes, sender: str, now: Moment, *, invites: GroupChange | None
+    ) -> None:
+        state, base = (b"", b"") if invites is None else (invites.state, invites.base)
+        held = GroupHeldRecord(group=group.id, at=now.persistent, sender=sender, change=encoded, state=state, base=base)
+        self._store.hold(tx, held)
         self._duties.behind(group.id, sender, group.state.revision + 1, now)
 
     def _take_held(

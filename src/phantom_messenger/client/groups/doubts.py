@@ -75,11 +75,6 @@ def forked(group: Group, rival: Rival) -> Group:
     )
 
 
-def told(group: Group, rival: Rival) -> Group:
-    """The group once the user is told of it, and nothing stops."""
-    return group if rival.change is None else group.with_record(shown=_with(group.record.shown, rival.change))
-
-
 def after_change(record: GroupRecord) -> GroupRecord:
     """The record once a change was applied that follows our head."""
     is_newer = record.doubt == NEWER

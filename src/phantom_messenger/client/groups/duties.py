@@ -148,7 +148,9 @@ class Duties:
 
     def _may_answer(self, name: str, sender: str, now: int) -> bool:
         """Whether somebody may be answered; who has had much waits."""
-        return self._may_be_seen_by(name, sender) and self._budget.has_room(self._stores.devices.person_of(sender), now)
+        devices = self._stores.devices
+        has_room = devices.is_own(sender) or self._budget.has_room(devices.person_of(sender), now)
+        return has_room and self._may_be_seen_by(name, sender)
 
     def _may_be_seen_by(self, name: str, sender: str) -> bool:
         return self._stores.devices.is_own(sender) or not self.is_silent(name)

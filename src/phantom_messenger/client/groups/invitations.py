@@ -1,15 +1,20 @@
 """Invitations to groups. What those of strangers say can be seen before anything of theirs is let in."""
 
-from phantom_messenger.client.groups import doubts, words
+from typing import Final
+
+from phantom_messenger.client.groups import words
 from phantom_messenger.client.groups.chain import Chain, Standing
+from phantom_messenger.client.groups.change import picture_after
 from phantom_messenger.client.groups.contents import GroupChange
-from phantom_messenger.client.groups.doubts import Rival
-from phantom_messenger.client.groups.records import GroupRecord
+from phantom_messenger.client.groups.records import GroupJoinRecord, GroupRecord
 from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of, written
 from phantom_messenger.client.groups.views import GroupInvitation
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.crypto.errors import InvalidMessage
+
+MAX_INVITERS: Final = 4
+"""Of how many who invite to another group of the same id a user is told."""
 
 
 def of_stranger(stores: Stores, stranger: str, own: bytes, now: Moment) -> list[GroupInvitation]:
@@ -48,8 +53,8 @@ def read(said: GroupChange, sender: str, own: bytes) -> Chain | None:
     return chain if is_for_us and not chain.state.is_closed else None
 
 
-def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> Rival | None:
-    """Somebody who invites to another group of the same id than somebody else has before; None if that is known.
+def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> bool:
+    """Whether somebody invites to another group of the same id than somebody else has before, and it is not known yet.
 
     Args:
         group: the one to which this user is invited, or was.
@@ -57,16 +62,39 @@ def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> Rival
         said: what they have sent, which was no change of that group.
         own: this user's raw id.
     """
-    chain = read(said, sender, own)
-    if chain is None or group.record.inviter in {"", sender}:
-        return None
-    standing, rival = (
-        group.chain.compare(chain.state.revision, chain.head),
-        Rival(sender, change=chain.steps[-1].change),
-    )
+    chain, record = read(said, sender, own), group.record
+    if chain is None or record.inviter in {"", sender} or sender in record.inviters:
+        return False
+    standing = group.chain.compare(chain.state.revision, chain.head)
     is_rival = standing in {Standing.FORK, Standing.UNKNOWN} or raw_of(sender) not in group.state.admins
     is_same = standing in {Standing.SAME, Standing.OLDER}
-    return None if is_same or not is_rival or doubts.is_old(group, rival) else rival
+    return is_rival and not is_same and len(record.inviters) < MAX_INVITERS
+
+
+def begun(chain: Chain, number: int, before: Group | None, join: GroupJoinRecord | None) -> GroupRecord:
+    """A group to which somebody invites.
+
+    Args:
+        chain: as they tell of it.
+        number: names the kind of its texts.
+        before: what is known of it; None if nothing.
+        join: that this user has opened a link of theirs; None if not.
+    """
+    inviter, then = written(chain.steps[-1].change.author), admins_then(before)
+    is_wanted = join is not None and (not then or inviter in then)  # a link leads to no group of before
+    return GroupRecord(
+        group=chain.state.group,
+        number=number,
+        relation=MEMBER if is_wanted else INVITED,
+        fresh=not is_wanted and (before is None or before.record.fresh),
+        state=b"",
+        digest=b"",
+        inviter=inviter,
+        ordered=chain.state.revision,
+        picture=picture_after(b"", chain.steps[-1].change),
+        own_name="" if join is None else join.name,
+        admins_then=[] if is_wanted else then,
+    )
 
 
 def admins_then(before: Group | None) -> list[str]:

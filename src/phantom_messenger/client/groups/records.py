@@ -26,7 +26,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     nothing; ``names``: the same of others, by user id. ``fresh``: this user was invited and has not accepted, nor ever
     been a member before. ``asked``: those of ``wishes`` that others have asked for. ``leaving``: members who have said
     that they leave. ``admins_then``: who were admins when this user was last a member, while somebody invites them back
-    or has done so; [] else.
+    or has done so; [] else. ``inviters``: who has invited to another group of this id; of each the user was told.
     """
 
     group: bytes
@@ -56,6 +56,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     rivals: list[str] = msgspec.field(default_factory=list)
     shown: list[bytes] = msgspec.field(default_factory=list)
     admins_then: list[str] = msgspec.field(default_factory=list)
+    inviters: list[str] = msgspec.field(default_factory=list)
 
 
 class SenderCount(Record, frozen=True, array_like=True):
@@ -116,12 +117,17 @@ class GroupToldRecord(Record, frozen=True, kw_only=True):
 
 
 class GroupHeldRecord(Record, frozen=True, kw_only=True):
-    """``GROUP_HELD``/'<group> <name>': what came too early: a change, or a text of its ``sender`` (``content``)."""
+    """``GROUP_HELD``/'<group> <name>': what came too early: a change, or a text of its ``sender`` (``content``).
+
+    ``state``, ``base``: of a change that may invite this user back, once they are known to be no member any more.
+    """
 
     group: str
     at: int
     sender: str = ""
     change: bytes = b""
+    state: bytes = b""
+    base: bytes = b""
     message_id: str = ""
     content: bytes = b""
     sent_at: int = 0

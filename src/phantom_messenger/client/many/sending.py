@@ -390,9 +390,9 @@ class SendingMany:
     # --- answers ------------------------------------------------------------------
 
     def answered(self, request: str, message_id: str, peer: str) -> None:
-        """The relay has a copy for a user, and says so directly; what names another one answers nothing."""
+        """The relay has a copy that was sent by itself, and says so; what names another one answers nothing."""
         flight = self._requests.get(request)
-        if flight is not None and flight.message_id == message_id and peer in flight.peers:
+        if flight is not None and flight.message_id == message_id and [*flight.peers] == [peer]:
             del self._requests[request]
 
     def result(self, frame: frames.ManyResult, now: Moment) -> Iterator[Event]:

@@ -19,7 +19,7 @@ import type { Chain, Verdict } from "./chain.ts";
 import { packOps } from "./change.ts";
 import type { Op } from "./change.ts";
 import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt } from "./contents.ts";
-import { afterChange, forked, isOld, shownBy, toldOf } from "./doubts.ts";
+import { afterChange, forked, isOld, shownBy } from "./doubts.ts";
 import type { Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
 import { adminsThen, elsewhere, readInvitation, wasNoAdmin } from "./invitations.ts";
@@ -282,9 +282,9 @@ export class Arrivals {
 
   #invitedElsewhere(tx: Transaction, before: Group, sender: string, said: GroupChange, now: Moment): void {
     const group = this.#store.get(idOf(before));
-    const rival = group === null ? null : elsewhere(group, sender, said, this.#persons.own);
-    if (group !== null && rival?.change !== undefined) {
-      const told = this.#store.put(tx, toldOf(group, rival.change));
+    const isStranger = this.#ports.stores.requests.holds(sender); // whose invitation waits as a request
+    if (group !== null && !isStranger && elsewhere(group, sender, said, this.#persons.own)) {
+      const told = this.#store.put(tx, withRecord(group, { inviters: [...group.record.inviters, sender] }));
       const said = words.invitesElsewhere(this.#label(told, sender), this.#label(told, told.record.inviter));
       this.#happened(tx, told, "forked", sender, said, now);
     }

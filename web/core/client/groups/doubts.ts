@@ -65,11 +65,6 @@ export function forked(group: Group, { change, head = NO_BYTES, who }: Rival): G
   });
 }
 
-/** The group once the user is told of it, and nothing stops. */
-export function toldOf(group: Group, change: Change): Group {
-  return withRecord(group, { shown: withShown(group.record.shown, change) });
-}
-
 /** The record once a change was applied that follows our head. */
 export function afterChange(record: GroupRecord): GroupRecord {
   const isNewer = record.doubt === "newer";

@@ -9,8 +9,6 @@ import { Chain } from "./chain.ts";
 import { addsPerson } from "./change.ts";
 import { decodeSaid } from "./contents.ts";
 import type { GroupChange, GroupHeard } from "./contents.ts";
-import { isOld } from "./doubts.ts";
-import type { Rival } from "./doubts.ts";
 import type { GroupRecord } from "./records.ts";
 import { adminsOf } from "./state.ts";
 import type { GroupState } from "./state.ts";
@@ -89,19 +87,19 @@ export function wasNoAdmin({ adminsThen: then, inviter, relation }: GroupRecord)
   return relation === "invited" && then.length > 0 && !then.includes(inviter);
 }
 
+/** Of how many who invite to another group of the same id a user is told. */
+const MAX_INVITERS = 4;
+
 /**
- * Somebody who invites to another group of the same id than somebody else has before; null if that is known.
+ * Whether somebody invites to another group of the same id than somebody else has before, and it is not known yet.
  *
  * `said` was no change of the group to which this user is invited, or was.
  */
-export function elsewhere(group: Group, sender: string, said: GroupChange, own: string): Rival | null {
+export function elsewhere(group: Group, sender: string, said: GroupChange, own: string): boolean {
   const chain = readInvitation(said, sender, own);
-  const change = chain?.steps.at(-1)?.change;
-  const { inviter } = group.record;
-  if (chain === null || change === undefined || inviter === "" || inviter === sender) return null;
+  const { inviter, inviters } = group.record;
+  if (chain === null || inviter === "" || inviter === sender || inviters.includes(sender)) return false;
   const standing = group.chain.compare(chain.state.revision, chain.head);
-  if (standing === "same" || standing === "older") return null;
   const isRival = standing !== "ahead" || stateOf(group).members.get(sender) !== "admin";
-  const rival = { who: sender, change };
-  return isRival && !isOld(group, rival) ? rival : null;
+  return isRival && standing !== "same" && standing !== "older" && inviters.length < MAX_INVITERS;
 }

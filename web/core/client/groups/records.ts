@@ -27,6 +27,7 @@ const never = withDefault(orNull(int), null);
  * member before. `asked`: those of `wishes` that others have asked for. `ownName`: what this user calls themselves there,
  * '' if nothing; `names`: the same of others, by user id. `leaving`: members who have said that they leave. `adminsThen`:
  * who were admins when this user was last a member, while somebody invites them back or has done so; none else.
+ * `inviters`: who has invited to another group of this id; of each the user was told.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -56,6 +57,7 @@ export const GroupRecord = recordType({
   rivals: withDefault(list(text), []),
   shown: withDefault(list(bytes), []),
   adminsThen: withDefault(list(text), []),
+  inviters: withDefault(list(text), []),
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 

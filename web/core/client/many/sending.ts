@@ -392,10 +392,11 @@ export class SendingMany {
 
   // --- answers ------------------------------------------------------------------
 
-  /** The relay has a copy for a user, and says so directly; what names another one answers nothing. */
+  /** The relay has a copy that was sent by itself, and says so; what names another one answers nothing. */
   answered(request: string, messageId: string, peer: string): void {
     const flight = this.#requests.get(request);
-    if (flight?.messageId === messageId && flight.peers.includes(peer)) this.#requests.delete(request);
+    const isIts = flight?.messageId === messageId && flight.peers.length === 1 && flight.peers[0] === peer;
+    if (isIts) this.#requests.delete(request);
   }
 
   /** The relay has a message, and has said for whom not. */
