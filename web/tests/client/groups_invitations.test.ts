@@ -135,3 +135,32 @@ test("a member is told once of what somebody else has made up, and nothing stops
   town.pass(5_000);
   assert.ok(ada.texts(id).includes("nothing has stopped"));
 });
+
+for (const isMember of [true, false]) {
+  test(`an invitation back that comes before the removal is one: ${isMember ? "member" : "only invited"}`, () => {
+    const [town, [ada, ben, cleo], id] = groupOf(3) as [Town, [Member, Member, Member], string];
+    ada.groups.setRole(id, cleo.id, "admin");
+    if (!isMember) {
+      ada.groups.remove(id, [ben.id]);
+      town.pass(5_000);
+      ada.groups.add(id, [ben.id], "member");
+    }
+    town.pass(5_000);
+    ben.person.tamper = (frame) => (frame.payload["senderId"] === ada.id ? [] : [frame]);
+    ada.groups.remove(id, [ben.id]);
+    town.pass(3_000);
+    cleo.groups.rename(id, "Tea and cake");
+    town.pass(3_000);
+    cleo.groups.add(id, [ben.id], "member");
+    town.pass(2_000);
+    ben.person.tamper = (frame) => [frame];
+    ben.person.disconnect();
+    ben.person.connect(); // and Ada's removal comes at last
+    town.pass(10_000);
+    assert.equal(ben.relation(id), "invited");
+    assert.match(ben.events(id).at(-1) ?? "", /^Cleo invited you/);
+    ben.groups.accept(id);
+    town.pass(5_000);
+    assert.equal(ben.head(id), ada.head(id));
+  });
+}

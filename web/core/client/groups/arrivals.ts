@@ -22,7 +22,7 @@ import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt } fro
 import { afterChange, forked, isOld, shownBy } from "./doubts.ts";
 import type { Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
-import { adminsThen, elsewhere, readInvitation, wasNoAdmin } from "./invitations.ts";
+import { begun, elsewhere, readInvitation, wasNoAdmin } from "./invitations.ts";
 import { memberOf, noted, shownName } from "./naming.ts";
 import { chainOf, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
@@ -43,7 +43,10 @@ export const MAX_WISHES = 50;
 interface Source {
   readonly sender: string;
   readonly now: Moment;
+  /** It may be the group's. */
   readonly picture?: Uint8Array;
+  /** The change may invite this user back. */
+  readonly invites?: GroupChange;
 }
 
 /** Takes in what others say about groups. */
@@ -111,7 +114,7 @@ export class Arrivals {
     const isMember = stateOf(group).members.has(sender);
     switch (said.kind) {
       case "group-change":
-        if (!this.#takeChanges(tx, group, [said.change], { sender, now })) {
+        if (!this.#takeChanges(tx, group, [said.change], { sender, now, invites: said })) {
           this.#invitedElsewhere(tx, group, sender, said, now);
         }
         return;
@@ -238,34 +241,18 @@ export class Arrivals {
 
   #invited(tx: Transaction, before: Group | null, sender: string, said: GroupChange, now: Moment): void {
     const chain = readInvitation(said, sender, this.#persons.own);
-    const change = chain?.steps.at(-1)?.change;
     // Whoever chose the id of a person wants to be taken for them.
-    const isPerson = this.#ports.stores.book.has(encodeBase64(said.group));
-    if (chain === null || change === undefined || isPerson) {
+    if (chain === null || this.#ports.stores.book.has(encodeBase64(said.group))) {
       return;
     }
     const join = this.#store.takeJoin(tx, sender);
     if (join === null && !this.#store.mayBeInvited(sender)) {
       return;
     }
-    const then = adminsThen(before);
-    const isWanted = join !== null && (then.length === 0 || then.includes(sender)); // a link leads to no group of before
-    const record = GroupRecord.make({
-      group: said.group,
-      number: before?.record.number ?? this.#store.newNumber(),
-      relation: isWanted ? "member" : "invited",
-      fresh: !isWanted && before?.record.fresh !== false,
-      state: NO_BYTES,
-      digest: NO_BYTES,
-      inviter: sender,
-      ordered: chain.state.revision,
-      picture: pictureAfter(NO_BYTES, change),
-      ownName: join?.name ?? "",
-      adminsThen: isWanted ? [] : [...then],
-    });
+    const record = begun(chain, before?.record.number ?? this.#store.newNumber(), before, join);
     const held = this.#store.held(encodeBase64(said.group));
     let group = this.#store.put(tx, { record, chain }, { afresh: true });
-    if (isWanted) {
+    if (record.relation === "member") {
       tx.onCommit(() => this.#duties.greet(idOf(group)));
       this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} added you`, now);
     } else {
@@ -301,23 +288,21 @@ export class Arrivals {
 
   // --- changes ----------------------------------------------------------------------
 
-  /**
-   * Judge changes in a row, then what was held back for want of them; whether something has happened by it. `picture`: it
-   * may be the group's.
-   */
+  /** Judge changes in a row, then what was held back for want of them; whether something has happened by it. */
   #takeChanges(
     tx: Transaction,
     before: Group,
     encoded: readonly Uint8Array[],
-    { sender, now, picture = NO_BYTES }: Source,
+    source: Source,
   ): boolean {
+    const { sender, now, picture = NO_BYTES } = source;
     const count = this.#events.length;
     let group = before;
     for (const one of encoded) {
       const [after, verdict] = this.#judge(tx, group, one, sender, now);
       group = after;
       if (verdict === "behind") {
-        this.#holdChange(tx, group, one, sender, now);
+        this.#holdChange(tx, group, one, source);
       }
     }
     if (!isEqual(group.chain.head, before.chain.head)) {
@@ -328,12 +313,26 @@ export class Arrivals {
       group = withRecord(group, { picture });
     }
     this.#withdraw(tx, before, group);
+    const waiting = isLive(group) ? [] : this.#store.held(idOf(group));
     if (group.record.fresh && !isLive(group)) {
       this.#store.erase(tx, group); // invited and removed again, however often somebody does it: nothing of it is left
     } else {
       this.#store.put(tx, group);
     }
+    if (group.record.relation === "removed" && this.#persons.isFirst) {
+      this.#invitedBack(tx, group, waiting, now);
+    }
     return this.#events.length > count;
+  }
+
+  /** Whoever adds somebody again may be heard before whoever has removed them. */
+  #invitedBack(tx: Transaction, group: Group, waiting: readonly GroupHeldRecord[], now: Moment): void {
+    const [{ fresh, group: id }, count] = [group.record, this.#events.length];
+    for (const { base, change, sender, state } of waiting) {
+      if (state.length > 0 && this.#events.length === count) {
+        this.#invited(tx, fresh ? null : group, sender, { kind: "group-change", group: id, change, state, base }, now);
+      }
+    }
   }
 
   /** Who is no member any more is sent nothing that still waits for them, but the changes themselves. */
@@ -442,8 +441,9 @@ export class Arrivals {
     return withRecord(group, { doubt: "newer", rival, rivalHead: NO_BYTES });
   }
 
-  #holdChange(tx: Transaction, group: Group, change: Uint8Array, sender: string, now: Moment): void {
-    this.#store.hold(tx, GroupHeldRecord.make({ group: idOf(group), at: now.persistent, sender, change }));
+  #holdChange(tx: Transaction, group: Group, change: Uint8Array, { sender, now, invites }: Source): void {
+    const { state = NO_BYTES, base = NO_BYTES } = invites ?? {};
+    this.#store.hold(tx, GroupHeldRecord.make({ group: idOf(group), at: now.persistent, sender, change, state, base }));
     this.#duties.behind(idOf(group), sender, stateOf(group).revision + 1, now);
   }
 

@@ -1,5 +1,5 @@
 /** Invitations to groups. What those of strangers say can be seen before anything of theirs is let in. */
-import { isEqual, fromUtf8 } from "../../bytes.ts";
+import { isEqual, fromUtf8, NO_BYTES } from "../../bytes.ts";
 import { CryptoError } from "../../crypto/errors.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import { decodeRelay } from "../../wire/codec.ts";
@@ -9,7 +9,9 @@ import { Chain } from "./chain.ts";
 import { addsPerson } from "./change.ts";
 import { decodeSaid } from "./contents.ts";
 import type { GroupChange, GroupHeard } from "./contents.ts";
-import type { GroupRecord } from "./records.ts";
+import { pictureAfter } from "./outcomes.ts";
+import { GroupRecord } from "./records.ts";
+import type { GroupJoinRecord } from "./records.ts";
 import { adminsOf } from "./state.ts";
 import type { GroupState } from "./state.ts";
 import { stateOf } from "./store.ts";
@@ -71,12 +73,32 @@ export function readInvitation({ base, change, group, state }: GroupChange, send
   }
 }
 
+/** A group to which somebody invites; `join`: this user has opened a link of theirs. */
+export function begun(chain: Chain, number: number, before: Group | null, join: GroupJoinRecord | null): GroupRecord {
+  const change = chain.steps.at(-1)?.change;
+  const [inviter, then] = [change?.author ?? "", adminsThen(before)];
+  const isWanted = join !== null && (then.length === 0 || then.includes(inviter)); // a link leads to no group of before
+  return GroupRecord.make({
+    group: chain.state.group,
+    number,
+    relation: isWanted ? "member" : "invited",
+    fresh: !isWanted && before?.record.fresh !== false,
+    state: NO_BYTES,
+    digest: NO_BYTES,
+    inviter,
+    ordered: chain.state.revision,
+    picture: change === undefined ? NO_BYTES : pictureAfter(NO_BYTES, change),
+    ownName: join?.name ?? "",
+    adminsThen: isWanted ? [] : [...then],
+  });
+}
+
 /**
  * Who were admins when this user was last a member of a group to which somebody invites; none if never.
  *
  * What is known of it may be what somebody has told since who invited before.
  */
-export function adminsThen(before: Group | null): readonly string[] {
+function adminsThen(before: Group | null): readonly string[] {
   if (before === null || before.record.fresh) return [];
   const { adminsThen: known } = before.record;
   return known.length > 0 ? known : adminsOf(stateOf(before));

@@ -102,12 +102,17 @@ export type GroupInboxRecord = RecordOf<typeof GroupInboxRecord>;
 export const GroupToldRecord = recordType({ group: text, sender: text, messageId: text, status: text });
 export type GroupToldRecord = RecordOf<typeof GroupToldRecord>;
 
-/** What came too early: a change, or a text of its `sender` (`content`). */
+/**
+ * What came too early: a change, or a text of its `sender` (`content`). `state`, `base`: of a change that may invite this
+ * user back, once they are known to be no member any more.
+ */
 export const GroupHeldRecord = recordType({
   group: text,
   at: int,
   sender: empty,
   change: none,
+  state: none,
+  base: none,
   messageId: empty,
   content: none,
   sentAt: zero,
