@@ -31,7 +31,7 @@ test-web: $(VENV)/.dev ## Set up, then run the tests of the page in Node and bro
 
 web-test: test-web
 
-test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (an hour and a half); with more chance: make test-long TIMES=10
+test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (an hour and three quarters); with more chance: make test-long TIMES=10
 	@PHANTOM_TEST_LONG=$(or $(TIMES),1) $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=14400 $(LONG)
 	@PHANTOM_TEST_LONG=$(or $(TIMES),1) $(BIN)/python -m pytest -n 0 -o timeout=14400 $(LONG_ALONE)
 

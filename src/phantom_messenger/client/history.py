@@ -156,9 +156,8 @@ class History:
 
     def _since(self, first: int, peer: str, indexed: int) -> Iterator[SentRecord | ReceivedRecord]:
         """What was said from a position on, the newest first."""
-        for position, record in self._vault.before(_KINDS, below=self._vault.last_position() + 1):
-            if position <= max(indexed, first):
-                break
+        below, above = self._vault.last_position() + 1, max(indexed, first)
+        for _, record in self._vault.before(_KINDS, below=below, above=above):
             if peer == _peer_of(record):
                 yield record
         for kind, name in self._index.names(peer) if indexed else ():
@@ -170,9 +169,7 @@ class History:
         """What was sent, or received, before a position, the newest first."""
         if first > indexed:
             below = min(first, self._vault.last_position() + 1)
-            for position, record in self._vault.before({kind: _KINDS[kind]}, below=below):
-                if position <= indexed:
-                    break
+            for _, record in self._vault.before({kind: _KINDS[kind]}, below=below, above=indexed):
                 if peer == _peer_of(record):
                     yield record
         for of, name in self._index.names(peer) if indexed else ():

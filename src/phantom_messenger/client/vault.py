@@ -428,14 +428,15 @@ class Vault:
         ]
         return found, rows[-1][0] if rows else after
 
-    def before(self, types: Mapping[str, type[Any]], *, below: int) -> Iterator[tuple[int, Any]]:
-        """The records of some kinds before a position, the last one first, each with its position; read as needed."""
+    def before(self, types: Mapping[str, type[Any]], *, below: int, above: int = 0) -> Iterator[tuple[int, Any]]:
+        """The records of some kinds between two positions, the last one first, each with its own; read as needed."""
         position = below
         rows: list[Any] = [None]
         while rows:
             rows = self._run(
-                "SELECT position, kind, name, value FROM records WHERE position < ? ORDER BY position DESC LIMIT ?",
-                (position, _PAGE),
+                "SELECT position, kind, name, value FROM records WHERE position < ? AND position > ?"
+                " ORDER BY position DESC LIMIT ?",
+                (position, above, _PAGE),
             )
             for position, kind, hashed, value in rows:
                 if kind in types:
