@@ -229,6 +229,8 @@ def test_fault_at_any_place_ends_a_connection_and_another_one_is_made(
                 return genuine(*arguments)
 
             setattr(ada._messenger, site, fails)
+            if site == "tick":
+                ada._messenger.next_tick = lambda: 10  # type: ignore[method-assign] # else it is seconds until it is time
             ada._loop._backoff.ended = lambda now: now * 0  # type: ignore[method-assign] # none of these is an outage
             for _ in UNGUARDED:
                 if site == "connected":

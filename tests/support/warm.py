@@ -64,7 +64,8 @@ class WarmProcess:
     def send_signal(self, number: int) -> None:
         """Send it a signal; none if it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has, and its exit code is on its way
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it."""
