@@ -66,7 +66,8 @@ def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> bool:
     if chain is None or record.inviter in {"", sender} or sender in record.inviters:
         return False
     standing = group.chain.compare(chain.state.revision, chain.head)
-    is_rival = standing in {Standing.FORK, Standing.UNKNOWN} or raw_of(sender) not in group.state.admins
+    # A member's may be an old one that comes late, or follow what has not come yet.
+    is_rival = standing is Standing.FORK or raw_of(sender) not in group.state.members
     is_same = standing in {Standing.SAME, Standing.OLDER}
     return is_rival and not is_same and len(record.inviters) < MAX_INVITERS
 

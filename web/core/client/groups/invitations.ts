@@ -122,6 +122,7 @@ export function elsewhere(group: Group, sender: string, said: GroupChange, own: 
   const { inviter, inviters } = group.record;
   if (chain === null || inviter === "" || inviter === sender || inviters.includes(sender)) return false;
   const standing = group.chain.compare(chain.state.revision, chain.head);
-  const isRival = standing !== "ahead" || stateOf(group).members.get(sender) !== "admin";
+  // A member's may be an old one that comes late, or follow what has not come yet.
+  const isRival = standing === "fork" || !stateOf(group).members.has(sender);
   return isRival && standing !== "same" && standing !== "older" && inviters.length < MAX_INVITERS;
 }
