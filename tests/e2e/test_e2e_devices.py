@@ -65,6 +65,16 @@ def linked(home: Path, *options: str) -> None:
     assert first.lines[-1] == "linked 'laptop'"
 
 
+def learn_of_devices(home: Path) -> None:
+    """Bob takes in what tells of the new device: what he writes before goes there only the next time he connects."""
+
+    async def fetch() -> None:
+        async with opened(home, "bob") as bob:
+            assert await bob.fetch(PATIENCE)
+
+    run(fetch())
+
+
 def test_device_is_linked_used_and_removed(home: Path) -> None:
     linked(home)
     rows = [json.loads(line) for line in out(home, "devices", "list", "-p", "alice", "--json").splitlines()]
@@ -133,12 +143,7 @@ def test_open_chat_shows_what_is_written_on_another_device(home: Path) -> None:
 @pytest.mark.parametrize("command", ["listen --count 1", "chat bob"])
 def test_device_that_was_removed_shows_nothing_any_more(home: Path, command: str, is_removed: bool) -> None:
     linked(home)
-
-    async def hear() -> None:
-        async with opened(home, "bob") as bob:
-            assert await bob.fetch(PATIENCE), "what tells of the new device"
-
-    run(hear())
+    learn_of_devices(home)
     assert phantom(home, "send", "-p", "bob", "alice", "do you see me").returncode == 0
     if is_removed:
         out(home, "devices", "remove", "-p", "alice", "laptop", "--yes")
@@ -160,6 +165,7 @@ REMOVED = "phantom: your first device has removed this one, which can no longer 
 
 def test_open_chat_ends_when_its_device_is_removed(home: Path) -> None:
     linked(home)
+    learn_of_devices(home)
     laptop = Running(home, "chat", "-p", "laptop", "bob")
     assert phantom(home, "send", "-p", "bob", "alice", "hello").returncode == 0
     laptop.wait_for(1)  # it is open, and connected

@@ -1,5 +1,6 @@
 """Message requests: what strangers write waits undecrypted, and nobody is notified, until the user accepts it.
 
+Only what may open a link to a group is looked into before, 60 messages an hour at most (protocol/encryption.md).
 Requests are acknowledged to the relay, so that strangers do not fill the mailbox; so each is on disk before that. What
 is kept is bounded. What was not kept is sent again by its sender's program, which sees that it was passed over once a
 later message was answered; but a request that was looked at and then gave way is lost for good.
