@@ -6,6 +6,7 @@ import type { Op } from "../../core/client/groups/change.ts";
 import { wasNoAdmin } from "../../core/client/groups/invitations.ts";
 import { emptyState, encodeState, headOf, stateAfter } from "../../core/client/groups/state.ts";
 import type { GroupState } from "../../core/client/groups/state.ts";
+import { GroupStore } from "../../core/client/groups/store.ts";
 import { fromBase64 } from "../../core/wire/base64.ts";
 import { groupOf, Mallory, Member } from "./members.ts";
 import type { Town } from "./town.ts";
@@ -136,31 +137,48 @@ test("a member is told once of what somebody else has made up, and nothing stops
   assert.ok(ada.texts(id).includes("nothing has stopped"));
 });
 
-for (const isMember of [true, false]) {
-  test(`an invitation back that comes before the removal is one: ${isMember ? "member" : "only invited"}`, () => {
-    const [town, [ada, ben, cleo], id] = groupOf(3) as [Town, [Member, Member, Member], string];
-    ada.groups.setRole(id, cleo.id, "admin");
-    if (!isMember) {
-      ada.groups.remove(id, [ben.id]);
-      town.pass(5_000);
-      ada.groups.add(id, [ben.id], "member");
-    }
-    town.pass(5_000);
-    ben.person.tamper = (frame) => (frame.payload["senderId"] === ada.id ? [] : [frame]);
+/** Cleo invites Ben back before he hears that Ada has removed him. */
+function invitedBackEarly(isMember: boolean): [Town, Member, Member, string] {
+  const [town, [ada, ben, cleo], id] = groupOf(3) as [Town, [Member, Member, Member], string];
+  ada.groups.setRole(id, cleo.id, "admin");
+  if (!isMember) {
     ada.groups.remove(id, [ben.id]);
-    town.pass(3_000);
-    cleo.groups.rename(id, "Tea and cake");
-    town.pass(3_000);
-    cleo.groups.add(id, [ben.id], "member");
-    town.pass(2_000);
-    ben.person.tamper = (frame) => [frame];
-    ben.person.disconnect();
-    ben.person.connect(); // and Ada's removal comes at last
-    town.pass(10_000);
+    town.pass(5_000);
+    ada.groups.add(id, [ben.id], "member");
+  }
+  town.pass(5_000);
+  ben.person.tamper = (frame) => (frame.payload["senderId"] === ada.id ? [] : [frame]);
+  ada.groups.remove(id, [ben.id]);
+  town.pass(3_000);
+  cleo.groups.rename(id, "Tea and cake");
+  town.pass(3_000);
+  cleo.groups.add(id, [ben.id], "member");
+  town.pass(2_000);
+  ben.person.tamper = (frame) => [frame];
+  ben.person.disconnect();
+  ben.person.connect(); // and Ada's removal comes at last
+  town.pass(10_000);
+  return [town, ada, ben, id];
+}
+
+for (const isMember of [true, false]) {
+  const who = isMember ? "member" : "only invited";
+
+  test(`an invitation back that comes before the removal is one: ${who}`, () => {
+    const [town, ada, ben, id] = invitedBackEarly(isMember);
     assert.equal(ben.relation(id), "invited");
     assert.match(ben.events(id).at(-1) ?? "", /^Cleo invited you/);
     ben.groups.accept(id);
     town.pass(5_000);
     assert.equal(ben.head(id), ada.head(id));
+  });
+
+  test(`the control: without a look at what was held it is lost: ${who}`, (context) => {
+    const { held } = GroupStore.prototype;
+    context.mock.method(GroupStore.prototype, "held", function (this: GroupStore, group: string) {
+      return held.call(this, group).map((one) => ({ ...one, state: new Uint8Array() }));
+    });
+    const [, , ben, id] = invitedBackEarly(isMember);
+    assert.equal(ben.relation(id), "removed");
   });
 }

@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { GroupSaid } from "../../core/client/groups/contents.ts";
+import { LOOKS, LOOKS_MS, Looks } from "../../core/client/groups/looks.ts";
 import { MAX_HELD, MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
 import { groupOf, keyOf, Mallory, Member, membersOf, recipientsOf, withMallory } from "./members.ts";
 import { random } from "./support.ts";
-import type { Frame } from "./town.ts";
+import type { Frame, Town } from "./town.ts";
 
 const MINUTE = 60_000;
 
@@ -61,7 +62,7 @@ for (const isMade of [false, true]) {
 
 for (const isRight of [false, true]) {
   test(`a stranger with a ${isRight ? "token is added: the control" : "token of nobody is no request: there is nothing to read"}`, () => {
-    const [town, [ada]] = membersOf(1) as [ReturnType<typeof membersOf>[0], [Member]];
+    const [town, [ada]] = membersOf(1) as [Town, [Member]];
     const id = ada.groups.create("Tea", []);
     const { token } = ada.groups.link(id, "wss://relay.test/ws", { uses: 5, lasts: MINUTE });
     const eve = new Mallory(town);
@@ -69,6 +70,35 @@ for (const isRight of [false, true]) {
     town.pass(5_000);
     assert.equal(stateOf(ada.groups.found(id)).members.has(eve.id), isRight);
     assert.equal(requestsOf(ada, [eve]), 0);
+  });
+}
+
+test("strangers have so many messages looked into in an hour", () => {
+  const looked = new Looks();
+  const taken = Array.from({ length: LOOKS + 2 }, () => looked.take(0));
+  assert.deepEqual(taken, [...Array<boolean>(LOOKS).fill(true), false, false]);
+  assert.deepEqual([looked.take(LOOKS_MS - 1), looked.take(LOOKS_MS)], [false, true]);
+});
+
+for (const isBounded of [true, false]) {
+  test(`what strangers open in vain ${isBounded ? "waits as a request once so much was looked into" : "is looked into without end: the control"}`, (context) => {
+    if (!isBounded) context.mock.method(Looks.prototype, "take", () => true);
+    const [town, [ada]] = membersOf(1) as [Town, [Member]];
+    // Of one stranger only the first can be read while nobody has accepted them.
+    const others = [0, 1, 2, 3].map(() => new Mallory(town));
+    const ask = (count: number): void => {
+      for (let asked = 0; asked < count; asked += 1) others[asked % others.length]?.asksUnder(random(16), ada, random(16));
+      town.settle();
+    };
+    const { requests } = ada.person.messenger.stores;
+    const waiting = (): number => others.reduce((sum, { id }) => sum + requests.waiting(id), 0);
+    ask(LOOKS);
+    assert.equal(waiting(), 0);
+    ask(2);
+    assert.equal(waiting(), isBounded ? 2 : 0);
+    town.clock.monotonic += LOOKS_MS;
+    ask(1);
+    assert.equal(waiting(), isBounded ? 2 : 0, "an hour later there is room again");
   });
 }
 

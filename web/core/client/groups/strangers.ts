@@ -21,6 +21,7 @@ import type { GroupHeard, GroupJoin, GroupRefuse } from "./contents.ts";
 import { isOld, shownBy } from "./doubts.ts";
 import { looked } from "./invitations.ts";
 import type { JoinLink } from "./link.ts";
+import { Looks } from "./looks.ts";
 import { Persons } from "./persons.ts";
 import type { GroupTokenRecord } from "./records.ts";
 import { idOf, isLive, stateOf } from "./store.ts";
@@ -30,17 +31,12 @@ import { TurningAway } from "./turning_away.ts";
 /** Of the changes that wait to be sent, those that others ask an admin's client for: the rest is the user's own. */
 export const MAX_ASKED = 40;
 
-/** How many messages of strangers are looked into in `LOOKS_MS`, before anybody has accepted them. */
-export const LOOKS = 60;
-
-const LOOKS_MS = 3_600_000;
-
 /** Judges it. */
 export class Strangers {
   readonly #ports: ExtensionPorts;
   readonly #persons: Persons;
   readonly #store: GroupStore;
-  #looks: readonly number[] = [];
+  readonly #looks = new Looks();
   readonly turningAway = new TurningAway();
 
   constructor(ports: ExtensionPorts, store: GroupStore) {
@@ -124,9 +120,7 @@ export class Strangers {
   asksInVain({ payload }: RoutedMessage, now: Moment): boolean {
     const { conversationId: conversation, messageId, senderId } = payload;
     if (conversation === conversationId(this.#persons.own, senderId)) return false; // of persons: it is not looked into
-    this.#looks = this.#looks.filter((at) => now.monotonic - at < LOOKS_MS);
-    if (this.#looks.length >= LOOKS) return false;
-    this.#looks = [...this.#looks, now.monotonic];
+    if (!this.#looks.take(now.monotonic)) return false;
     const { stores } = this.#ports;
     const record = stores.vault.find(REQUEST, key(senderId, messageId));
     const said = record === null ? null : looked(stores, record, now.persistent);
