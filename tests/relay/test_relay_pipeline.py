@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger.relay.commands import Actor, Command, CommandFailed, ReadMailbox
+from phantom_messenger.relay import pipeline
+from phantom_messenger.relay.commands import Actor, Barrier, Command, CommandFailed, ReadMailbox
 from phantom_messenger.relay.load import LEAST_LOAD, MOST_LOAD, LoadGauge
 from phantom_messenger.relay.pipeline import (
     MAX_BATCH,
@@ -55,7 +56,7 @@ class Disk:
         if self._under_way is None:
             return False
         (commands, done), self._under_way = self._under_way, None
-        done([command.result for command in commands[: self.most]])
+        done([getattr(command, "result", None) for command in commands[: self.most]])
         return True
 
 
@@ -85,6 +86,11 @@ class Bench:
         for result in results:
             command = Read(actor=Actor("user", "key"), after=0, max_bytes=1, now=0, result=result)
             self.pipeline.run(self.steps(command))
+
+    def ask(self, count: int) -> None:
+        """So many wait until all that came before them is stored."""
+        for _ in range(count):
+            self.pipeline.run(self.steps(Barrier()))
 
     def steps(self, command: Any) -> Steps:
         """One command, whose result is noted."""
@@ -196,6 +202,43 @@ def test_what_waits_is_bounded(bench: Bench, size: int) -> None:
     bench.store(room, size=size)
     bench.finish()
     assert not any(isinstance(result, CommandFailed) for result in bench.results), "room is given back"
+
+
+def test_those_who_ask_one_after_the_other_are_answered_by_one_command(bench: Bench) -> None:
+    bench.store(1)
+    bench.turns.run()
+    bench.ask(1_000)
+    bench.store(1)
+    bench.ask(2)
+    bench.finish()
+    assert bench.disk.batches == [1, 3]
+    assert bench.results == [0, *[None] * 1_000, 1, None, None]
+
+
+def asked_and_stored(bench: Bench) -> list[Any]:
+    """What comes of as many commands as may wait, behind more who only ask than may wait."""
+    bench.store(1)
+    bench.turns.run()
+    bench.ask(MAX_WAITING + 6)
+    bench.results.clear()
+    bench.store(MAX_WAITING - 1)
+    refused = [result for result in bench.results if isinstance(result, CommandFailed)]
+    bench.finish()
+    return refused
+
+
+def test_those_who_only_ask_are_bounded_and_have_nobody_else_refused(bench: Bench) -> None:
+    assert asked_and_stored(bench) == []
+    assert bench.results == [0, *[None] * (MAX_WAITING + 1), *range(1, MAX_WAITING)]
+    bench.results.clear()
+    bench.ask(MAX_WAITING + 1)
+    bench.finish()
+    assert bench.results == [None] * (MAX_WAITING + 1), "room is given back"
+
+
+def test_control_if_each_of_them_is_a_command_others_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "Barrier", Read)
+    assert len(asked_and_stored(bench)) == MAX_WAITING - 1
 
 
 def test_what_was_put_back_still_counts_as_waiting(bench: Bench) -> None:

@@ -14,11 +14,12 @@ from typing import Any, Final, cast
 import pytest
 import uvloop
 
-from phantom_messenger.relay import tcp, websocket
+from phantom_messenger.relay import reading, tcp, websocket
 from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import TLS_RECEIVE_BUFFER
 from phantom_messenger.relay.reading import (
     FRAME_COST,
+    PART_OF_WAITING,
     READ_BUDGET,
     READ_BYTES,
     SMALL_READ,
@@ -44,6 +45,9 @@ MOST: Final = READ_BUDGET + 2 * READ_BYTES + MANY * SMALL_READ
 TINY: Final = [b"%d" % number for number in range(60)]
 MOST_TINY: Final = READ_BUDGET // FRAME_COST + MANY + 1
 """Frames of a turn: what its budget comes to, and the first of each read."""
+
+MOST_WAITING: Final = READ_BUDGET // PART_OF_WAITING // FRAME_COST + 5
+"""Frames of a turn in which all have to wait: what their part comes to, and one share that it was not enough for."""
 
 SHORT: Final = [b"x" * 100] * 60
 """More than a small read."""
@@ -268,6 +272,18 @@ def test_a_turn_handles_few_of_many_short_frames(run: Run) -> None:
     assert [one.said for one in reader.people] == [TINY] * MANY + [[HELLO]]
 
 
+def while_all_wait(reader: Reader) -> int:
+    """The most frames that a turn handles once the first ones are over."""
+    assert reader.hello_in is not None
+    return max(count for turn, count in reader.heard.items() if turn > reader.hello_in + 2)
+
+
+@loops
+def test_those_who_wait_make_no_turn_long(run: Run) -> None:
+    """For a message of somebody else takes several turns."""
+    assert while_all_wait(run(pour(ReadBudget(), TINY))) <= MOST_WAITING
+
+
 @loops
 def test_a_turn_handles_nothing_of_most_who_have_more_to_send(run: Run) -> None:
     reader = run(pour(ReadBudget(LITTLE), SHORT))
@@ -307,6 +323,12 @@ def test_control_who_reads_a_little_at_a_time_leaves_more_half_read(monkeypatch:
 def test_control_without_a_budget_a_turn_handles_all_frames(run: Run) -> None:
     assert max(run(pour(ReadBudget(1 << 40), TINY)).heard.values()) > 3 * MOST_TINY
     assert max(run(pour(ReadBudget(1 << 40), [LONG], end=END)).heard.values()) > 3 * MOST_LONG
+
+
+@loops
+def test_control_half_of_a_turn_is_long(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PART_OF_WAITING", 2)
+    assert while_all_wait(run(pour(ReadBudget(), TINY))) > 3 * MOST_WAITING
 
 
 @loops

@@ -32,7 +32,7 @@ GC_THRESHOLDS: Final = 10_000, 20, 50
 IGNORED_SIGNALS: Final = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
 """Signals that are sent to reload, to rotate a log, or when a terminal is closed."""
 
-SWITCH_SECONDS: Final = 0.0005
+SWITCH_SECONDS: Final = 0.0002
 """How long the event loop's thread may keep Python's global lock while the store's thread waits for it.
 
 SQLite releases the lock in every statement. At 5 ms, the default, one batch can wait for it a hundred times, and

@@ -24,6 +24,7 @@ from phantom_messenger.relay.commands import (
     ACCOUNT_GONE,
     SESSION_OVER,
     AnyCommand,
+    Barrier,
     CommandFailed,
     ReadMailbox,
 )
@@ -43,7 +44,10 @@ The time that the commands take is bounded by the writer.
 
 MAX_WAITING: Final = 16_384
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
-"""Commands that wait for a slow disk, and what they hold; beyond them senders are asked to wait."""
+"""Commands that wait for a slow disk, and what they hold; beyond them senders are asked to wait.
+
+Of handlers that wait at barriers as many wait beside them, so that who asks for no more than an answer refuses nobody.
+"""
 
 READS_AHEAD: Final = 32
 """Pages that are read in a row while other commands wait: some 50 ms."""
@@ -133,8 +137,8 @@ class VerifyBatch(Struct, eq=False):
         return found
 
 
-_Waiting = tuple[Steps, AnyCommand, int]
-"""A handler that waits, the command whose result it waits for, and the command's size."""
+_Waiting = tuple[list[Steps], AnyCommand, int]
+"""A handler that waits, the command whose result it waits for, and the command's size; at a barrier, several do."""
 
 
 class Pipeline:
@@ -176,6 +180,8 @@ class Pipeline:
         """What arrived on the sessions of those after them; taken in once they are handled."""
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
+        self._at_barriers = 0
+        """Handlers that wait with another one for the same barrier."""
         self._reads: deque[_Waiting] = deque()
         self._read_ahead = 0
         self._running: list[_Waiting] = []
@@ -315,7 +321,12 @@ class Pipeline:
             while True:
                 command = steps.throw(result) if isinstance(result, Exception) else steps.send(result)
                 size, waiting = command.size, len(self._waiting) + len(self._reads)
-                if waiting < MAX_WAITING and self._waiting_bytes + size <= MAX_WAITING_BYTES:
+                if isinstance(command, Barrier) and self._waiting and isinstance(self._waiting[-1][1], Barrier):
+                    if self._at_barriers < MAX_WAITING:
+                        self._waiting[-1][0].append(steps)  # one serves all who come before there is anything else
+                        self._at_barriers += 1
+                        return
+                elif waiting < MAX_WAITING and self._waiting_bytes + size <= MAX_WAITING_BYTES:
                     break
                 result = CommandFailed(OverflowError("too many commands wait"), is_out_of_space=True)
         except StopIteration:
@@ -326,7 +337,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - the boundary: one failure is not the others'
             self._report(error)
             return
-        (self._reads if isinstance(command, ReadMailbox) else self._waiting).append((steps, command, size))
+        (self._reads if isinstance(command, ReadMailbox) else self._waiting).append(([steps], command, size))
         if size:
             self._waiting_bytes += size
             self._gauge.enter()
@@ -357,10 +368,12 @@ class Pipeline:
             (self._reads if isinstance(waiting[1], ReadMailbox) else self._waiting).appendleft(waiting)
             self._waiting_bytes += waiting[2]
         stored = 0
-        for (steps, _, size), result in zip(finished, results, strict=False):
+        for (waiting_for_it, _, size), result in zip(finished, results, strict=False):
             stored += size > 0
+            self._at_barriers -= len(waiting_for_it) - 1
             not_current = _NOT_CURRENT.get(result) if isinstance(result, Enum) else None
-            self._resume(steps, not_current() if not_current else result)
+            for steps in waiting_for_it:
+                self._resume(steps, not_current() if not_current else result)
         self._gauge.finish(stored)
         if self._waiting or self._reads:
             self._store_waiting()

@@ -28,6 +28,9 @@ READ_BUDGET: Final = 512 * 1_024
 READ_SHARE: Final = MAX_MESSAGE_BYTES + READ_BYTES
 """What a connection that has waited reads before it waits again: a whole message, so that few are half read."""
 
+PART_OF_WAITING: Final = 8
+"""Those who wait for a turn have together this part of the budget: a message takes four or five turns to arrive."""
+
 FRAME_COST: Final = 1_024
 """What each further frame of a read counts beside its bytes: to handle a short one takes as long as a long one."""
 
@@ -40,7 +43,7 @@ class ReadBudget:
 
     When it is spent, or somebody waits, a connection reads ``SMALL_READ`` bytes. When it is spent, it handles one frame
     of them, and if it has more to send none, once as much again is spent. What is left waits. Those who wait have their
-    turns one after the other, with half of what each turn of the loop may cost; the other half is for those who come,
+    turns one after the other, with a small part of what each turn of the loop may cost; the rest is for those who come,
     who need not wait for them.
 
     Args:
@@ -106,7 +109,7 @@ class ReadBudget:
         self._is_due = False
         self._left = self._limit
         self.buffer_in_turn = READ_BUFFER
-        reading, kept = 0, self._limit // 2
+        reading, kept = 0, self._limit - self._limit // PART_OF_WAITING
         for _ in range(len(self._waiting)):
             if self._left - reading <= kept:
                 break
