@@ -173,7 +173,7 @@ def squatted(town: Town, *, revision: int, is_accepted: bool) -> tuple[Device, D
 def test_whoever_is_invited_to_two_groups_of_one_id_is_told(town: Town, revision: int, is_accepted: bool) -> None:
     ada, ben, mal = squatted(town, revision=revision, is_accepted=is_accepted)
     (told,) = (one for one in forks(ben) if one.startswith(TOO))
-    assert "than mal has shown you" in told
+    assert "than mal has shown you; ask both of them who is right: to see the group of ada, leave this one," in told
     ben.messenger.groups.leave("Tea")
     ada.messenger.groups.remove("Tea", [ben.id])
     pass_time(5 * SECOND, ada, ben, mal)

@@ -1,8 +1,12 @@
 """What users are warned of: each sentence as it is shown, and how often one that goes on is repeated."""
 
 import dataclasses
+import subprocess
+
+import pytest
 
 from phantom_messenger.client import notices
+from phantom_messenger.client.names import command_word
 from phantom_messenger.client.notices import NOTICED_PAUSE_MS, WARN_AGAIN_MS, PauseNotices
 from phantom_messenger.client.records import Strength
 from phantom_messenger.client.status import Contact, Trust, WarningEvent
@@ -10,6 +14,7 @@ from support.cases import each
 
 BOB = Contact(name="bob", user_id="id of bob", trust=Trust.UNVERIFIED, key=b"key")
 CLASSICAL_BOB = dataclasses.replace(BOB, classical=True)
+ANNA = dataclasses.replace(BOB, name="Anna Maria")
 NAMELESS = dataclasses.replace(BOB, name="")
 STRANGER = dataclasses.replace(BOB, key=None)
 
@@ -27,6 +32,13 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
         "key-changed",
         "the key of id of bob… has changed: nothing is sent until you verify it with"
         " 'phantom contacts verify id of bob' or accept it with 'phantom contacts accept id of bob'",
+    ),
+    "changed key of somebody with two names": (
+        notices.key_changed(ANNA),
+        ANNA,
+        "key-changed",
+        "the key of Anna Maria has changed: nothing is sent until you verify it with"
+        " 'phantom contacts verify \"Anna Maria\"' or accept it with 'phantom contacts accept \"Anna Maria\"'",
     ),
     "no post-quantum key": (
         notices.weak_bundle(BOB, Strength.CLASSICAL, had_better=False),
@@ -237,3 +249,19 @@ def test_full_disk_of_a_relay_is_told_once_a_minute_and_not_as_a_pause_too() -> 
     assert pauses.paused(1, NOTICED_PAUSE_MS, 8) == []
     assert pauses.storage(BOB, 7 + WARN_AGAIN_MS - 1) == []
     assert pauses.storage(BOB, 7 + WARN_AGAIN_MS) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("bob", "bob"),
+        ("Anna Maria", '"Anna Maria"'),
+        ("Ben's", '"Ben\'s"'),
+        ("a&b;*", '"a&b;*"'),
+        *((name, "aWQ=") for name in ("", "-p", "$HOME", "it`s", 'the "one"', "wow!", "\\")),
+    ],
+)
+def test_suggested_command_means_whom_it_is_said_of(name: str, word: str) -> None:
+    assert command_word(name, "aWQ=") == word
+    shown = subprocess.run(["/bin/sh", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True, cwd="/")
+    assert shown.stdout == ("aWQ=" if word == "aWQ=" else name)

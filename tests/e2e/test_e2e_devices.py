@@ -45,8 +45,8 @@ def alices_id(home: Path) -> str:
     return (home / "alice.id").read_text()
 
 
-def linked(home: Path, *options: str) -> None:
-    """Do what both devices ask for."""
+def linked(home: Path, *options: str) -> list[str]:
+    """Do what both devices ask for; what the new one says beside that."""
     new = Running(home, "devices", "link", "-p", "laptop", "--name", "laptop", "--no-qr")
     (code,) = new.wait_for(1)
     first = Running(home, "devices", "link", "-p", "alice", code, *options)
@@ -63,6 +63,7 @@ def linked(home: Path, *options: str) -> None:
     assert new.finish() == 0, new.errors
     assert first.finish() == 0, first.errors
     assert first.lines[-1] == "linked 'laptop'"
+    return new.errors
 
 
 def learn_of_devices(home: Path) -> None:
@@ -233,8 +234,9 @@ def test_first_device_that_was_restored_asks_to_look_at_the_devices(home: Path, 
 def test_what_was_said_before_goes_over_if_it_is_to(home: Path, has_history: bool) -> None:
     out(home, "send", "-p", "alice", "bob", "from before")
     out(home, "settings", "-p", "alice", "typing", "off")
-    linked(home, *([] if has_history else ["--no-history"]))
+    ends = linked(home, *([] if has_history else ["--no-history"]))
     assert ("from before" in out(home, "history", "-p", "laptop", "bob")) is has_history
+    assert ("1 message from before" in ends) is has_history
     assert out(home, "settings", "-p", "laptop") == out(home, "settings", "-p", "alice")
 
 

@@ -59,6 +59,8 @@ def test_group_from_its_beginning_to_its_end(home: Path) -> None:
     accepted = phantom(home, "groups", "accept", "-p", "bob", "Tea")
     assert (accepted.returncode, accepted.stderr) == (0, "")
     assert accepted.stdout == "you are in Tea; write with: phantom chat -p bob Tea\n"
+    again = phantom(home, "groups", "accept", "-p", "bob", "Tea")
+    assert (again.returncode, again.stderr) == (2, "phantom: you are in 'Tea' already\n")
     sent = phantom(home, "send", "-p", "alice", "Tea", "hello, all")
     assert (sent.returncode, sent.stderr in {"", "phantom: bob has joined 'Tea'\n"}) == (0, True), "if that has come"
     assert sent.stdout.startswith("accepted: ")
@@ -444,7 +446,7 @@ def test_members_who_do_not_know_each_other_see_what_they_call_themselves(
     assert phantom(tmp_path, "groups", "me", "-p", "bob", "Tea").stdout == "Bobby\n"
     renamed = phantom(tmp_path, "groups", "me", "-p", "bob", "Tea", "Robert")
     assert (renamed.returncode, renamed.stdout) == (0, "they are told that you are Robert\n")
-    assert phantom(tmp_path, "groups", "me", "-p", "bob", "Tea", "--none").stdout == "they are told no name any more\n"
+    assert phantom(tmp_path, "groups", "me", "-p", "bob", "Tea", "--none").stdout == "they are no longer told a name\n"
     assert phantom(tmp_path, "groups", "me", "-p", "bob", "Tea").stdout == "no name\n"
     refused = phantom(tmp_path, "groups", "me", "-p", "bob", "Tea", "(x)")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)

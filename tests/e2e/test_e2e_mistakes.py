@@ -1,6 +1,7 @@
 """Mistakes that new users make, and what they are told to do."""
 
 import re
+import shlex
 from contextlib import closing
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def test_name_of_another_contact_is_refused_with_a_command_that_there_is(tmp_pat
     )
     assert phantom(tmp_path, *command.split()[1:]).returncode == 0
     assert phantom(tmp_path, "requests", "-p", "alice").stdout == ""
+
+
+def test_id_before_the_name_is_told_the_order(friends: Path) -> None:
+    bob = phantom(friends, "id", "-p", "bob").stdout.strip()
+    refused = said(friends, "contacts", "add", "-p", "alice", bob, "old bob", code=2)
+    command = f"phantom contacts add -p alice 'old bob' {bob}"
+    assert refused == f"phantom: the name comes first, then the ID: {command}"
+    assert "renamed bob to old bob" in phantom(friends, *shlex.split(command)[1:]).stdout
+    twice = said(friends, "contacts", "add", "-p", "alice", bob, bob, code=2)
+    assert "a name needs" in twice, "control: there is no name to put first"
 
 
 def test_blocking_somebody_unknown_asks_for_an_id(friends: Path) -> None:

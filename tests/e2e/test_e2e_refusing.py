@@ -1,6 +1,7 @@
 """Looking back, and saying no: commands as people run them."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -339,6 +340,7 @@ def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess
     (line,) = out(friends, "requests", "-p", "bob")
     assert out(friends, "requests", "-p", "bob", "list") == [line]
     assert line.startswith("2 messages, here since ")
+    assert "; to read them, run: " in line
     assert line.endswith(f"phantom requests show -p bob {carol[:11]}")
     (row,) = map(json.loads, out(friends, "requests", "list", "-p", "bob", "--json"))
     assert (row["type"], row["id"], row["waiting"]) == ("request", carol, 2)
@@ -368,6 +370,7 @@ def test_stranger_is_blocked_unread(friends: Path, relay: RelayProcess) -> None:
         out(friends, "send", "-p", "alice", "bob", "hello")
         assert reminder in phantom(friends, "listen", "-p", "bob", "--count", "1").stderr
     assert set(first_column(friends, "bob")) <= {"alice", "(stranger)"}
+    assert re.match("1 message, here since .*; to read it, run: ", out(friends, "requests", "-p", "bob")[0])
     carol = out(friends, "id", "-p", "carol")[0]
     assert out(friends, "requests", "block", "-p", "bob", carol)[0].startswith("blocked ")
     assert out(friends, "requests", "list", "-p", "bob") == []

@@ -59,7 +59,7 @@ async def own(tab: Tab, pattern: str) -> str:
 
 async def add(tab: Tab, who: str, name: str) -> None:
     await tab.run(
-        f"await press('New conversation'); await write('Contact id or link', '{who}');"
+        f"await press('New conversation'); await write('Contact ID or link', '{who}');"
         f"await write('What you call them', '{name}');"
         "(await shown(() => exact('button', 'Add'))).click();"
         f"await shown(() => named('textarea', 'Write to {name}'));"

@@ -22,7 +22,7 @@ from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoKeyYet, UnknownContact, UsageError
 from phantom_messenger.client.groups.link import is_link
-from phantom_messenger.client.ids import plain_id, written_id
+from phantom_messenger.client.ids import is_user_id, looks_written, plain_id, written_id
 from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.crypto.safety import grouped
 
@@ -51,6 +51,9 @@ def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: boo
     option = profile_flag(profile)
     if is_link(id):
         raise UsageError("this is a link to a group; to join it, run 'phantom groups join' with it, in quotes")
+    if looks_written(name) and not (looks_written(id) or is_user_id(id)):
+        turned = f"phantom contacts add{option} {shell_word(id)} {shell_word(name)}"
+        raise UsageError(f"the name comes first, then the ID: {turned}")
     if replace:
         contact = client.contacts.replace(name, id)
         click.echo(

@@ -16,6 +16,7 @@ from phantom_messenger.cli.common import (
     check_quoted,
     column,
     confirmed,
+    count,
     one_line,
     open_client,
     print_qr,
@@ -288,10 +289,10 @@ async def _hand_over(steps: Steps, goes_on: Callable[[], bool]) -> None:
             click.echo("phantom: the other device is silent; it goes on when both are connected again", err=True)
             return
         if event.step is LinkingStep.COMPLETE:
-            click.echo(f"{event.texts:,} messages from before", err=True)
+            click.echo(f"{count(event.texts, 'message')} from before", err=True)
         elif event.step is LinkingStep.HISTORY and time.monotonic() - shown >= SHOW_SECONDS:
             shown = time.monotonic()
-            click.echo(f"{event.texts:,} messages from before, about {event.left:,} to go", err=True)
+            click.echo(f"{count(event.texts, 'message')} from before, about {event.left:,} to go", err=True)
 
 
 @devices.command(short_help="Remove one of your devices.")
@@ -300,7 +301,7 @@ async def _hand_over(steps: Steps, goes_on: Callable[[], bool]) -> None:
 @click.option("--yes", is_flag=True, help="do not ask for confirmation")
 @reports_errors
 def remove(device: str, profile: str, yes: bool) -> None:
-    """Remove DEVICE, its name or ID, from your first device: it gets nothing any more, and erases its profile."""
+    """Remove DEVICE, its name or ID, from your first device: it receives nothing more, and erases its profile."""
     client = open_client(profile)
     found = client.devices.find(device)
     is_here = any(one.is_first and one.is_this for one in client.devices.everybody())

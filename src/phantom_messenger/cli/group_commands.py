@@ -324,7 +324,7 @@ def forked(info: GroupInfo, others: str, go_on: str) -> str:
 @click.argument("group")
 @click.argument("name", required=False)
 @profile_option
-@click.option("--none", "withholds", is_flag=True, help="say no name any more")
+@click.option("--none", "withholds", is_flag=True, help="no longer say a name")
 @reports_errors
 def me(group: str, name: str | None, profile: str, withholds: bool) -> None:
     """Say the NAME that members of GROUP are shown who have not added you; without one, show it.
@@ -337,7 +337,7 @@ def me(group: str, name: str | None, profile: str, withholds: bool) -> None:
     if name is None and not withholds:
         click.echo(one_line(client.groups.find(group).own_name) or "no name")
         return
-    said = f"they are told that you are {one_line(name)}" if name else "they are told no name any more"
+    said = f"they are told that you are {one_line(name)}" if name else "they are no longer told a name"
     changed(client, lambda: client.groups.call_me(group, name or ""), said)
 
 

@@ -60,7 +60,8 @@ def list_requests(profile: str, as_json: bool) -> None:
             click.echo(json.dumps({**row, "waiting": one.waiting, "since": one.since}))
         else:
             show = f"phantom requests show{option} {_beginning(user_id)}"
-            click.echo(f"{count(one.waiting, 'message')}, here since {moment(one.since)}; to read them, run: {show}")
+            them = "it" if one.waiting == 1 else "them"
+            click.echo(f"{count(one.waiting, 'message')}, here since {moment(one.since)}; to read {them}, run: {show}")
     if not found and not as_json:
         click.echo(f"no message requests; to fetch what waits at the relay: phantom listen{option}", err=True)
 

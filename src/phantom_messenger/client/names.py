@@ -1,6 +1,7 @@
 """Names that people give each other: one form of each, and which can be taken for another."""
 
 import re
+import shlex
 import unicodedata
 from typing import Final
 
@@ -10,6 +11,9 @@ from phantom_messenger.client.sanitize import is_blank, one_line
 
 MAX_NAME: Final = 64
 """Characters of a name."""
+
+_TWICE_QUOTED: Final = frozenset('"$`\\!')
+"""What a shell takes for more than itself between double quotes."""
 
 _OTHER_SCRIPTS: Final = {
     # Cyrillic
@@ -58,6 +62,15 @@ def checked_name(name: str) -> str:
 def normal_name(name: str) -> str:
     """The form in which names are compared: composed, however they were typed."""
     return unicodedata.normalize("NFC", name).strip()
+
+
+def command_word(name: str, user_id: str) -> str:
+    """What a suggested command calls a user: their name, in quotes if a shell would take it apart, or their id."""
+    if not name or name.startswith("-"):
+        return user_id
+    if shlex.quote(name) == name:
+        return name
+    return user_id if _TWICE_QUOTED & set(name) else f'"{name}"'
 
 
 def skeleton(name: str) -> str:

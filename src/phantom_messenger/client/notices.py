@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from phantom_messenger.client.names import command_word
 from phantom_messenger.client.pacing import about, span
 from phantom_messenger.client.records import Strength
 from phantom_messenger.client.sanitize import quoted
@@ -53,7 +54,7 @@ class PauseNotices:
 
 def key_changed(peer: Contact) -> WarningEvent:
     """The user has to look at a changed key."""
-    who = peer.name or peer.user_id
+    who = command_word(peer.name, peer.user_id)
     return _warning(
         peer,
         "key-changed",
@@ -101,7 +102,7 @@ def allowed_session(peer: Contact, floor: Strength) -> list[WarningEvent]:
 
 def _allowing(peer: Contact, strength: Strength) -> str:
     option = "--classical" if strength is Strength.CLASSICAL else "--older"
-    return f"phantom contacts accept {peer.name or peer.user_id} {option}"
+    return f"phantom contacts accept {command_word(peer.name, peer.user_id)} {option}"
 
 
 def _weak_code(strength: Strength, *, had_better: bool) -> str:

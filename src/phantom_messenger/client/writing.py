@@ -5,6 +5,7 @@ from collections.abc import Container
 from phantom_messenger.client import content
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError
+from phantom_messenger.client.names import command_word
 from phantom_messenger.client.status import Trust
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
 
@@ -37,7 +38,7 @@ def check_text(
     if expires_in is not None and not 1 <= expires_in <= MAX_EXPIRES_IN_MS:
         raise UsageError("a message can expire after 1 millisecond to 365 days; choose a time in between")
     contact = book.contact(peer)
-    who = contact.name or peer
+    who = command_word(contact.name, peer)
     if contact.blocked:
         raise UsageError(f"{contact.label} is blocked; unblock them first with 'phantom contacts unblock {who}'")
     if contact.trust is Trust.CHANGED:

@@ -329,6 +329,17 @@ function evilBundle(evil: Person, fresh: Person): object {
   };
 }
 
+test("a code that was not copied whole says so, and what to do", () => {
+  const town = new Town();
+  const [phone, fresh] = [town.person(), town.person()];
+  const code = devicesOf(fresh).showCode(RELAY, "Laptop");
+  for (const wrong of [code.slice(0, -3), code.replace("phantom:", ""), "089 466"]) {
+    assert.throws(() => devicesOf(phone).linking.begin(wrong), /the code .*; copy it again$|not the code .*; copy it again$/);
+  }
+  devicesOf(phone).linking.begin(code); // the control
+  assert.equal(devicesOf(phone).linking.isOpen, true);
+});
+
 test("who does not know the secret is a stranger to a device that shows a code", () => {
   const town = new Town();
   const [phone, fresh] = [town.person(), town.person()];

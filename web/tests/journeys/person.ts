@@ -107,7 +107,7 @@ export class Person {
 
   async add(who: string, name: string): Promise<void> {
     await this.button("New conversation").click();
-    await this.box("Contact id or link").fill(who);
+    await this.box("Contact ID or link").fill(who);
     await this.box("What you call them").fill(name);
     await this.button("Add").click();
     await this.box(`Write to ${name}`).waitFor();

@@ -249,7 +249,7 @@ describe("groups", { skip: SKIP }, () => {
     assert.equal(new URL(page.url()).hash, "");
     await page.getByRole("textbox", { name: "What members can call you (optional)" }).fill("Ali");
     await button("Ask to join").click();
-    await page.getByRole("status").filter({ hasText: "is asked" }).waitFor();
+    await page.getByRole("status").filter({ hasText: "has been asked" }).waitFor();
     const [admin, other] = [inGroup("ليلى حداد", "ليلى حداد"), inGroup("Bob", "Bob")];
     const invited = group("Invited", { relation: "invited", inviter: admin });
     await update({ kind: "groups", changed: [invited, group("Another", { inviter: other })], removed: [] });
@@ -260,7 +260,7 @@ describe("groups", { skip: SKIP }, () => {
     await button("Open it").click();
     await page.getByRole("heading", { name: "Sailing" }).waitFor();
     await button("New conversation").click();
-    await page.getByRole("textbox", { name: "Contact id or link" }).fill("phantom:join?relay=r&x=1");
+    await page.getByRole("textbox", { name: "Contact ID or link" }).fill("phantom:join?relay=r&x=1");
     await button("Add").click();
     await button("Ask to join").click();
     await page.getByRole("alert").filter({ hasText: "This link is not whole." }).waitFor();
@@ -269,7 +269,7 @@ describe("groups", { skip: SKIP }, () => {
     await refuse(admin.peer); // an earlier link of theirs
     await page.getByText(`${admin.peer} says no`).waitFor();
     await button("New conversation").click();
-    await page.getByRole("textbox", { name: "Contact id or link" }).fill("phantom:join?relay=r&token=x");
+    await page.getByRole("textbox", { name: "Contact ID or link" }).fill("phantom:join?relay=r&token=x");
     await button("Add").click();
     await button("Ask to join").click();
     await refuse(other.peer);

@@ -36,7 +36,7 @@ describe("keys", { skip: SKIP }, () => {
     await reach("button", "New conversation");
     await keys.press("Enter");
     await page.getByRole("dialog").waitFor();
-    await reach("textbox", "Contact id or link");
+    await reach("textbox", "Contact ID or link");
     await keys.type("ph1abcdefghijkl");
     await reach("textbox", "What you call them");
     await keys.type("Carol");

@@ -23,13 +23,28 @@ describe("the page says", { skip: SKIP }, () => {
   test("a link of another page is spoken of, and can be added", async () => {
     await load("saved=1");
     await page.getByRole("button", { name: "New conversation" }).click();
-    const box = page.getByRole("textbox", { name: "Contact id or link" });
+    const box = page.getByRole("textbox", { name: "Contact ID or link" });
     const hint = page.getByRole("dialog").getByRole("status").filter({ hasText: "both use the same relay" });
     await box.fill(`${new URL("/", page.url()).href}#c=ph1abcdefghijkl`);
     assert.equal(await hint.count(), 0);
     await box.fill("https://other.example/#c=ph1abcdefghijkl");
     await hint.filter({ hasText: "other.example" }).waitFor();
     assert.equal(await page.getByRole("button", { name: "Add" }).isEnabled(), true);
+  });
+
+  test("what is said of a text that burns is true with receipts and without", async () => {
+    await load("saved=1");
+    const covered = async () => {
+      await openTalk(page, "Bob");
+      return page.getByRole("button", { name: "Read once" }).locator("small").textContent();
+    };
+    assert.equal(await covered(), "It is then erased on both sides.");
+    await page.getByRole("button", { name: "Settings" }).click();
+    const receipts = page.getByRole("checkbox", { name: "Show when I have read a text" });
+    await page.getByText("If this is off, a text that burns is still erased here, but its sender keeps it.").waitFor();
+    await receipts.uncheck();
+    await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+    assert.equal(await covered(), "It is then erased here; its sender keeps it.");
   });
 
   test("a very long text has a 'Show all' instead of growing for ever", async () => {

@@ -250,7 +250,7 @@ export const SCREENS: readonly Screen[] = [
     query: "saved=1",
     async act(page) {
       await press(page, "New conversation");
-      await page.getByRole("textbox", { name: "Contact id or link" }).fill("https://other.example/#c=ph1abcdefghijkl&n=Bob");
+      await page.getByRole("textbox", { name: "Contact ID or link" }).fill("https://other.example/#c=ph1abcdefghijkl&n=Bob");
     },
   },
   {

@@ -16,7 +16,7 @@ const TYPING_MS = 5000;
 const HOUR_MS = 3_600_000;
 /** How long texts can last, in milliseconds. */
 export const LASTS: readonly (readonly [number | null, string])[] = [
-  [null, "Keep them"],
+  [null, "Never"],
   [5 * 60_000, "5 minutes"],
   [HOUR_MS, "1 hour"],
   [8 * HOUR_MS, "8 hours"],

@@ -7,7 +7,7 @@ import { Called } from "../parts/called.tsx";
 import { minute, useNow } from "../parts/clock.ts";
 import { Guard, NotShown } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
-import { api, attempt, keep, panel, uncover, uncovered } from "../model.ts";
+import { api, attempt, keep, panel, settings, uncover, uncovered } from "../model.ts";
 import { addressesIn } from "../addresses.ts";
 import { beginningOf } from "../excerpt.ts";
 import { hueOf, labelOf } from "../names.ts";
@@ -140,7 +140,8 @@ function Covered({ item }: { readonly item: Text }) {
         <Icon name="flame" />
         <span>
           <strong>Read once</strong>
-          <small>It is then erased on both sides.</small>
+          {/* Whose receipts are off tells nobody that it was read, so the other copy stays. */}
+          <small>{settings.value?.readReceipts === false ? "It is then erased here; its sender keeps it." : "It is then erased on both sides."}</small>
         </span>
       </button>
       {action.fault !== "" && <p role="alert" class="fault">{action.fault}</p>}

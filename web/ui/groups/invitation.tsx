@@ -40,8 +40,8 @@ export function Invitation({ who }: { readonly who: GroupTalk }) {
           <p class="invites"><strong>{inviter === null ? "Somebody" : <Called who={inviter} />}</strong> invites you to this group.</p>
           {who.wasNoAdmin && inviter !== null && (
             <p class="hint">
-              You were in it before, and <Called who={inviter} /> was no admin then. What was written before stands in it, so ask
-              one of the others before you accept.
+              You were in it before, and <Called who={inviter} /> was no admin then. It can look right, as what you have from before
+              is shown in it, so ask one of the others before you accept.
             </p>
           )}
           <ul class="members">

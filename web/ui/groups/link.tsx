@@ -120,8 +120,8 @@ export function JoinGroup({ link }: { readonly link: string }) {
         <p role="status">
           {refusal !== undefined ? sentence(refusal.notice.text) : (
             <>
-              {admin === undefined ? "The admin of the group" : <bdi>{labelOf(admin)}</bdi>} is asked. The group appears in your
-              list once their program has answered, for which it must be online.
+              {admin === undefined ? "The admin of the group" : <bdi>{labelOf(admin)}</bdi>} has been asked. The group appears in
+              your list as soon as their program is online and has answered.
             </>
           )}
         </p>

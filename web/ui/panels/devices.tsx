@@ -103,8 +103,8 @@ function Entry({ one, canRemove }: { readonly one: OwnDevice; readonly canRemove
       {isSure && (
         <div class="sure">
           <p>
-            <bdi>{name}</bdi> will get nothing any more, and erases what it holds as soon as it is online. What it has read
-            stays read. What it has written comes in first, if the relay can be reached.
+            <bdi>{name}</bdi> will receive nothing more, and erases what it holds as soon as it is online. What it
+            has read stays read. What it has written comes in first, if the relay can be reached.
           </p>
           <Refusal text={action.fault} />
           <div class="buttons">

@@ -59,7 +59,7 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
         }}
       >
         <Field
-          label="Contact id or link"
+          label="Contact ID or link"
           value={who}
           onValue={setWho}
           isRequired

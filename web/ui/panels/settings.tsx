@@ -109,7 +109,7 @@ function Browser() {
 }
 
 const OTHERS: readonly (readonly [keyof Settings, string, string])[] = [
-  ["readReceipts", "Show when I have read a text", "If this is off, you do not see it for others either."],
+  ["readReceipts", "Show when I have read a text", "If this is off, a text that burns is still erased here, but its sender keeps it."],
   ["typing", "Show when I am typing", ""],
   ["presence", "Show when I am online", ""],
 ];

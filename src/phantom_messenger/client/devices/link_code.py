@@ -52,7 +52,7 @@ class LinkCode:
         for pair in text.removeprefix(_PREFIX).split("&"):
             name, separator, value = pair.partition("=")
             if not separator or not _NAME.match(name) or name in members:
-                raise InvalidMessage("the code of a new device has a part that it can not have")
+                raise InvalidMessage("the code of a new device has a part that it cannot have")
             members[name] = value
         if members.get("v") != "1":
             raise InvalidMessage("the code of a new device is of a version that is not known here")

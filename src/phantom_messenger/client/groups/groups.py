@@ -246,8 +246,8 @@ class Groups:
         self._check_device()
         group = self._found(who, INVITED)
         if group.record.relation != INVITED:
-            already = "in it already" if group.record.relation == MEMBER else "not invited"
-            raise UsageError(f"{words.title(group.state.name)}: you are {already}")
+            already = "are in {} already" if group.record.relation == MEMBER else "are not invited to {}"
+            raise UsageError(f"you {already.format(words.title(group.state.name))}")
         with self._stores.vault.transaction() as tx:
             self._store.put(tx, invitations.accepted(group, naming.checked(own_name)))
         self._duties.greet(group.id)
@@ -574,7 +574,7 @@ class Groups:
         group = self._found(who)
         title = words.title(group.state.name)
         if group.record.relation == INVITED:
-            raise UsageError(f"accept the invitation to {title} first: 'phantom groups accept'")
+            raise UsageError(words.undecided(group.state.name, group.id))
         if group.record.relation != MEMBER:
             raise UsageError(words.over(title, group.record.relation))
         if group.record.doubt == "forked":

@@ -36,7 +36,7 @@ def checked_name(name: str) -> str:
     """A name of a group; raises ``UsageError`` if it cannot be one."""
     name = normal_name(name)
     if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
-        raise UsageError(f"the name of a group has 1 to {MAX_NAME_BYTES} bytes")
+        raise UsageError(f"the name of a group has 1 to {MAX_NAME_BYTES} bytes; choose another")
     return name
 
 

@@ -16,6 +16,7 @@ from phantom_messenger.client.groups.change import (
 )
 from phantom_messenger.client.groups.records import GroupRecord
 from phantom_messenger.client.groups.store import written
+from phantom_messenger.client.names import command_word
 from phantom_messenger.client.sanitize import one_line
 
 _SECOND_MS = 1_000
@@ -86,6 +87,11 @@ def over(group: str, relation: str) -> str:
     return f"{group} is closed" if relation == "closed" else f"you are no longer a member of {group}"
 
 
+def undecided(name: str, group: str) -> str:
+    """Nothing can be done in a group to which this user is only invited."""
+    return f"accept the invitation to {title(name)} first: 'phantom groups accept {command_word(name, group)}'"
+
+
 def invites(who: str, group: str, *, was_no_admin: bool) -> str:
     """Somebody invites; ``was_no_admin``: to a group in which this user was, and they were no admin then."""
     if not was_no_admin:
@@ -100,7 +106,8 @@ def invites_elsewhere(who: str, group: str, first: str) -> str:
     """Somebody invites to another group of the same id than ``first`` has before."""
     return (
         f"{who} invites you to {group}, too, but with other members or other changes than {first} has shown you;"
-        f" ask {who} who is right: to see the other one, leave it, and have {who} remove you and invite you again"
+        f" ask both of them who is right: to see the group of {who}, leave this one, and have {who} remove you and"
+        " invite you again"
     )
 
 

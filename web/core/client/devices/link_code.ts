@@ -58,7 +58,7 @@ export function parseLinkLine(given: string): LinkCode {
     const at = part.indexOf("=");
     const name = part.slice(0, Math.max(at, 0));
     if (!NAME.test(name) || members.has(name)) {
-      throw new InvalidMessage("the code of a new device has a part that it can not have");
+      throw new InvalidMessage("the code of a new device has a part that it cannot have");
     }
     members.set(name, part.slice(at + 1));
   }

@@ -116,7 +116,7 @@ export class LinkingDesk {
   begin(line: string, { history = true } = {}): void {
     const { devices, moment, stores } = this.#parts;
     if (!devices.isFirst) throw new UsageError("only your first device can link others; do it there");
-    const code = usable(() => parseLinkLine(line));
+    const code = readable(line);
     if ((devices.own?.newest.devices.length ?? 1) >= MAX_DEVICES) {
       throw new UsageError(`you can have ${MAX_DEVICES} devices; remove one first`);
     }
@@ -334,6 +334,15 @@ function linked(person: string, name: string): LinkingEvent {
 
 function ended(reason: string): LinkingEvent {
   return { kind: "linking", step: "ended", digits: "", person: "", name: "", reason };
+}
+
+/** The code that a user has copied; what to do if it is none is said to them. */
+function readable(line: string): LinkCode {
+  try {
+    return parseLinkLine(line);
+  } catch (error) {
+    throw error instanceof CryptoError ? new UsageError(`${error.message}; copy it again`) : error;
+  }
 }
 
 /** What comes of something that a user has caused: what is wrong is said to them. */

@@ -205,7 +205,7 @@ export class Groups implements Listener {
   setRole(id: string, person: string, role: Role): void {
     const group = this.#administered(id);
     if (!stateOf(group).members.has(person)) {
-      throw new UsageError("they are no member of this group; add them first");
+      throw new UsageError("they are not a member of this group; add them first");
     }
     this.#want(group, [{ op: "role", person, role }]);
   }
@@ -508,7 +508,7 @@ export class Groups implements Listener {
       throw new UsageError(words.over(titleOf(group), relation));
     }
     if (doubt === "forked") {
-      throw new UsageError(`${titleOf(group)} has two histories; compare its numbers with the others first`);
+      throw new UsageError(`${titleOf(group)} has two histories; compare its digits with the others first`);
     }
     if (doubt !== "") {
       throw new UsageError(`a newer version has changed ${titleOf(group)}; reload this page later`);

@@ -109,8 +109,8 @@ export function invited(name: string, isBack: boolean): string {
 /** Somebody invites to another group of the same id than `first` has before. */
 export function invitesElsewhere(name: string, first: string): string {
   return (
-    `${name} invited you, too, but with other members or other changes than ${first} has shown you. Ask ${name} who is ` +
-    `right: to see the other group, leave this one, and have ${name} remove you and invite you again`
+    `${name} invited you, too, but with other members or other changes than ${first} has shown you. Ask both of them who ` +
+    `is right: to see the group of ${name}, leave this one, and have ${name} remove you and invite you again`
   );
 }
 
@@ -118,7 +118,7 @@ export function invitesElsewhere(name: string, first: string): string {
 export function forked(name: string, group: string): string {
   return (
     `${name} has been told other changes of ${group} than you, so its members may not be who you think, and nothing ` +
-    "is sent to it now; compare its numbers with them and the others"
+    "is sent to it now; compare its digits with them and the others"
   );
 }
 
