@@ -31,7 +31,7 @@ def test_people_who_were_invited_accept_and_write_to_each_other(town: Town) -> N
     assert news(ben) == [GroupNews.INVITED]
     assert info(ben).relation == "invited"
     assert info(ben).inviter == ben.messenger.contacts.of(ada.id)
-    with pytest.raises(UsageError, match="accept the invitation to 'Tea' first: 'phantom groups accept Tea'$"):
+    with pytest.raises(UsageError, match=r"accept the invitation to 'Tea' first: 'phantom groups accept Tea'$"):
         write(ben, "too soon")
     ben.messenger.groups.accept("Tea")
     cleo.messenger.groups.accept("Tea")
