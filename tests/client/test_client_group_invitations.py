@@ -6,7 +6,7 @@ from group_people import group_of, info, known, names, tell, unread, write
 from msgspec.structs import replace
 
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.groups import invitations
+from phantom_messenger.client.groups import arrivals, invitations
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import MAX_REVISION, Add, Remove
 from phantom_messenger.client.groups.change import write as write_change
@@ -154,11 +154,13 @@ def test_link_of_somebody_who_was_no_admin_leads_into_no_group_of_before(
 TOO = "ada invites you to 'Tea', too"
 
 
-def squatted(town: Town, *, revision: int, is_accepted: bool) -> tuple[Device, Device, Device]:
-    """Mal, a member, invites Ben to a group of his own with the id of Ada's; then she does."""
+def squatted(
+    town: Town, *, revision: int, is_accepted: bool, names_her: bool = False
+) -> tuple[Device, Device, Device]:
+    """Mal, a member, invites Ben to a group of his own with the id of Ada's, and with her in it or not; then she does."""
     ada, ben, mal = town.friends("ada", "ben", "mal")
     group_of(ada, mal)
-    Forger(mal, known(ada).record.group, revision=revision).invite(ben)
+    Forger(mal, known(ada).record.group, *([ada] if names_her else []), revision=revision).invite(ben)
     pass_time(5 * SECOND, ada, ben, mal)
     if is_accepted:
         ben.messenger.groups.accept("Tea")
@@ -185,6 +187,25 @@ def test_whoever_is_invited_to_two_groups_of_one_id_is_told(town: Town, revision
     write(ada, "this is the one")
     pass_time(5 * SECOND, ada, ben, mal)
     assert unread(ben) == ["this is the one"]
+
+
+@pytest.mark.parametrize("is_accepted", [False, True], ids=["invited", "accepted"])
+@pytest.mark.parametrize("revision", [40, MAX_REVISION - 5])
+def test_invitation_that_was_written_later_is_told_though_its_writer_is_in_what_was_made_up(
+    town: Town, revision: int, is_accepted: bool
+) -> None:
+    _, ben, _ = squatted(town, revision=revision, is_accepted=is_accepted, names_her=True)
+    (told,) = forks(ben)
+    assert told.startswith(TOO)
+    assert "than mal has shown you" in told
+
+
+def test_control_if_it_is_not_known_when_the_first_was_written_the_later_one_is_not_heard_of(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "time_of", lambda _: 0)
+    _, ben, _ = squatted(town, revision=40, is_accepted=False, names_her=True)
+    assert forks(ben) == []
 
 
 def test_member_is_told_once_of_what_somebody_else_has_made_up(town: Town) -> None:

@@ -6,7 +6,7 @@ import type { Op } from "../../core/client/groups/change.ts";
 import { wasNoAdmin } from "../../core/client/groups/invitations.ts";
 import { emptyState, encodeState, headOf, stateAfter } from "../../core/client/groups/state.ts";
 import type { GroupState } from "../../core/client/groups/state.ts";
-import { GroupStore } from "../../core/client/groups/store.ts";
+import { GroupStore, withRecord } from "../../core/client/groups/store.ts";
 import { fromBase64 } from "../../core/wire/base64.ts";
 import { groupOf, Mallory, Member } from "./members.ts";
 import type { Town } from "./town.ts";
@@ -120,6 +120,26 @@ test("who is invited to two groups of one id is told, once of each, and can come
       ben.groups.accept(id);
       town.pass(5_000);
       assert.equal(ben.head(id), ada.head(id));
+    }
+  }
+});
+
+test("an invitation that was written later is told, though its writer is in what was made up", () => {
+  for (const revision of [40, MAX_REVISION - 5]) {
+    for (const isKnown of [true, false]) {
+      const [town, ada, ben, mallory, id, group] = withStranger(1);
+      new Forger(mallory, group, [ada], revision).invites(ben);
+      ben.groups.accept(id);
+      if (!isKnown) {
+        // the control: nothing is said if it is not known when the first was written
+        const changed = withRecord(ben.groups.found(id), { invitedAt: 0 });
+        ben.person.vault.transaction((tx) => ben.groups.store.put(tx, changed));
+      }
+      town.pass(5_000);
+      ada.groups.add(id, [ben.id], "member");
+      town.pass(10_000);
+      const told = ben.events(id).filter((text) => text.startsWith("Ada invited you, too, but with other members"));
+      assert.equal(told.length, isKnown ? 1 : 0, `revision ${revision}`);
     }
   }
 });

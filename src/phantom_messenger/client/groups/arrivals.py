@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from phantom_messenger.client.content import time_of
 from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.faults import NO_FAULTS, Aside
 from phantom_messenger.client.groups import doubts, invitations, naming, words
@@ -256,7 +257,7 @@ class Arrivals:
         if join is None and not self._store.may_be_invited(sender):
             return []
         number = self._store.new_number() if before is None else before.record.number
-        record = invitations.begun(chain, number, before, join)
+        record = invitations.begun(chain, number, before, join, min(said.sent_at, time_of(now.wall)))
         early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
         group = self._store.put(tx, Group(record, chain), afresh=True)
         events: list[Event] = []

@@ -67,12 +67,13 @@ def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> bool:
         return False
     standing = group.chain.compare(chain.state.revision, chain.head)
     # A member's may be an old one that comes late, or follow what has not come yet.
-    is_rival = standing is Standing.FORK or raw_of(sender) not in group.state.members
+    is_later = standing is Standing.UNKNOWN and 0 < record.invited_at < said.sent_at
+    is_rival = standing is Standing.FORK or is_later or raw_of(sender) not in group.state.members
     is_same = standing in {Standing.SAME, Standing.OLDER}
     return is_rival and not is_same and len(record.inviters) < MAX_INVITERS
 
 
-def begun(chain: Chain, number: int, before: Group | None, join: GroupJoinRecord | None) -> GroupRecord:
+def begun(chain: Chain, number: int, before: Group | None, join: GroupJoinRecord | None, at: int) -> GroupRecord:
     """A group to which somebody invites.
 
     Args:
@@ -80,6 +81,7 @@ def begun(chain: Chain, number: int, before: Group | None, join: GroupJoinRecord
         number: names the kind of its texts.
         before: what is known of it; None if nothing.
         join: that this user has opened a link of theirs; None if not.
+        at: when it was written, as they say, and not later than now; 0 if that is not known.
     """
     inviter, then = written(chain.steps[-1].change.author), admins_then(before)
     is_wanted = join is not None and (not then or inviter in then)  # a link leads to no group of before
@@ -95,6 +97,7 @@ def begun(chain: Chain, number: int, before: Group | None, join: GroupJoinRecord
         picture=picture_after(b"", chain.steps[-1].change),
         own_name="" if join is None else join.name,
         admins_then=[] if is_wanted else then,
+        invited_at=at,
     )
 
 

@@ -18,11 +18,11 @@ import type { Transaction } from "../vault.ts";
 import type { Chain, Verdict } from "./chain.ts";
 import { packOps } from "./change.ts";
 import type { Op } from "./change.ts";
-import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt } from "./contents.ts";
+import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
 import { afterChange, forked, isOld, shownBy } from "./doubts.ts";
 import type { Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
-import { begun, elsewhere, readInvitation, wasNoAdmin } from "./invitations.ts";
+import { begun, elsewhere, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
 import { memberOf, noted, shownName } from "./naming.ts";
 import { chainOf, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
@@ -239,7 +239,7 @@ export class Arrivals {
 
   // --- invitations ------------------------------------------------------------------
 
-  #invited(tx: Transaction, before: Group | null, sender: string, said: GroupChange, now: Moment): void {
+  #invited(tx: Transaction, before: Group | null, sender: string, said: Invitation, now: Moment): void {
     const chain = readInvitation(said, sender, this.#persons.own);
     // Whoever chose the id of a person wants to be taken for them.
     if (chain === null || this.#ports.stores.book.has(encodeBase64(said.group))) {
@@ -249,7 +249,7 @@ export class Arrivals {
     if (join === null && !this.#store.mayBeInvited(sender)) {
       return;
     }
-    const record = begun(chain, before?.record.number ?? this.#store.newNumber(), before, join);
+    const record = begun(chain, before?.record.number ?? this.#store.newNumber(), before, join, writtenAt(said, now));
     const held = this.#store.held(encodeBase64(said.group));
     let group = this.#store.put(tx, { record, chain }, { afresh: true });
     if (record.relation === "member") {
@@ -267,7 +267,7 @@ export class Arrivals {
     }
   }
 
-  #invitedElsewhere(tx: Transaction, before: Group, sender: string, said: GroupChange, now: Moment): void {
+  #invitedElsewhere(tx: Transaction, before: Group, sender: string, said: Invitation, now: Moment): void {
     const group = this.#store.get(idOf(before));
     const isStranger = this.#ports.stores.requests.holds(sender); // whose invitation waits as a request
     if (group !== null && !isStranger && elsewhere(group, sender, said, this.#persons.own)) {

@@ -120,6 +120,9 @@ export type GroupSaid =
   | GroupJoin
   | GroupRefuse;
 
+/** A change that may invite; `sentAt`: when it was written, by its sender's clock, if that is known. */
+export type Invitation = GroupChange & { readonly sentAt?: number };
+
 /** The same as it was read: `sentAt` by its sender's clock, the rest as of every `Extra`. */
 export type GroupHeard = GroupSaid & Pick<Extra, "claim" | "isBrief" | "reported"> & { readonly sentAt: number };
 

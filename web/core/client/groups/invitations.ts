@@ -3,12 +3,14 @@ import { isEqual, fromUtf8, NO_BYTES } from "../../bytes.ts";
 import { CryptoError } from "../../crypto/errors.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import { decodeRelay } from "../../wire/codec.ts";
+import { timeOf } from "../content.ts";
+import type { Moment } from "../moment.ts";
 import type { RequestRecord } from "../records.ts";
 import type { Stores } from "../stores.ts";
 import { Chain } from "./chain.ts";
 import { addsPerson } from "./change.ts";
 import { decodeSaid } from "./contents.ts";
-import type { GroupChange, GroupHeard } from "./contents.ts";
+import type { GroupChange, GroupHeard, Invitation } from "./contents.ts";
 import { pictureAfter } from "./outcomes.ts";
 import { GroupRecord } from "./records.ts";
 import type { GroupJoinRecord } from "./records.ts";
@@ -73,8 +75,19 @@ export function readInvitation({ base, change, group, state }: GroupChange, send
   }
 }
 
-/** A group to which somebody invites; `join`: this user has opened a link of theirs. */
-export function begun(chain: Chain, number: number, before: Group | null, join: GroupJoinRecord | null): GroupRecord {
+/** When an invitation was written, and not later than now; 0 if that is not known. */
+export function writtenAt({ sentAt = 0 }: Invitation, now: Moment): number {
+  return Math.min(sentAt, timeOf(now.wall));
+}
+
+/** A group to which somebody invites; `join`: this user has opened a link of theirs; `at`: as `writtenAt`. */
+export function begun(
+  chain: Chain,
+  number: number,
+  before: Group | null,
+  join: GroupJoinRecord | null,
+  at: number,
+): GroupRecord {
   const change = chain.steps.at(-1)?.change;
   const [inviter, then] = [change?.author ?? "", adminsThen(before)];
   const isWanted = join !== null && (then.length === 0 || then.includes(inviter)); // a link leads to no group of before
@@ -90,6 +103,7 @@ export function begun(chain: Chain, number: number, before: Group | null, join: 
     picture: change === undefined ? NO_BYTES : pictureAfter(NO_BYTES, change),
     ownName: join?.name ?? "",
     adminsThen: isWanted ? [] : [...then],
+    invitedAt: at,
   });
 }
 
@@ -117,12 +131,13 @@ const MAX_INVITERS = 4;
  *
  * `said` was no change of the group to which this user is invited, or was.
  */
-export function elsewhere(group: Group, sender: string, said: GroupChange, own: string): boolean {
+export function elsewhere(group: Group, sender: string, said: Invitation, own: string): boolean {
   const chain = readInvitation(said, sender, own);
-  const { inviter, inviters } = group.record;
+  const { invitedAt, inviter, inviters } = group.record;
   if (chain === null || inviter === "" || inviter === sender || inviters.includes(sender)) return false;
   const standing = group.chain.compare(chain.state.revision, chain.head);
   // A member's may be an old one that comes late, or follow what has not come yet.
-  const isRival = standing === "fork" || !stateOf(group).members.has(sender);
+  const isLater = standing === "unknown" && invitedAt > 0 && (said.sentAt ?? 0) > invitedAt;
+  const isRival = standing === "fork" || isLater || !stateOf(group).members.has(sender);
   return isRival && standing !== "same" && standing !== "older" && inviters.length < MAX_INVITERS;
 }

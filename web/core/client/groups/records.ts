@@ -27,7 +27,8 @@ const never = withDefault(orNull(int), null);
  * member before. `asked`: those of `wishes` that others have asked for. `ownName`: what this user calls themselves there,
  * '' if nothing; `names`: the same of others, by user id. `leaving`: members who have said that they leave. `adminsThen`:
  * who were admins when this user was last a member, while somebody invites them back or has done so; none else.
- * `inviters`: who has invited to another group of this id; of each the user was told.
+ * `inviters`: who has invited to another group of this id; of each the user was told. `invitedAt`: when the invitation was
+ * written, in milliseconds since 1970; 0 if that is not known.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -58,6 +59,7 @@ export const GroupRecord = recordType({
   shown: withDefault(list(bytes), []),
   adminsThen: withDefault(list(text), []),
   inviters: withDefault(list(text), []),
+  invitedAt: zero,
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 
