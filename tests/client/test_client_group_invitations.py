@@ -154,10 +154,8 @@ def test_link_of_somebody_who_was_no_admin_leads_into_no_group_of_before(
 TOO = "ada invites you to 'Tea', too"
 
 
-def squatted(
-    town: Town, *, revision: int, is_accepted: bool, names_her: bool = False
-) -> tuple[Device, Device, Device]:
-    """Mal, a member, invites Ben to a group of his own with the id of Ada's, and with her in it or not; then she does."""
+def squatted(town: Town, *, revision: int, is_accepted: bool, names_her: bool = False) -> tuple[Device, Device, Device]:
+    """Mal, a member, invites Ben to a group of his own with the id of Ada's, perhaps with her in it; then she does."""
     ada, ben, mal = town.friends("ada", "ben", "mal")
     group_of(ada, mal)
     Forger(mal, known(ada).record.group, *([ada] if names_her else []), revision=revision).invite(ben)

@@ -70,6 +70,55 @@ test("those who ask and ask leave the rate of messages to texts; what waits is a
   assert.deepEqual(answered.sort(), others.map(({ id }) => id).sort());
 });
 
+test("who has had least is answered first: one with many groups keeps nobody waiting", () => {
+  const [town, members, group] = groupOf(2);
+  const [ada] = members as [Member, Member];
+  const [many, one] = knows(ada, ["Many", "One"]) as [Mallory, Mallory];
+  town.pass(5_000);
+  ada.groups.add(group, [one.id], "member");
+  const traps = Array.from({ length: 2 * ANSWERS + 2 }, (_, index) => ada.groups.create(`Trap ${index}`, [many.id]));
+  town.pass(3 * MINUTE);
+  const asks = (id: string) => {
+    const { group: raw } = ada.groups.found(id).record;
+    return { kind: "group-ask", group: raw, from: 0, picture: false, ordered: 0 } as const;
+  };
+  for (const trap of traps) many.says([ada], asks(trap));
+  town.pass(5_000);
+  one.says([ada], asks(group));
+  ada.person.sent.length = 0;
+  town.pass(MINUTE);
+  const answered = recipientsOf(ada).flat();
+  assert.deepEqual([answered.length, answered[0]], [ANSWERS, one.id]);
+});
+
+test("an own device that was stolen gets a part, and takes nothing of what others may have", () => {
+  const [town, members, group] = groupOf(2);
+  const [ada] = members as [Member, Member];
+  const [thief, other] = knows(ada, ["Thief", "Other"]) as [Mallory, Mallory];
+  town.pass(5_000);
+  ada.groups.add(group, [other.id], "member");
+  for (let number = 0; number < 8; number += 1) {
+    const picture = new Uint8Array(4_000).fill(number);
+    picture.set([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+    ada.groups.setPicture(group, picture);
+    town.pass(3_000);
+  }
+  isNowOf(ada, ada.id, thief.id);
+  const { group: raw } = ada.groups.found(group).record;
+  const asks = { kind: "group-ask", group: raw, from: 0, picture: true, ordered: 0 } as const;
+  const counts = { [thief.id]: 0, [other.id]: 0 };
+  for (let time = 0; time < 120; time += 1) {
+    ada.person.sent.length = 0;
+    thief.says([ada], asks);
+    if (time === 119) other.says([ada], asks);
+    town.pass(10_000);
+    for (const [to = ""] of recipientsOf(ada)) counts[to] = (counts[to] ?? 0) + 1;
+  }
+  const full = counts[thief.id] ?? 0;
+  assert.ok(full > 25 && full < 40, `${full} answers`);
+  assert.equal(counts[other.id], 1);
+});
+
 test("claims made in vain make nobody ask for ever", () => {
   const [town, members, mallory, group] = withMallory();
   const [ada, ben] = members as [Member, Member];

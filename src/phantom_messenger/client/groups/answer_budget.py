@@ -45,5 +45,9 @@ class AnswerBudget:
             since = self._spent.get(who, (now, 0))[0]
             self._spent[who] = (since, self._of(who) + LEAST_ANSWER + size)
 
+    def had(self, person: str) -> int:
+        """How much somebody has had in this hour, as ``has_room`` has seen it last."""
+        return self._of(person)
+
     def _of(self, who: str) -> int:
         return self._spent.get(who, (0, 0))[1]

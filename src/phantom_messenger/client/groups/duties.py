@@ -109,7 +109,8 @@ class Duties:
         self._answered: dict[tuple[str, str], int] = {}
         self._answers: list[int] = []
         """When the last answers were given."""
-        self._budget = AnswerBudget()
+        self._budget, self._own_budget = AnswerBudget(), AnswerBudget()
+        """Of others, and of own devices: neither takes anything away from the other."""
         self._removed_told: dict[tuple[str, str], int] = {}
         self._void: dict[str, set[str]] = {}
         """Members who have claimed to know changes and did not show them: by group, until there is a change."""
@@ -148,9 +149,15 @@ class Duties:
 
     def _may_answer(self, name: str, sender: str, now: int) -> bool:
         """Whether somebody may be answered; who has had much waits."""
-        devices = self._stores.devices
-        has_room = devices.is_own(sender) or self._budget.has_room(devices.person_of(sender), now)
+        has_room = self._budget_of(sender).has_room(self._stores.devices.person_of(sender), now)
         return has_room and self._may_be_seen_by(name, sender)
+
+    def _budget_of(self, sender: str) -> AnswerBudget:
+        return self._own_budget if self._stores.devices.is_own(sender) else self._budget
+
+    def _had(self, sender: str) -> int:
+        """How much somebody has been told in this hour, on all devices."""
+        return self._budget_of(sender).had(self._stores.devices.person_of(sender))
 
     def _may_be_seen_by(self, name: str, sender: str) -> bool:
         return self._stores.devices.is_own(sender) or not self.is_silent(name)
@@ -328,11 +335,13 @@ class Duties:
 
     def _answer_all(self, now: Moment) -> None:
         self._answers = [at for at in self._answers if now.monotonic - at < ANSWERS_MS]
-        ready = [one for one in self._to_answer.items() if self._may_answer(*one[0], now.monotonic)]
-        for (name, sender), question in ready:
-            if len(self._answers) >= ANSWERS:
+        while len(self._answers) < ANSWERS:
+            ready = [one for one in self._to_answer if self._may_answer(*one, now.monotonic)]
+            if not ready:
                 return
-            del self._to_answer[name, sender]
+            # Who has had least, or one with many groups or devices would keep all others waiting.
+            name, sender = min(ready, key=lambda one: self._had(one[1]))
+            question = self._to_answer.pop((name, sender))
             if self._answer(name, sender, question, now):
                 self._answers.append(now.monotonic)
 
@@ -348,7 +357,7 @@ class Duties:
         picture = group.record.picture if question.picture else b""
         about = group.record.group
         size = sum(map(len, found)) + len(picture)
-        self._budget.count(self._stores.devices.person_of(sender), size, now.monotonic)
+        self._budget_of(sender).count(self._stores.devices.person_of(sender), size, now.monotonic)
         answer = GroupChanges(group=about, changes=found, picture=picture, ordered=question.ordered)
         self._speaking.say(group.record.group, [sender], answer, now, alone=True)
         return True

@@ -48,6 +48,11 @@ export class AnswerBudget {
     }
   }
 
+  /** How much somebody has had in this hour, as `hasRoom` has seen it last. */
+  had(person: string): number {
+    return this.#spent.get(person)?.size ?? 0;
+  }
+
   #of(who: string, now: number): Spent {
     return this.#spent.get(who) ?? { since: now, size: 0 };
   }

@@ -91,7 +91,9 @@ export class Duties {
   readonly #persons: Persons;
   readonly #store: GroupStore;
   readonly #speaking: Speaking;
+  /** Of others, and of own devices: neither takes anything away from the other. */
   readonly #budget = new AnswerBudget();
+  readonly #ownBudget = new AnswerBudget();
   readonly #lacks = new Map<string, Lack>();
   /** Groups whose pictures are not here: nothing but the picture waits for that. */
   readonly #withoutPicture = new Map<string, Lack>();
@@ -142,7 +144,17 @@ export class Duties {
   /** Whether somebody may be answered; who has had much waits. */
   #mayAnswer({ group, sender }: Question, now: number): boolean {
     const person = this.#persons.of(sender);
-    return (person === this.#persons.own || !this.isSilent(group)) && this.#budget.hasRoom(person, now);
+    return (person === this.#persons.own || !this.isSilent(group)) && this.#budgetOf(person).hasRoom(person, now);
+  }
+
+  #budgetOf(person: string): AnswerBudget {
+    return person === this.#persons.own ? this.#ownBudget : this.#budget;
+  }
+
+  /** How much somebody has been told in this hour, on all devices. */
+  #had({ sender }: Question): number {
+    const person = this.#persons.of(sender);
+    return this.#budgetOf(person).had(person);
   }
 
   /** The user has said something in a group: what waits there may be said, too. */
@@ -361,9 +373,12 @@ export class Duties {
 
   #answerAll(now: Moment): void {
     this.#answers = this.#answers.filter((at) => now.monotonic - at < ANSWERS_MS);
-    const ready = [...this.#toAnswer].filter(([, question]) => this.#mayAnswer(question, now.monotonic));
-    for (const [name, question] of ready) {
-      if (this.#answers.length >= ANSWERS) return;
+    while (this.#answers.length < ANSWERS) {
+      const ready = [...this.#toAnswer].filter(([, question]) => this.#mayAnswer(question, now.monotonic));
+      // Who has had least, or one with many groups or devices would keep all others waiting.
+      const [first] = ready.toSorted(([, one], [, other]) => this.#had(one) - this.#had(other));
+      if (first === undefined) return;
+      const [name, question] = first;
       this.#toAnswer.delete(name);
       if (this.#answer(name, question, now)) this.#answers = [...this.#answers, now.monotonic];
     }
@@ -387,7 +402,8 @@ export class Duties {
     const shown = picture ? group.record.picture : NO_BYTES;
     const { group: id } = group.record;
     const size = found.reduce((sum, one) => sum + one.length, shown.length);
-    this.#budget.count(this.#persons.of(sender), size, now.monotonic);
+    const person = this.#persons.of(sender);
+    this.#budgetOf(person).count(person, size, now.monotonic);
     this.#speaking.say(id, [sender], { kind: "group-changes", group: id, changes: found, picture: shown, ordered }, now, { alone: true });
     return true;
   }
