@@ -6,7 +6,7 @@ from group_people import group_of, info, known, names, tell, unread, write
 from msgspec.structs import replace
 
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.groups import arrivals, invitations
+from phantom_messenger.client.groups import invitations
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import MAX_REVISION, Add, Remove
 from phantom_messenger.client.groups.change import write as write_change
@@ -201,7 +201,7 @@ def test_invitation_that_was_written_later_is_told_though_its_writer_is_in_what_
 def test_control_if_it_is_not_known_when_the_first_was_written_the_later_one_is_not_heard_of(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "time_of", lambda _: 0)
+    monkeypatch.setattr(invitations, "written_at", lambda *_: 0)
     _, ben, _ = squatted(town, revision=40, is_accepted=False, names_her=True)
     assert forks(ben) == []
 
@@ -294,6 +294,27 @@ def test_control_without_a_look_at_what_was_held_it_is_lost(town: Town, monkeypa
     monkeypatch.setattr(Arrivals, "_invited_back", lambda *_: [])
     with pytest.raises((AssertionError, UsageError)):
         test_invitation_back_that_comes_before_the_removal_is_one(town, is_member=True)
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["stranger", "control: a contact"])
+def test_what_a_stranger_has_said_before_a_removal_invites_nobody_after_it(town: Town, is_known: bool) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    ben.messenger._stores.requests._asks = True
+    mal = town.device("mal").login()
+    mal.messenger.contacts.add("ben", ben.id)
+    if is_known:
+        ben.messenger.contacts.add("mal", mal.id)
+    Forger(mal, known(ada).record.group, ada).invite(ben)
+    pass_time(5 * SECOND, ada, ben, mal)
+    assert [one.sender for one in ben.messenger._stores.groups.held(info(ben).group)] == [mal.id]
+    ada.messenger.groups.remove("Tea", [ben.id])
+    pass_time(5 * SECOND, ada, ben, mal)
+    assert info(ben).relation == ("invited" if is_known else "removed")
+    ada.messenger.groups.add("Tea", [ben.id])
+    pass_time(10 * SECOND, ada, ben, mal)
+    assert any(one.startswith(TOO) for one in forks(ben)) is is_known
+    assert info(ben).inviter == ben.messenger.contacts.of(mal.id if is_known else ada.id)
 
 
 def test_old_invitation_of_a_member_that_comes_late_is_no_second_one(town: Town) -> None:

@@ -144,6 +144,21 @@ test("an invitation that was written later is told, though its writer is in what
   }
 });
 
+test("what a stranger has said before a removal invites nobody after it, and what a contact has said does", () => {
+  for (const isKnown of [false, true]) {
+    const [town, ada, ben, , id, group] = withStranger(2);
+    const eve = new Mallory(town);
+    eve.person.messenger.contacts.add("Ben", ben.id);
+    if (isKnown) ben.person.messenger.contacts.add("Eve", eve.id);
+    town.pass(3_000);
+    new Forger(eve, group, [ada], 40).invites(ben);
+    assert.deepEqual(ben.groups.store.held(id).map(({ sender }) => sender), [eve.id]);
+    ada.groups.remove(id, [ben.id]);
+    town.pass(10_000);
+    assert.equal(ben.relation(id), isKnown ? "invited" : "removed");
+  }
+});
+
 test("a member is told once of what somebody else has made up, and nothing stops", () => {
   const [town, ada, ben, mallory, id, group] = withStranger(2);
   const forger = new Forger(mallory, group, [], 40);

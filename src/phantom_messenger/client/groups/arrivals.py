@@ -10,7 +10,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from phantom_messenger.client.content import time_of
 from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.faults import NO_FAULTS, Aside
 from phantom_messenger.client.groups import doubts, invitations, naming, words
@@ -257,7 +256,7 @@ class Arrivals:
         if join is None and not self._store.may_be_invited(sender):
             return []
         number = self._store.new_number() if before is None else before.record.number
-        record = invitations.begun(chain, number, before, join, min(said.sent_at, time_of(now.wall)))
+        record = invitations.begun(chain, number, before, join, invitations.written_at(said, now))
         early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
         group = self._store.put(tx, Group(record, chain), afresh=True)
         events: list[Event] = []
@@ -337,7 +336,8 @@ class Arrivals:
     def _invited_back(self, tx: Transaction, group: Group, waiting: list[GroupHeldRecord], now: Moment) -> list[Event]:
         """Whoever adds somebody again may be heard before whoever has removed them."""
         before = None if group.record.fresh else group
-        for one in (one for one in waiting if one.change and one.state):
+        mates, holds = set(group.people), self._stores.requests.holds  # what others who are strangers say is a request
+        for one in (one for one in waiting if one.state and (one.sender in mates or not holds(one.sender))):
             said = GroupChange(group=group.record.group, change=one.change, state=one.state, base=one.base)
             if events := self._invited(tx, before, one.sender, said, now):
                 return events

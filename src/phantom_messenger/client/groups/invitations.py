@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import words
 from phantom_messenger.client.groups.chain import Chain, Standing
 from phantom_messenger.client.groups.change import picture_after
@@ -53,6 +54,11 @@ def read(said: GroupChange, sender: str, own: bytes) -> Chain | None:
     return chain if is_for_us and not chain.state.is_closed else None
 
 
+def written_at(said: GroupChange, now: Moment) -> int:
+    """When an invitation was written, as its sender says, and not later than now; now, if that is not known."""
+    return min(said.sent_at or time_of(now.wall), time_of(now.wall))
+
+
 def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> bool:
     """Whether somebody invites to another group of the same id than somebody else has before, and it is not known yet.
 
@@ -81,7 +87,7 @@ def begun(chain: Chain, number: int, before: Group | None, join: GroupJoinRecord
         number: names the kind of its texts.
         before: what is known of it; None if nothing.
         join: that this user has opened a link of theirs; None if not.
-        at: when it was written, as they say, and not later than now; 0 if that is not known.
+        at: when it was written, see ``written_at``.
     """
     inviter, then = written(chain.steps[-1].change.author), admins_then(before)
     is_wanted = join is not None and (not then or inviter in then)  # a link leads to no group of before

@@ -327,9 +327,10 @@ export class Arrivals {
 
   /** Whoever adds somebody again may be heard before whoever has removed them. */
   #invitedBack(tx: Transaction, group: Group, waiting: readonly GroupHeldRecord[], now: Moment): void {
-    const [{ fresh, group: id }, count] = [group.record, this.#events.length];
+    const [{ fresh, group: id }, count, { requests }] = [group.record, this.#events.length, this.#ports.stores];
     for (const { base, change, sender, state } of waiting) {
-      if (state.length > 0 && this.#events.length === count) {
+      const isRequest = requests.holds(sender) && !stateOf(group).members.has(sender); // what strangers say is one
+      if (state.length > 0 && !isRequest && this.#events.length === count) {
         this.#invited(tx, fresh ? null : group, sender, { kind: "group-change", group: id, change, state, base }, now);
       }
     }

@@ -75,9 +75,9 @@ export function readInvitation({ base, change, group, state }: GroupChange, send
   }
 }
 
-/** When an invitation was written, and not later than now; 0 if that is not known. */
-export function writtenAt({ sentAt = 0 }: Invitation, now: Moment): number {
-  return Math.min(sentAt, timeOf(now.wall));
+/** When an invitation was written, as its sender says, and not later than now; now, if that is not known. */
+export function writtenAt({ sentAt }: Invitation, now: Moment): number {
+  return Math.min(sentAt ?? timeOf(now.wall), timeOf(now.wall));
 }
 
 /** A group to which somebody invites; `join`: this user has opened a link of theirs; `at`: as `writtenAt`. */
