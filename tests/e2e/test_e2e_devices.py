@@ -100,7 +100,7 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert "from the laptop" in out(home, "history", "-p", "alice", "bob")
     for code in (["x"], []):
         refused = phantom(home, "devices", "link", "-p", "laptop", *code)
-        said = "phantom: only your first device can add others; run this there\n"
+        said = "phantom: only your first device can link others; run this there\n"
         assert (refused.returncode, refused.stderr) == (2, said)
     assert "groups are changed on your first device" in phantom(home, "groups", "create", "-p", "laptop", "us").stderr
     for profile, named, why in (

@@ -50,6 +50,15 @@ test("whoever links one device more hears of no change on it, and the others do"
   assert.deepEqual(tablet.warnings, ["devices"], "from then on it does, too");
 });
 
+test("only the first device links others, with a code and by showing one; the first one shows none once it is in use", () => {
+  const [, phone, laptop] = family();
+  const line = linkLine({ relay: RELAY, id: fromBase64(phone.id), secret: random(16) });
+  for (const act of [() => devicesOf(laptop).showCode(RELAY, "again"), () => devicesOf(laptop).linking.begin(line)]) {
+    assert.throws(act, { message: "only your first device can link others; do it there" });
+  }
+  assert.throws(() => devicesOf(phone).showCode(RELAY, "again"), /^UsageError: this browser is in use already/, "the control");
+});
+
 test("a text reaches all devices of both, and shows as the person's", () => {
   const [town, phone, laptop, bob] = family();
   const { messageId } = laptop.messenger.sendText(bob.id, "from the laptop");

@@ -35,7 +35,7 @@ from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity
 
-_NOT_FIRST: Final = "only your first device can add others; run this there"
+_NOT_FIRST: Final = "only your first device can link others; run this there"
 _ENDED_BY_FIRST: Final = (
     "your first device has ended it, or the digits typed there were wrong three times; show a new code"
 )

@@ -72,6 +72,11 @@ export class LinkingDesk {
     return this.#new !== null || this.#awaited !== null || this.#waiting !== null || this.#first !== null;
   }
 
+  /** A further device links none, nor does it become another person's. */
+  #checkFirst(): void {
+    if (!this.#parts.devices.isFirst) throw new UsageError("only your first device can link others; do it there");
+  }
+
   // --- the new device -----------------------------------------------------------
 
   /** Whether this device can become somebody's: nobody's yet, and its user has nothing to do with anybody. */
@@ -89,6 +94,7 @@ export class LinkingDesk {
    */
   show(relay: string, name: string): string {
     const { identity, moment } = this.#parts;
+    this.#checkFirst();
     if (!this.isUnused) {
       throw new UsageError("this browser is in use already; a device that is to be linked has no contacts yet");
     }
@@ -115,7 +121,7 @@ export class LinkingDesk {
   /** Links the device that shows a code; an event tells when its digits can be typed. `history`: of texts until now. */
   begin(line: string, { history = true } = {}): void {
     const { devices, moment, stores } = this.#parts;
-    if (!devices.isFirst) throw new UsageError("only your first device can link others; do it there");
+    this.#checkFirst();
     const code = readable(line);
     if ((devices.own?.newest.devices.length ?? 1) >= MAX_DEVICES) {
       throw new UsageError(`you can have ${MAX_DEVICES} devices; remove one first`);
