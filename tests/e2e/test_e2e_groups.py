@@ -158,6 +158,33 @@ def test_joining_is_confirmed_once_the_admin_has_answered_and_not_before(
     run(main())
 
 
+def test_whoever_is_invited_by_a_link_as_it_leads_back_into_no_group_by_itself_hears_of_it(
+    tea: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+
+    async def main() -> None:
+        async with opened(tea, "alice") as alice, opened(tea, "dave", alice.server, create=True) as dave:
+            await dave.wait_published(PATIENCE)
+            dave.contacts.add("alice", alice.user_id)
+            async with opened(tea, "bob") as bob:
+                bob.contacts.add("dave", dave.user_id)
+                await event(alice, GroupEvent, lambda: bob.groups.leave("Tea"), news=GroupNews.CHANGED)
+                assert not await bob.flush(PATIENCE)
+            alice.groups.add("Tea", [dave.user_id])
+            assert await dave.groups.wait_known("Tea", PATIENCE)
+            await event(alice, GroupEvent, lambda: dave.groups.accept("Tea"), news=GroupNews.JOINED)
+            who = dave.user_id
+            await event(dave, GroupEvent, lambda: alice.groups.set_role("Tea", who, "admin"), news=GroupNews.CHANGED)
+            monkeypatch.setattr(group_commands, "PATIENCE", PATIENCE)
+            monkeypatch.setattr(group_commands, "ANSWER", PATIENCE)
+            await group_commands._join(opened(tea, "bob"), dave.groups.link("Tea"), " -p bob")
+
+    run(main())
+    said = capsys.readouterr().out
+    assert said.startswith("dave invites you to 'Tea', in which you were before; dave was no admin of it then")
+    assert said.endswith("; to accept, run: phantom groups accept -p bob Tea\n")
+
+
 def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> None:
     data = b"\x89PNG\r\n\x1a\n" + bytes(100)
     (tmp_path / "tea.png").write_bytes(data)

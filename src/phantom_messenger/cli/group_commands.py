@@ -23,7 +23,7 @@ from phantom_messenger.cli.common import (
     sentence,
     shell_word,
 )
-from phantom_messenger.cli.group_lines import called, check_free, group_summary
+from phantom_messenger.cli.group_lines import called, check_free, group_summary, news_line
 from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
@@ -167,7 +167,7 @@ async def _join(client: Client, link: str, flag: str, own_name: str = "") -> Non
     before = {info.group for info in client.groups.all() if info.relation == "member"}
     async with client:
         admin = client.groups.join(link, own_name=own_name)
-        answer, why = asyncio.create_task(_let_in(client, admin.user_id, before)), ""
+        answer, why = asyncio.create_task(_let_in(client, admin.user_id, before, flag)), ""
         try:
             await client.wait_online(PATIENCE)
             waits = bool(await client.flush(PATIENCE))
@@ -176,9 +176,7 @@ async def _join(client: Client, link: str, flag: str, own_name: str = "") -> Non
         done, _ = await asyncio.wait({answer}, timeout=0 if waits else ANSWER)
         answer.cancel()
         if done:
-            info = answer.result()
-            write = f"phantom chat{flag} {shell_word(called(client, info))}"
-            click.echo(f"you have joined {one_line(info.label)}; write with: {write}")
+            click.echo(answer.result())
             return
     later = f"{why}the request will be sent the next time you connect"
     sent = later if waits else "the request is sent, and not answered yet"
@@ -188,15 +186,20 @@ async def _join(client: Client, link: str, flag: str, own_name: str = "") -> Non
     )
 
 
-async def _let_in(client: Client, admin: str, before: set[str]) -> GroupInfo:
-    """The group into which an admin has let this user, who was in those before."""
+async def _let_in(client: Client, admin: str, before: set[str], flag: str) -> str:
+    """What has come of a link, as a line: an admin has let in or invited this user, who was in those groups before."""
     async for event in client.events():
         if isinstance(event, WarningEvent) and event.code == "link-refused":
             raise LinkRefused(event.message)
-        if isinstance(event, GroupEvent) and event.news is GroupNews.JOINED and event.group not in before:
+        answers = {GroupNews.JOINED, GroupNews.INVITED}  # a link may not lead back into a group by itself
+        if isinstance(event, GroupEvent) and event.news in answers and event.group not in before:
             info = client.groups.find(event.group)
-            if info.inviter is not None and info.inviter.user_id == admin:
-                return info
+            if info.inviter is None or info.inviter.user_id != admin:
+                continue
+            if event.news is GroupNews.INVITED:
+                return news_line(client, event, flag)
+            write = f"phantom chat{flag} {shell_word(called(client, info))}"
+            return f"you have joined {one_line(info.label)}; write with: {write}"
     raise RelayUnreachable("the client was closed")
 
 

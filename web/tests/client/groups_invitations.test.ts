@@ -97,7 +97,8 @@ test("a link of who was no admin leads into no group of before, and one of the a
     ben.groups.join({ admin: isAdmin ? ada.id : mallory.id, token, relay: "ws://relay.test/ws" });
     if (!isAdmin) new Forger(mallory, group, [ada], 40).invites(ben);
     town.pass(10_000);
-    assert.equal(ben.relation(id), isAdmin ? "member" : "invited");
+    const { inviter, relation } = ben.groups.found(id).record;
+    assert.deepEqual([relation, inviter], isAdmin ? ["member", ada.id] : ["invited", mallory.id], "by it the page knows it");
   }
 });
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import type { Page } from "playwright-core";
+import type { GroupPerson } from "../../groups_api.ts";
 import { SKIP } from "./browser.ts";
 import { group, inGroup } from "./fake_groups.ts";
 import { item, writtenId } from "./fake_people.ts";
@@ -251,8 +252,7 @@ describe("groups", { skip: SKIP }, () => {
     await button("Ask to join").click();
     await page.getByRole("status").filter({ hasText: "has been asked" }).waitFor();
     const [admin, other] = [inGroup("ليلى حداد", "ليلى حداد"), inGroup("Bob", "Bob")];
-    const invited = group("Invited", { relation: "invited", inviter: admin });
-    await update({ kind: "groups", changed: [invited, group("Another", { inviter: other })], removed: [] });
+    await update({ kind: "groups", changed: [group("Another", { inviter: other })], removed: [] });
     await list().getByText("Another").waitFor();
     await page.getByRole("heading", { name: "You have asked to join" }).waitFor();
     await update({ kind: "groups", changed: [group("Sailing", { inviter: admin })], removed: [] });
@@ -278,6 +278,30 @@ describe("groups", { skip: SKIP }, () => {
     await refuse(admin.peer);
     await page.getByRole("heading", { name: "You were not let in" }).waitFor();
     await dialog().getByText(`${admin.peer} says no`).waitFor();
+  });
+
+  test("who is invited by the link, as it leads back into no group by itself, is shown the invitation", async () => {
+    await load("saved=1&groups");
+    const [admin, other] = [inGroup("ليلى حداد", "ليلى حداد"), inGroup("Bob", "Bob")];
+    const invitation = (name: string, inviter: GroupPerson) => group(name, { relation: "invited", inviter, wasNoAdmin: true });
+    await update({ kind: "groups", changed: [invitation("Earlier", admin), group("Chess", { relation: "left" })], removed: [] });
+    await button("New conversation").click();
+    await page.getByRole("textbox", { name: /^contact id or link$/i }).fill("phantom:join?relay=r&token=x");
+    await button("Add").click();
+    await button("Ask to join").click();
+    await page.getByRole("heading", { name: "You have asked to join" }).waitFor();
+    const earlier = { ...invitation("Earlier", admin), revision: 8 };
+    await update({ kind: "groups", changed: [earlier, invitation("Of Bob", other)], removed: [] });
+    await list().getByText("Of Bob").waitFor();
+    assert.equal(await page.getByRole("heading", { name: "You have asked to join" }).count(), 1, "the control");
+    await update({ kind: "groups", changed: [invitation("Chess", admin)], removed: [] });
+    await page.getByRole("heading", { name: "You are invited" }).waitFor();
+    await dialog().getByRole("status").filter({ hasText: /invites you to Chess\. You are in it once you accept\./ }).waitFor();
+    await button("See the invitation").click();
+    await page.getByText("was no admin then").waitFor();
+    assert.equal(await dialog().count(), 0);
+    await page.getByRole("heading", { name: "Chess" }).waitFor();
+    await button("Accept").waitFor();
   });
 
   test("a group with two histories says so plainly, and sends nothing until one goes on", async () => {

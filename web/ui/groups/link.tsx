@@ -1,8 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
-import type { Group, GroupKey, JoinLink } from "../../groups_api.ts";
-import { api, groups, open, panel, people, warnings } from "../model.ts";
+import type { Group, GroupKey, JoinLink, Relation } from "../../groups_api.ts";
+import { api, type GroupTalk, groups, open, panel, people, warnings } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { useAction } from "../parts/action.ts";
+import { Called } from "../parts/called.tsx";
 import { Code } from "../parts/code.tsx";
 import { Copy } from "../parts/copy.tsx";
 import { closePanel, Dialog } from "../parts/dialog.tsx";
@@ -83,31 +84,44 @@ export function InviteByLink({ group }: { readonly group: GroupKey }) {
   );
 }
 
+/** What a group is to the user. */
+const standing = ({ key, relation }: Group): string => `${relation} ${key}`;
+
+/** The group into which the admin of a link has let one since, or to which they invite: not every link leads back into one. */
+function ledTo(admin: string | null, before: readonly string[]): GroupTalk | undefined {
+  const changed = [...groups.value.values()].filter((one) => one.inviter?.peer === admin && !before.includes(standing(one)));
+  const led = (to: Relation) => changed.find(({ relation }) => relation === to);
+  return led("member") ?? led("invited");
+}
+
 /** Somebody's link to a group was opened or typed: it is asked about before anything is sent. */
 export function JoinGroup({ link }: { readonly link: string }) {
   const [asked, setAsked] = useState<string | null>(null);
-  const [before, setBefore] = useState<readonly GroupKey[]>([]);
+  const [before, setBefore] = useState<readonly string[]>([]);
   const [warned, setWarned] = useState(0);
   const [ownName, setOwnName] = useState("");
   const action = useAction();
   const admin = people.value.get(asked ?? "");
-  const isIn = (one: Group) => one.relation === "member";
   async function ask(): Promise<void> {
-    setBefore([...groups.value.values()].filter(isIn).map(({ key }) => key));
+    setBefore([...groups.value.values()].map(standing));
     setWarned(warnings.value.at(-1)?.id ?? 0);
     setAsked(await api().joinGroup({ link, ownName }));
   }
-  const joined = [...groups.value.values()].find((one) => isIn(one) && one.inviter?.peer === asked && !before.includes(one.key));
-  if (joined !== undefined) {
+  const found = ledTo(asked, before);
+  if (found !== undefined) {
+    const isInvited = found.relation === "invited";
     const show = () => {
       closePanel();
-      void open(joined.peer);
+      void open(found.peer);
     };
     return (
-      <Dialog title="You are in the group">
-        <p role="status"><bdi>{labelOf(joined)}</bdi> is in your list now.</p>
+      <Dialog title={isInvited ? "You are invited" : "You are in the group"}>
+        <p role="status">
+          {isInvited && found.inviter !== null && <><Called who={found.inviter} /> invites you to </>}
+          <bdi>{labelOf(found)}</bdi>{isInvited ? ". You are in it once you accept." : " is in your list now."}
+        </p>
         <div class="buttons">
-          <button type="button" class="primary" onClick={show}>Open it</button>
+          <button type="button" class="primary" onClick={show}>{isInvited ? "See the invitation" : "Open it"}</button>
           <button type="button" onClick={closePanel}>Done</button>
         </div>
       </Dialog>
