@@ -170,7 +170,7 @@ def test_whoever_is_invited_by_a_link_as_it_leads_back_into_no_group_by_itself_h
                 bob.contacts.add("dave", dave.user_id)
                 await event(alice, GroupEvent, lambda: bob.groups.leave("Tea"), news=GroupNews.CHANGED)
                 assert not await bob.flush(PATIENCE)
-            alice.groups.add("Tea", [dave.user_id])
+            alice.groups.invite("Tea", [dave.user_id])
             assert await dave.groups.wait_known("Tea", PATIENCE)
             await event(alice, GroupEvent, lambda: dave.groups.accept("Tea"), news=GroupNews.JOINED)
             who = dave.user_id
