@@ -1,17 +1,22 @@
 """What those can do to a client's memory, disk and processor who know a group's id and are no members, or invite."""
 
+from typing import Any
+
 import pytest
 from client_samples import Device, Town, pass_time, settle
 from group_people import group_of, info, known, names, news, said, signed, tell, unread, write
 from group_samples import added, applied, begun, following, someone
 
+from phantom_messenger.client.conversations import Opened
 from phantom_messenger.client.groups.chain import Chain, Step, Verdict
 from phantom_messenger.client.groups.change import SetTimer
-from phantom_messenger.client.groups.contents import GroupChanges, GroupJoin, GroupSaid, GroupText
+from phantom_messenger.client.groups.contents import GroupChanges, GroupHello, GroupJoin, GroupSaid, GroupText
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.state import GroupState, head_of
 from phantom_messenger.client.groups.store import MAX_HELD, MAX_HELD_OF_ONE
 from phantom_messenger.client.groups.strangers import Strangers
+from phantom_messenger.client.inbox import Inbox
+from phantom_messenger.client.looks import LOOKS, Looks
 from phantom_messenger.client.status import GroupNews, RequestEvent
 from support.people import Frame, canonical
 from support.simulated import MINUTE, SECOND
@@ -71,6 +76,7 @@ def test_strangers_who_know_a_group_are_taken_in_while_there_is_room(town: Town)
 
 def test_control_without_that_there_is_no_end_of_them(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Strangers, "concerns", lambda *_: True)
+    monkeypatch.setattr(Looks, "take", lambda *_: True)
     ben, _, others = flood(town)
     assert people_known(ben, others) == len(others)
 
@@ -199,6 +205,61 @@ def test_who_accepts_and_is_removed_then_keeps_the_group(town: Town) -> None:
     eve.messenger.groups.remove("Tea", [ada.id])
     settle(ada, eve)
     assert info(ada).relation == "removed"
+
+
+# --- how much is looked into ---------------------------------------------------------------------
+
+
+def looked_into(town: Town, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """How many of 100 messages of strangers who know a group are decrypted as they come, and with a change of it."""
+    ada, ben = careful(town, "ada", "ben")
+    group_of(ada, ben)
+    group, count, receive = known(ben).record.group, [0], Inbox.receive
+
+    def counted(inbox: Inbox, *arguments: Any, **options: Any) -> Opened:
+        count[0] += inbox is ben.messenger._stores.inbox
+        return receive(inbox, *arguments, **options)
+
+    monkeypatch.setattr(Inbox, "receive", counted)
+    for other in strangers_of(town, 5):
+        for number in range(20):
+            say(other, ben, GroupHello(group=group, revision=1, head=bytes(32), name=str(number)), group)
+        settle(ben, other)
+    came = count[0]
+    ada.messenger.groups.rename("Tea", "Coffee")
+    settle(ada, ben)
+    assert info(ben, "Coffee")
+    return came, count[0] - came
+
+
+def test_so_many_messages_of_strangers_who_know_a_group_are_looked_into(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came, again = looked_into(town, monkeypatch)
+    assert 0 < came <= LOOKS
+    assert again == 1, "the change alone"
+
+
+def test_control_all_are_without_that_bound(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Strangers, "expects", lambda *_: True)
+    assert looked_into(town, monkeypatch) == (100, 101)
+
+
+def test_what_cannot_be_read_of_a_stranger_who_knows_a_group_is_told_to_nobody(town: Town) -> None:
+    ada, ben = careful(town, "ada", "ben")
+    group_of(ada, ben)
+    (eve,), group = strangers_of(town, 1), known(ben).record.group
+
+    def broken(frame: Frame) -> list[Frame]:
+        is_message = frame["type"] == "MESSAGE"
+        return [{**frame, "payload": {**frame["payload"], "encrypted": "AAAA"}} if is_message else frame]
+
+    ben.tamper = broken
+    for sender in (eve, ada):
+        ben.events.clear()
+        say(sender, ben, GroupHello(group=group, revision=1, head=bytes(32)), group)
+        settle(ben, sender)
+        assert bool(ben.events) is (sender is ada), "control: of a member it is told"
 
 
 # --- forks ---------------------------------------------------------------------------------------

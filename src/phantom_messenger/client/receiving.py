@@ -161,7 +161,7 @@ class Receiving:
             yield from self._of_removed(sender, person)
         elif stores.requests.holds(sender) and (offered := self._offer(frame, now)) is not None:
             yield from offered
-        elif stores.requests.holds(sender) and not self._is_about_group(frame):
+        elif stores.requests.holds(sender) and not self._is_about_group(frame, now):
             # A stranger's waits here, so that it does not fill the mailbox, and nothing else is done.
             yield from self._request(frame, now)
         else:
@@ -184,7 +184,11 @@ class Receiving:
                     self._confirm_message(link, sender, message_id, now)
                     return
                 except CryptoError as error:
-                    yield from self._unreadable(link, sender, message_id, error, now)
+                    if not stores.requests.holds(sender) or stores.book.may_notify(sender):
+                        yield from self._unreadable(link, sender, message_id, error, now)
+                        return
+                    yield from self._request(frame, now)
+                    self._confirm_message(link, sender, message_id, now)
                     return
                 yield from events
                 yield from self._opened(sender, message_id, opened, now)
@@ -223,9 +227,9 @@ class Receiving:
         is_further = stores.devices.own is not None and not stores.devices.is_first
         return is_further or self.groups is None or self.groups.strangers.opened(payload.sender_id, said, now) is None
 
-    def _is_about_group(self, frame: frames.RoutedMessage) -> bool:
-        """Whether a stranger's message may be about a group of this user."""
-        return self.groups is not None and self.groups.strangers.expects(frame)
+    def _is_about_group(self, frame: frames.RoutedMessage, now: Moment) -> bool:
+        """Whether a stranger's message may be about a group of this user, and is looked into."""
+        return self.groups is not None and self.groups.strangers.expects(frame, lambda: self._looks.take(now.monotonic))
 
     def _check_stranger(self, sender: str, opened: Opened, now: Moment) -> None:
         """Of a stranger nothing is taken in but what is about a group of this user.
@@ -331,7 +335,11 @@ class Receiving:
         stores = self._stores
         for record in [one for sender in stores.requests.senders() for one in stores.requests.of(sender)]:
             frame = codec.decode_relay(record.frame) if record.frame else None
-            if isinstance(frame, frames.RoutedMessage) and self._is_about_group(frame):
+            if (
+                self.groups is not None
+                and isinstance(frame, frames.RoutedMessage)
+                and self.groups.strangers.expects(frame)
+            ):
                 yield from self._aside.attempt(self._open_about_group(record, now))
 
     def _open_about_group(self, record: RequestRecord, now: Moment) -> Generator[Event, None, None]:

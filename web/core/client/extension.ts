@@ -76,8 +76,8 @@ export interface Extension {
    * @throws InvalidMessage It is of a kind that is known, and not as that must be.
    */
   read(said: Newer): Extra | null;
-  /** Whether a stranger's message may be something that does not wait as a request. */
-  expects(frame: RoutedMessage): boolean;
+  /** Whether a stranger's message is looked into, as it may be no request; `isNew`: it has just come. */
+  expects(frame: RoutedMessage, now: Moment, isNew: boolean): boolean;
   /** Whether it is: once it has been read. */
   concerns(sender: string, said: Extra, now: Moment): boolean;
   /** Whether a stranger's message that waits as a request holds nothing to read, and nothing will come of it. */

@@ -136,7 +136,7 @@ export class Receiving {
       events.push(...ofRemoved); // it is dropped unread
     } else if (requests.holds(sender) && this.devices?.isOffer(frame, now) === true) {
       events.push(...this.devices.offered());
-    } else if (requests.holds(sender) && !slot.is.expects(frame)) {
+    } else if (requests.holds(sender) && !slot.is.expects(frame, now, true)) {
       events.push(...this.request(frame, now));
     } else {
       if (!requests.holds(sender)) {
@@ -165,7 +165,10 @@ export class Receiving {
           if (!(error instanceof CryptoError)) {
             throw error;
           }
-          return [...events, ...this.unreadable(link, sender, messageId, error, now)];
+          if (!requests.holds(sender) || book.mayNotify(sender)) {
+            return [...events, ...this.unreadable(link, sender, messageId, error, now)];
+          }
+          events.push(...this.request(frame, now));
         }
       }
     }
@@ -292,7 +295,7 @@ export class Receiving {
   private openAboutGroup(record: RequestRecord, now: Moment): Event[] {
     const { requests, slot, vault } = this.stores;
     const frame = frameOf(record);
-    if (frame === null || !slot.is.expects(frame)) {
+    if (frame === null || !slot.is.expects(frame, now, false)) {
       return [];
     }
     try {

@@ -102,6 +102,41 @@ for (const isBounded of [true, false]) {
   });
 }
 
+for (const isBounded of [true, false]) {
+  const name = isBounded ? "so many are looked into, and none again with a change" : "all are without that bound: the control";
+
+  test(`of messages of strangers who know a group ${name}`, (context) => {
+    const [town, members, id] = groupOf(2);
+    const [ada, ben] = members as [Member, Member];
+    const { group } = ada.groups.found(id).record;
+    if (!isBounded) context.mock.method(ben.groups.arrivals.strangers, "expects", () => true);
+    const { mock } = context.mock.method(ben.person.messenger.stores.inbox, "receive");
+    for (const one of Array.from({ length: 5 }, () => new Mallory(town))) {
+      for (let n = 0; n < 20; n += 1) one.says([ben], { kind: "group-hello", group, revision: 1, head: random(32), name: `${n}` });
+      town.pass(2_000);
+    }
+    const came = mock.callCount();
+    assert.ok(isBounded ? came > 0 && came <= LOOKS : came === 100, `${came}`);
+    ada.groups.rename(id, "Coffee");
+    town.pass(5_000);
+    assert.equal(mock.callCount() - came, isBounded ? 1 : 101);
+  });
+}
+
+test("what cannot be read of a stranger who knows a group is told to nobody, and of a member it is: the control", () => {
+  const [town, members, id] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  const { group } = ada.groups.found(id).record;
+  const eve = new Mallory(town);
+  ben.person.tamper = (frame) => [frame.type === "MESSAGE" ? { ...frame, payload: { ...frame.payload, encrypted: "AAAA" } } : frame];
+  eve.says([ben], { kind: "group-hello", group, revision: 1, head: random(32) });
+  town.pass(2_000);
+  assert.deepEqual(ben.person.warnings, []);
+  ada.groups.sendText(id, "hello");
+  town.pass(2_000);
+  assert.notDeepEqual(ben.person.warnings, []);
+});
+
 test("nothing is left of an invitation that is taken back, unless its user was a member before", () => {
   const [town, members] = membersOf(2);
   const [ada, ben] = members as [Member, Member];

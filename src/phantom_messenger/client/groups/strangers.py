@@ -3,9 +3,10 @@
 The conversation id of a group, or of a link, is no secret: the relay sees it, and whoever was removed knows it. Taking
 in what somebody says costs a session, a record of them and a place; so it is taken in if they are known to the group,
 or if there is room for what has to wait. Everything else waits as what strangers write does, which is bounded; it is
-looked at again with the next change of a group.
+looked at again with a change of a group, once its sender is in that.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from phantom_messenger.client import notices
@@ -50,10 +51,19 @@ class Strangers:
         self._store = stores.groups
         self.turning_away = TurningAway()
 
-    def expects(self, frame: frames.RoutedMessage) -> bool:
-        """Whether a message of a stranger may be about a group of this user: then it is looked into."""
+    def expects(self, frame: frames.RoutedMessage, take: Callable[[], bool] = lambda: False) -> bool:
+        """Whether a message of a stranger is looked into, as it may be about a group of this user.
+
+        Args:
+            frame: the message.
+            take: whether one more may be looked into of somebody who is no member, and was none.
+        """
         conversation = frame.payload.conversation_id
-        return self._store.any_of_conversation(conversation) is not None or self._store.is_of_token(conversation)
+        group = self._store.any_of_conversation(conversation)
+        if group is None:
+            return self._store.is_of_token(conversation)
+        person = raw_of(self._stores.devices.person_of(frame.payload.sender_id))
+        return person in group.state.members or group.chain.removal_of(person, 0) is not None or take()
 
     def concerns(self, sender: str, said: GroupSaid, now: Moment) -> bool:
         """Whether what a stranger says is taken in.

@@ -29,7 +29,7 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
       take: (tx, said, now) => groups.arrivals.synced(tx, said, now),
     },
     read: ({ whole }) => decodeSaid(whole),
-    expects: (frame) => groups.arrivals.strangers.expects(frame),
+    expects: (frame, now, isNew) => groups.arrivals.strangers.expects(frame, now, isNew),
     concerns: (sender, said, now) => groups.arrivals.strangers.concerns(sender, heard(said), now),
     isVain: (frame, now) => groups.arrivals.strangers.asksInVain(frame, now),
     take: (tx, frame, said, now) => groups.arrivals.take(tx, frame, heard(said), now),

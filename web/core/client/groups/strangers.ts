@@ -45,10 +45,17 @@ export class Strangers {
     this.#store = store;
   }
 
-  /** Whether a message of a stranger may be about a group of this user: then it is looked into. */
-  expects(frame: RoutedMessage): boolean {
-    const { conversationId } = frame.payload;
-    return this.#store.ofConversation(conversationId) !== null || this.#store.isOfToken(conversationId);
+  /**
+   * Whether a message of a stranger is looked into, as it may be about a group of this user; `isNew`: it has just come,
+   * and somebody who is no member, and was none, may have that, too, a few times.
+   */
+  expects({ payload }: RoutedMessage, now: Moment, isNew: boolean): boolean {
+    const { conversationId, senderId } = payload;
+    const group = this.#store.ofConversation(conversationId);
+    if (group === null) return this.#store.isOfToken(conversationId);
+    const person = this.#persons.of(senderId);
+    const isOrWasIn = stateOf(group).members.has(person) || group.chain.removalOf(person, 0) !== null;
+    return isOrWasIn || (isNew && this.#looks.take(now.monotonic));
   }
 
   /**
