@@ -501,12 +501,15 @@ def test_words_of_changes_are_for_people(town: Town) -> None:
     ada.messenger.groups.set_rights("Tea", invite="member", write="admin")
     ada.messenger.groups.rename("Tea", "Co\u202effee")
     pass_time(10 * SECOND, ada, ben, cleo)
+    ada.messenger.groups.set_role("Co\u202effee", ada.id, "member")
+    pass_time(10 * SECOND, ada, ben, cleo)
     assert [event.message for event in ben.heard(GroupEvent)] == [
         "'Tea': ada has added cleo",
         "'Tea': ada has made you an admin",
         "'Tea': ada has let texts expire after 2 days",
         "'Tea': ada has let admins write and members invite",
         "'Tea': ada has called the group 'Co<202E>ffee'",
+        "'Co<202E>ffee': ada has made themselves a member",
     ]
     assert ada.heard(GroupEvent)[0].message == "'Tea': you have added cleo"
 

@@ -230,6 +230,16 @@ def test_first_device_that_was_restored_asks_to_look_at_the_devices(home: Path, 
     )
 
 
+def test_destroying_a_linked_device_says_that_it_is_one(home: Path) -> None:
+    alice = alices_id(home)
+    linked(home)
+    asked = [phantom(home, "destroy", "-p", name, stdin="n\n").stdout for name in ("laptop", "alice")]
+    assert (
+        f"'laptop' (only this device of {alice}, which your first device goes on listing) and the account" in asked[0]
+    )
+    assert f"'alice' ({alice}) and the account" in asked[1], "control"
+
+
 @pytest.mark.parametrize("has_history", [True, False])
 def test_what_was_said_before_goes_over_if_it_is_to(home: Path, has_history: bool) -> None:
     out(home, "send", "-p", "alice", "bob", "from before")

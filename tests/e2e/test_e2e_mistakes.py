@@ -4,6 +4,7 @@ import re
 import shlex
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from e2e_people import meet, meet_offline
@@ -125,8 +126,16 @@ def test_request_to_join_that_cannot_be_sent_yet_says_why(friends: Path) -> None
     with closing(opened(friends, "alice")) as alice:
         alice.groups.create("Tea")
         link = alice.groups.link("Tea")
-    asked = phantom(friends, "groups", "join", "-p", "bob", link)
-    assert (asked.returncode, asked.stderr) == (0, "")
+    address = f"http://relay.example/#g={quote(link, safe='')}"
+    for given in (address, link):
+        asked = phantom(friends, "groups", "join", "-p", "bob", given)
+        assert (asked.returncode, asked.stderr) == (0, "")
+    of_a_group = said(friends, "contacts", "add", "-p", "bob", "tea", address, code=2)
+    assert of_a_group.startswith("phantom: this is a link to a group; to join it, run 'phantom groups join -p bob'")
+    damaged = said(friends, "groups", "join", "-p", "bob", address[:-9], code=2)
+    assert damaged == "phantom: this is not an invitation to a group; ask for the whole link, 'phantom:join?...'", (
+        "control"
+    )
     assert "the connection was refused; check that the relay is running and the port is right; the request" in (
         asked.stdout
     )

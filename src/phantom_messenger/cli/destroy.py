@@ -23,9 +23,16 @@ def destroy(profile: str, yes: bool, local_only: bool) -> None:
     client = open_client(profile)
     if not yes:
         what = "" if local_only else " and the account with its waiting mail at the relay, for every copy of it,"
-        if not confirmed(f"Delete profile '{profile}' ({written_id(client.user_id)}){what} for ever?"):
+        if not confirmed(f"Delete profile '{profile}' ({_whose(client)}){what} for ever?"):
             raise click.Abort
     run(_destroy(client, profile, local_only=local_only))
+
+
+def _whose(client: Client) -> str:
+    """Whose profile it is: on a further device, another one than the id says would be thought of."""
+    shown = written_id(client.user_id)
+    is_linked = any(one.is_this and not one.is_first for one in client.devices.everybody())
+    return f"only this device of {shown}, which your first device goes on listing" if is_linked else shown
 
 
 async def _destroy(client: Client, profile: str, *, local_only: bool) -> None:

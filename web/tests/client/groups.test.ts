@@ -77,6 +77,10 @@ test("roles, name, rights, timer: changes are everybody's, and only an admin's c
   town.pass(3_700_000);
   assert.deepEqual(cleo.texts(group), [null]);
   assert.equal(ben.groups.store.text(ben.groups.found(group), "", id)?.text, null);
+  ben.groups.setRole(group, ben.id, "member");
+  town.pass(3_000);
+  assert.equal(ben.events(group).at(-1), "You made yourself a member");
+  assert.equal(cleo.events(group).at(-1), "Ben made themselves a member");
 });
 
 test("two admins at once: one chain, and nothing is lost", () => {

@@ -47,6 +47,25 @@ describe("the page says", { skip: SKIP }, () => {
     assert.equal(await covered(), "It is then erased here; its sender keeps it.");
   });
 
+  test("how somebody is, in the head of a conversation, takes two lines at most, beside the list too", async () => {
+    await load("saved=1");
+    await openTalk(page, "ليلى");
+    const lines = page.locator(".head .who p").filter({ hasText: "last seen" });
+    const dot = () =>
+      lines.evaluate((all) => {
+        const [first, second] = [...all.children].map((one) => one.getBoundingClientRect());
+        const isBelow = (second?.top ?? 0) >= (first?.bottom ?? 0) - 1;
+        return [isBelow, (second?.left ?? 0) > all.getBoundingClientRect().left];
+      });
+    for (const width of [320, 719, 720, 768, 899, 900, 1100]) {
+      await page.setViewportSize({ width, height: 700 });
+      const { height = 0 } = (await lines.boundingBox()) ?? {};
+      assert.ok(height > 0 && height < 48, `${height} pixels at ${width}`);
+      const [isBelow, isBeside] = await dot();
+      assert.notEqual(isBelow, isBeside, `the dot stands between the two, or is cut off at the edge, at ${width}`);
+    }
+  });
+
   test("a very long text has a 'Show all' instead of growing for ever", async () => {
     await load("saved=1");
     await openTalk(page, "Bob");

@@ -34,7 +34,7 @@ export function ChoosePicture({ who }: { readonly who: GroupTalk }) {
               input.value = "";
             }}
           />
-          <p class="hint">It is made small here, and nothing but what is seen is sent: no place, no camera.</p>
+          <p class="hint">It is made small here, and only what is seen is sent: not where, when or with what it was taken.</p>
         </div>
       </div>
       <Refusal text={action.fault} />

@@ -25,6 +25,9 @@ _LINK: Final = re.compile(
     r"phantom:join\?v=1&relay=(?P<relay>[A-Za-z0-9%._~-]+)&admin=(?P<admin>ph1[a-z0-9]+)&token=(?P<token>[A-Za-z0-9_-]{22})"
 )
 
+_PAGE: Final = re.compile(r"https?://[^\s#]*#g=(?P<link>[^&\s]+)", re.IGNORECASE)
+"""What the page in the browser gives out: its address, and behind ``#`` the link as ``g``."""
+
 
 class JoinLink(NamedTuple):
     """What a link says. ``relay``: its URL. ``admin``: user id in base64. ``token``: 16 bytes."""
@@ -49,7 +52,7 @@ class JoinLink(NamedTuple):
         Raises:
             UsageError: it is none, or has a wrong character.
         """
-        text = text.strip()
+        text = _plain(text)
         found = _LINK.fullmatch(text) if len(text) <= MAX_LINK else None
         if found is None:
             raise UsageError("this is not an invitation to a group; ask for the whole link, 'phantom:join?...'")
@@ -65,4 +68,10 @@ _PLAIN: Final = str.maketrans("-_", "+/")
 
 def is_link(text: str) -> bool:
     """Whether a text can only be meant as such a link."""
-    return text.strip().startswith(_START)
+    return _plain(text).startswith(_START)
+
+
+def _plain(text: str) -> str:
+    """The link in what somebody gave: it, or the address of a page with it."""
+    text = text.strip()
+    return unquote(page["link"]) if (page := _PAGE.fullmatch(text)) else text

@@ -45,7 +45,8 @@ def done(change: Change, label: Callable[[bytes], str], before: GroupRecord) -> 
             return f"{names} {'is no longer a member' if len(gone) == 1 else 'are no longer members'}"
         if who != "you" and people <= set(before.absent):
             return f"{names} {'is' if len(gone) == 1 else 'are'} no longer invited"
-    said = [_done(op, label) for op in change.ops or ()]
+    own = "yourself" if who == "you" else "themselves"
+    said = [_done(op, lambda one: own if one == change.author else label(one)) for op in change.ops or ()]
     return f"{who} {'have' if who == 'you' else 'has'} {listed(said)}"
 
 

@@ -37,6 +37,7 @@ export function done({ author, ops }: Change, label: Label, before: GroupRecord)
       return `${names} ${are} no longer invited`;
     }
   }
+  const self = label(author) === "you" ? "yourself" : "themselves";
   // Several who are added, or removed, are named together.
   const people = (wanted: (op: Op) => boolean, say: string): string[] => {
     const names = all.flatMap((op) => ("person" in op && wanted(op) ? [label(op.person)] : []));
@@ -47,7 +48,7 @@ export function done({ author, ops }: Change, label: Label, before: GroupRecord)
   const said = [
     ...people(isPlain, "added"),
     ...people((op) => op.op === "remove", "removed"),
-    ...others.map((op) => doneBy(op, label)),
+    ...others.map((op) => doneBy(op, (one) => (one === author ? self : label(one)))),
   ];
   return `${capital(label(author))} ${listed(said)}`;
 }
