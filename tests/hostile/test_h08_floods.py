@@ -44,7 +44,7 @@ CROWD: Final = 30
 """Sockets that wait to be accepted."""
 
 ASK: Final = b'{"timestamp":1,"type":"PING"}'
-
+CONFIRM: Final = b'{"payload":{"seq":1,"status":"delivered"},"timestamp":1,"type":"MESSAGE_ACK"}'
 
 AGAIN_SECONDS: Final = 0.02
 LIMITS: Final = ("--rate-auth", "1000000", "--rate-message", "1000000")
@@ -109,6 +109,7 @@ FLOODS: Final[dict[str, Make]] = {
     "half messages": half_message,
     "a whole message each": whole_message,
     "to many": to_many,
+    "acknowledgements": repeated(frame(TEXT, CONFIRM)),
 }
 
 
@@ -259,7 +260,7 @@ def relay(shared: RelayProcess, start_relay: StartRelay) -> RelayProcess:
     return start_relay(*LIMITS) if LONG else shared
 
 
-STORED: Final = {"to many"}
+STORED: Final = {"to many", "acknowledgements"}
 """What goes to the store, for whose batches others wait."""
 
 CASES: Final = [

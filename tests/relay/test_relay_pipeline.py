@@ -241,6 +241,17 @@ def test_control_if_each_of_them_is_a_command_others_are_refused(bench: Bench, m
     assert len(asked_and_stored(bench)) == MAX_WAITING - 1
 
 
+def test_it_is_behind_when_half_a_batch_waits(bench: Bench) -> None:
+    bench.store(1)
+    bench.turns.run()
+    was_behind = []
+    for count in (MAX_BATCH // 2 - 1, 1):
+        bench.store(count)
+        was_behind.append(bench.pipeline.is_behind)
+    bench.finish()
+    assert [*was_behind, bench.pipeline.is_behind] == [False, True, False]
+
+
 def test_what_was_put_back_still_counts_as_waiting(bench: Bench) -> None:
     """Commands for which there was no time hold their bytes until they are stored."""
     size, room = 1024 * 1024, MAX_WAITING_BYTES // (1024 * 1024)

@@ -19,6 +19,7 @@ from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import TLS_RECEIVE_BUFFER
 from phantom_messenger.relay.reading import (
     FRAME_COST,
+    LOOK_AGAIN_SECONDS,
     PART_OF_WAITING,
     READ_BUDGET,
     READ_BYTES,
@@ -49,6 +50,11 @@ MOST_TINY: Final = READ_BUDGET // FRAME_COST + MANY + 1
 MOST_WAITING: Final = READ_BUDGET // PART_OF_WAITING // FRAME_COST + 5
 """Frames of a turn in which all have to wait: what their part comes to, and one share that it was not enough for."""
 
+BEHIND: Final = 256
+"""Frames that wait for a store that is behind."""
+
+TURNS: Final = 1_000
+
 SHORT: Final = [b"x" * 100] * 60
 """More than a small read."""
 
@@ -67,6 +73,7 @@ MOST_HALF: Final = MANY * SMALL_READ + 2 * READ_BUDGET
 
 
 Run = Callable[[Coroutine[Any, Any, "Reader"]], "Reader"]
+RunWithStore = Callable[[Coroutine[Any, Any, tuple[int, "Reader"]]], tuple[int, "Reader"]]
 loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 
 
@@ -146,12 +153,12 @@ class Half(PartialMessages):
         self._reader.held = max(self._reader.held, self._total)
 
 
-async def pour(reads: ReadBudget, texts: list[bytes] = POURED, *, end: int = 0) -> Reader:
+async def pour(reads: ReadBudget, texts: list[bytes] = POURED, *, end: int = 0, reader: Reader | None = None) -> Reader:
     """Let many send the same at once, and one a small message: all of it is there before the first turn that reads.
 
     With ``end`` so many bytes of it come together once all that is before them was read.
     """
-    reader, loop = Reader(), asyncio.get_running_loop()
+    reader, loop = reader or Reader(), asyncio.get_running_loop()
     partial, sockets = Half(reader), []
     poured = b"".join(frame(TEXT, text) for text in texts)
     parts = (poured[:-end], poured[-end:]) if end else (poured,)
@@ -282,6 +289,49 @@ def while_all_wait(reader: Reader) -> int:
 def test_those_who_wait_make_no_turn_long(run: Run) -> None:
     """For a message of somebody else takes several turns."""
     assert while_all_wait(run(pour(ReadBudget(), TINY))) <= MOST_WAITING
+
+
+class Store:
+    """Is behind while what was heard is not done; it does nothing before it is told to."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.done = 0
+
+    def is_behind(self) -> bool:
+        return self._reader.heard.total() - self.done >= BEHIND
+
+
+async def pour_into_a_store() -> tuple[int, Reader]:
+    """What many send is for a store that does nothing for many turns; how much of it is heard in them."""
+    reader = Reader()
+    store = Store(reader)
+    under_way = asyncio.create_task(pour(ReadBudget(is_behind=store.is_behind), TINY, reader=reader))
+    async with asyncio.timeout(PATIENCE):
+        while reader.turn < TURNS and not under_way.done():  # noqa: ASYNC110 - some turns, once
+            await asyncio.sleep(0)
+    heard = reader.heard.total()
+    while not under_way.done():
+        store.done = reader.heard.total()
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    return heard, under_way.result()
+
+
+@loops
+def test_who_pours_waits_for_the_store(
+    run: RunWithStore,
+) -> None:
+    """What the first turns have read of everybody is heard, and then nothing of who has more to send."""
+    heard, reader = run(pour_into_a_store())
+    assert heard <= MOST_TINY + BEHIND
+    assert [one.said for one in reader.people] == [TINY] * MANY + [[HELLO]]
+
+
+@loops
+def test_control_who_does_not_wait_for_the_store_fills_it(run: RunWithStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "is_behind", lambda _: False)
+    heard, _ = run(pour_into_a_store())
+    assert heard > 2 * (MOST_TINY + BEHIND)
 
 
 @loops

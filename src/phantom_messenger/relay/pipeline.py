@@ -192,6 +192,11 @@ class Pipeline:
         self._on_idle = action
         self._check_idle()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether half a batch waits for the store already."""
+        return len(self._waiting) >= MAX_BATCH // 2
+
     # --- verify -------------------------------------------------------------------
 
     def submit(self, admitted: AdmittedFrame) -> None:

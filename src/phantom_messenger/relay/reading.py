@@ -34,6 +34,9 @@ PART_OF_WAITING: Final = 8
 FRAME_COST: Final = 1_024
 """What each further frame of a read counts beside its bytes: to handle a short one takes as long as a long one."""
 
+LOOK_AGAIN_SECONDS: Final = 0.001
+"""After which it is looked again whether the store has caught up."""
+
 FRAMES_SHARE: Final = 4 * FRAME_COST
 """What is handled at once of frames that were read and had to wait, unless a single one is more."""
 
@@ -44,18 +47,22 @@ class ReadBudget:
     When it is spent, or somebody waits, a connection reads ``SMALL_READ`` bytes. When it is spent, it handles one frame
     of them, and if it has more to send none, once as much again is spent. What is left waits. Those who wait have their
     turns one after the other, with a small part of what each turn of the loop may cost; the rest is for those who come,
-    who need not wait for them.
+    who need not wait for them. While the store is behind, nobody who waits has a turn: what they send goes to the store
+    before anything that somebody else sends later.
 
     Args:
         limit: bytes in a turn.
+        is_behind: whether the store is.
 
     Attributes:
         buffer: where the next read may go.
         buffer_in_turn: the same for a connection that has waited.
     """
 
-    def __init__(self, limit: int = READ_BUDGET) -> None:
+    def __init__(self, limit: int = READ_BUDGET, is_behind: Callable[[], bool] = lambda: False) -> None:
         self._limit = self._left = limit
+        self._is_behind = is_behind
+        self._looks_again = False
         self._floor = 0
         self._is_due = False
         self._waiting: deque[Callable[[], bool]] = deque()
@@ -110,13 +117,27 @@ class ReadBudget:
         self._left = self._limit
         self.buffer_in_turn = READ_BUFFER
         reading, kept = 0, self._limit - self._limit // PART_OF_WAITING
+        is_held = bool(self._waiting) and self._is_behind()
         for _ in range(len(self._waiting)):
-            if self._left - reading <= kept:
+            if is_held or self._left - reading <= kept:
                 break
             self._left -= FRAME_COST
             self._floor = self._left - FRAMES_SHARE
             reading += READ_BYTES * self._waiting.popleft()()
         self._floor = 0
         self.buffer = _SMALL_BUFFER if self._waiting or self._left <= 0 else READ_BUFFER
-        if self._waiting:
+        if is_held:
+            self._look_again()
+        elif self._waiting:
             self._schedule()
+
+    def _look_again(self) -> None:
+        """In a moment, unless somebody who need not wait comes first; every turn would keep the store from working."""
+
+        def look() -> None:
+            self._looks_again = False
+            self._schedule()
+
+        if not self._looks_again:
+            self._looks_again = True
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, look)

@@ -180,6 +180,11 @@ class Relay:
             except Exception as error:  # noqa: BLE001 - the boundary: whoever listens must go on listening
                 report(error)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for the store that nothing more need be read for now of who pours."""
+        return self._core.pipeline.is_behind
+
     def writable(self, session: Session) -> None:
         """The socket can be written to again."""
         self._core.writable(session)

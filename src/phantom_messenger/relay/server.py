@@ -161,7 +161,7 @@ class RelayServer:
         self._page = Page(web.load() if config.web else (), is_https=is_https)
         self._gate = ConnectionGate(config, _room())
         self._partial_messages = PartialMessages()
-        self._reads = ReadBudget()
+        self._reads = ReadBudget(is_behind=lambda: self._relay.is_behind)
         self._listener: Listener | None = None
         self._timer: asyncio.Task[None] | None = None
         self._loop.set_exception_handler(self._log_loop_error)
