@@ -61,7 +61,13 @@ export class DeviceFront {
           this.#become({ at: "reaching" });
         });
       },
-      typeDigits: ({ digits }) => loop.call((core) => this.#type(core, digits)),
+      typeDigits: async ({ digits }) => {
+        try {
+          return await loop.call((core) => this.#type(core, digits));
+        } finally {
+          await loop.call(() => this.flush()); // while the other device is awaited nothing is stored, after which it is told
+        }
+      },
       cancelLink: () =>
         doing((_, devices) => {
           devices.linking.cancel();

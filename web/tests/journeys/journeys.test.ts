@@ -162,6 +162,7 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
     await laptop.page.getByText(id).waitFor();
     await alice.box("Six digits").fill(await laptop.page.locator(".digits").innerText());
     await alice.button("Go on").click();
+    await alice.page.getByText("The digits are right.").waitFor();
     await laptop.button("Yes, go on").click();
     for (const one of [alice, laptop]) {
       await one.page.getByText(/one of your devices now/).waitFor();

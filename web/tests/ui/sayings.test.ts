@@ -47,6 +47,20 @@ describe("the page says", { skip: SKIP }, () => {
     assert.equal(await covered(), "It is then erased here; its sender keeps it.");
   });
 
+  for (const [query, isLinked] of [["saved=1&groups&devices=3&linked=1", true], ["saved=1&groups&devices=3", false]] as const) {
+    test(`a ${isLinked ? "further device offers nothing that only the first one can do, and deletes" : "first device deletes"} what is its own`, async () => {
+      await load(query);
+      await openTalk(page, "Family");
+      await page.getByRole("button", { name: "Members and settings" }).click();
+      await page.getByRole("dialog").getByRole("checkbox", { name: "Mute" }).waitFor();
+      assert.equal(await page.getByRole("textbox", { name: "What members can call you (optional)" }).count(), isLinked ? 0 : 1);
+      await page.getByRole("dialog").getByRole("button", { name: "Close", exact: true }).click();
+      await page.getByRole("button", { name: "Settings", exact: true }).click();
+      await page.getByRole("button", { name: "Delete account" }).click();
+      await page.getByText(isLinked ? "Your other devices keep theirs, and you stay who you are." : "can no longer reach you under this ID").waitFor();
+    });
+  }
+
   test("how somebody is, in the head of a conversation, takes two lines at most, beside the list too", async () => {
     await load("saved=1");
     await openTalk(page, "ليلى");

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import type { Update } from "../../api.ts";
+import { UsageError } from "../../core/client/errors.ts";
+import type { DevicesState } from "../../devices_api.ts";
 import { DeviceFront } from "../../worker/devices.ts";
 import type { Core, Loop } from "../../worker/loop.ts";
 import { begin, clearDisk, closeAll, created, tab, until } from "./support.ts";
@@ -36,6 +38,30 @@ test("what waits at the relay is fetched before a device is removed", async () =
 
 test("without a connection it is removed at once", async () => {
   assert.deepEqual(await removed("offline"), ["look", "remove laptop"]);
+});
+
+/** What the page is told once digits were typed; `isOpen`: whether the link goes on. */
+async function toldOfDigits(isOpen: boolean, type: () => boolean): Promise<(string | undefined)[]> {
+  const told: (string | undefined)[] = [];
+  const devices = { everybody: () => [], historyIn: { isComing: false }, linking: { isUnused: false, isOpen, type } };
+  const vault = { watch: () => undefined };
+  const core = { messenger: { devices, devicesChanged: () => undefined, stores: {} }, vault } as unknown as Core;
+  const loop = { call: async (act: (core: Core) => unknown) => act(core) } as unknown as Loop;
+  const tell = (state: DevicesState) => void told.push(state.linking?.at);
+  const front = new DeviceFront({ loop, wall: () => 0, checkPassphrase: async () => undefined, tell });
+  front.watch(core);
+  front.flush();
+  await front.calls.typeDigits({ digits: "089466" }).catch(() => undefined);
+  return told;
+}
+
+test("what typed digits lead to is told at once, though nothing is stored", async () => {
+  const threeTimesWrong = () => {
+    throw new UsageError("the digits were wrong three times; show a new code");
+  };
+  assert.deepEqual(await toldOfDigits(true, () => true), [undefined, "confirmed"]);
+  assert.deepEqual(await toldOfDigits(false, threeTimesWrong), [undefined, "ended"]);
+  assert.deepEqual(await toldOfDigits(true, () => false), [undefined], "the control: wrong ones change nothing");
 });
 
 test("the page hears without asking whether it is on the first device, each time that a profile is opened", async () => {

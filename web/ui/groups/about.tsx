@@ -37,7 +37,7 @@ export function About({ group }: { readonly group: GroupKey }) {
       </Part>
       {who.mayChange ? <Rules who={who} /> : <RulesAsTheyAre who={who} />}
       <Part title="For you">
-        {who.relation === "member" && <OwnName who={who} />}
+        {who.relation === "member" && !isElsewhere(who) && <OwnName who={who} />}
         <Check
           label="Mute"
           isOn={who.isMuted}

@@ -223,7 +223,7 @@ export class Arrivals {
       const record = GroupRecord.make({ group: id, number, relation: "member", ...nothing, ordered: revision });
       const early = waiting.filter((one) => one.revision >= revision);
       const first = put({ record, chain }, { afresh: true });
-      this.#happened(tx, first, "joined", "", `you are in ${words.title(chain.state.name)} now`, now);
+      this.#happened(tx, first, "joined", "", "You are in this group now", now);
       this.#store.put(tx, this.#takeHeld(tx, first, now, early));
     } else if (revision < stateOf(before).revision || isEqual(chain.head, before.chain.head)) {
       put(before);
