@@ -320,6 +320,46 @@ def test_who_is_only_invited_asks_nobody(town: Town) -> None:
     assert len(vic.frames_sent("MESSAGE_MANY")) > before + 1, "as a member they greet, and ask"
 
 
+def welcomed(town: Town, times: int) -> tuple[list[Device], Callable[[], int]]:
+    """Vic with a name, an admin who removes and adds somebody so often, and they; how often they were greeted since."""
+    vic, mal, dol = devices = town.friends("vic", "mal", "dol")
+    group_of(mal, vic, dol)
+    vic.messenger.groups.call_me("Tea", "Victoria")
+    pass_time(10 * SECOND, *devices)
+
+    def again() -> int:
+        vic.sent.clear()
+        mal.messenger.groups.remove("Tea", [dol.id])
+        pass_time(3 * SECOND, *devices)
+        mal.messenger.groups.add("Tea", [dol.id])
+        pass_time(3 * SECOND, *devices)
+        dol.messenger.groups.accept("Tea")
+        pass_time(3 * SECOND, *devices)
+        sent = [frame["payload"]["recipients"] for frame in vic.frames_sent("MESSAGE_MANY")]
+        return sum([one["recipientId"] for one in to] == [dol.id] for to in sent)
+
+    assert sum(again() for _ in range(times)) == 1
+    return devices, again
+
+
+def test_somebody_who_joins_again_and_again_is_greeted_once_an_hour(town: Town) -> None:
+    devices, again = welcomed(town, 5)
+    pass_time(HOUR, *devices, step=MINUTE)
+    assert again() == 1, "control: after that they are"
+
+
+def test_so_many_who_join_are_greeted_in_an_hour(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duties, "WELCOMES", 0)
+    with pytest.raises(AssertionError, match="assert 0 == 1"):
+        welcomed(town, 1)
+
+
+def test_control_without_a_bound_they_are_greeted_each_time(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duties, "WELCOMES_MS", 0)
+    with pytest.raises(AssertionError, match="assert 3 == 1"):
+        welcomed(town, 3)
+
+
 def answered_bytes(town: Town, minutes: int) -> int:
     """How much a member's program sends to two who ask for all changes every ten seconds."""
     vic, mal, dol = town.friends("vic", "mal", "dol")

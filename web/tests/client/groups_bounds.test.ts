@@ -91,6 +91,26 @@ test("who has had least is answered first: one with many groups keeps nobody wai
   assert.deepEqual([answered.length, answered[0]], [ANSWERS, one.id]);
 });
 
+test("somebody who joins again and again is greeted once an hour", () => {
+  const [town, members, group] = groupOf(3);
+  const [ada, ben, cleo] = members as [Member, Member, Member];
+  ben.groups.callMe(group, "Benjamin");
+  town.pass(10_000);
+  const again = () => {
+    ben.person.sent.length = 0;
+    ada.groups.remove(group, [cleo.id]);
+    town.pass(3_000);
+    ada.groups.add(group, [cleo.id], "member");
+    town.pass(3_000);
+    cleo.groups.accept(group);
+    town.pass(3_000);
+    return recipientsOf(ben).filter((to) => to.length === 1 && to[0] === cleo.id).length;
+  };
+  assert.deepEqual([again(), again(), again()], [1, 0, 0]);
+  town.pass(60 * MINUTE);
+  assert.equal(again(), 1, "the control: after that they are");
+});
+
 test("an own device that was stolen gets a part, and takes nothing of what others may have", () => {
   const [town, members, group] = groupOf(2);
   const [ada] = members as [Member, Member];

@@ -54,6 +54,11 @@ BELIEVED_ASKS: Final = 2
 MAX_REMOVED_TOLD: Final = 3
 """How often somebody who was removed and speaks is told."""
 
+WELCOMES: Final = 64
+"""How many who join are told in ``WELCOMES_MS`` what this user is called, each once: an admin can add and remove people
+without end, and the relay takes 60 messages a minute."""
+
+WELCOMES_MS: Final = 3_600_000
 GATHER_MS: Final = 5_000
 """How long receipts of a group are gathered: else each text would cost each member a message."""
 
@@ -117,6 +122,8 @@ class Duties:
         self._to_greet: dict[str, None] = {}
         self._newcomers: dict[tuple[str, str], None] = {}
         """Who has just said that they are there, by group: they do not know yet what this user is called."""
+        self._welcomed: dict[tuple[str, str], int] = {}
+        """Who was told, and when."""
         self._receipts_due: dict[str, int] = {}
         self._is_flushing = False
         self._shown: set[str] = set()
@@ -306,9 +313,7 @@ class Duties:
         for group in list(self._to_greet):
             del self._to_greet[group]
             self._greet(group, None, now)
-        for group, newcomer in [one for one in self._newcomers if not self.is_silent(one[0])]:
-            del self._newcomers[group, newcomer]
-            self._greet(group, newcomer, now)
+        self._welcome_all(now)
         self._answer_all(now)
         for name, lack in list(self._lacks.items()):
             if now.monotonic >= lack.due and self._may_ask(name):
@@ -332,6 +337,14 @@ class Duties:
         if group is None or group.record.relation != MEMBER or not others or (whom and whom not in others):
             return
         self._speaking.greet(group, [whom] if whom else others, group.record.own_name or UNSET, now)
+
+    def _welcome_all(self, now: Moment) -> None:
+        self._welcomed = {one: at for one, at in self._welcomed.items() if now.monotonic - at < WELCOMES_MS}
+        for one in [one for one in self._newcomers if not self.is_silent(one[0])]:
+            del self._newcomers[one]
+            if one not in self._welcomed and len(self._welcomed) < WELCOMES:
+                self._welcomed[one] = now.monotonic
+                self._greet(*one, now)
 
     def _answer_all(self, now: Moment) -> None:
         self._answers = [at for at in self._answers if now.monotonic - at < ANSWERS_MS]

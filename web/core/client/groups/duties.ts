@@ -21,6 +21,14 @@ import { orderOf } from "./state.ts";
 import { idOf, isLive, lacksPicture, ownWishes, peopleOf, stateOf } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
 
+/**
+ * How many who join are told in `WELCOMES_MS` what this user is called, each once: an admin can add and remove people
+ * without end, and the relay takes 60 messages a minute.
+ */
+export const WELCOMES = 64;
+
+export const WELCOMES_MS = 3_600_000;
+
 /** How long changes that are missing are waited for, before somebody is asked. */
 export const ASK_AFTER_MS = 5_000;
 
@@ -108,6 +116,8 @@ export class Duties {
   readonly #toGreet = new Set<string>();
   /** Who has just said that they are there: they do not know yet what this user is called. */
   readonly #newcomers = new Map<string, { readonly group: string; readonly newcomer: string }>();
+  /** Who was told, and when. */
+  #welcomed = new Map<string, number>();
   #receiptsDue = new Map<string, number>();
   #isFlushing = false;
   /** Groups whose members may see, in the next step, that a user is there who appears offline. */
@@ -363,9 +373,11 @@ export class Duties {
   }
 
   #welcomeAll(now: Moment): void {
-    for (const [name, { group, newcomer }] of [...this.#newcomers]) {
-      if (!this.isSilent(group)) {
-        this.#newcomers.delete(name);
+    this.#welcomed = new Map([...this.#welcomed].filter(([, at]) => now.monotonic - at < WELCOMES_MS));
+    for (const [name, { group, newcomer }] of [...this.#newcomers].filter(([, { group }]) => !this.isSilent(group))) {
+      this.#newcomers.delete(name);
+      if (!this.#welcomed.has(name) && this.#welcomed.size < WELCOMES) {
+        this.#welcomed.set(name, now.monotonic);
         this.#greet(group, newcomer, now);
       }
     }
