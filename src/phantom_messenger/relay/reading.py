@@ -116,7 +116,7 @@ class ReadBudget:
         self._is_due = False
         self._left = self._limit
         self.buffer_in_turn = READ_BUFFER
-        reading, kept = 0, self._limit - self._limit // PART_OF_WAITING
+        reading, kept = 0, self._limit * (PART_OF_WAITING - 1) // PART_OF_WAITING
         is_held = bool(self._waiting) and self._is_behind()
         for _ in range(len(self._waiting)):
             if is_held or self._left - reading <= kept:
