@@ -66,6 +66,20 @@ CONTENTS: Final[dict[str, tuple[str, kinds.Sync]]] = {
         "a group that was left",
         kinds.SyncGroup(group=drawn("a group", 32), relation="left", state=b"\1", digest=bytes(32), picture=b"x" * 12),
     ),
+    "group-names": (
+        "what other members call themselves",
+        kinds.SyncGroup(
+            group=drawn("a group", 32),
+            relation="member",
+            state=drawn("a state", 90),
+            digest=drawn("a digest", 32),
+            name="Al",
+            names=[
+                kinds.NamedMember(id=bytes(32), name="B"),
+                kinds.NamedMember(id=b"\xff" * 32, name="\U0001f98a" * 64),
+            ],
+        ),
+    ),
     "read": ("a message was read", kinds.SyncRead(messages=[kinds.ReadMessage(sender=BOB.id, id=IDS[0])])),
     "here": ("the sender is there", kinds.SyncHere()),
     "ask": ("chunks from a place on", kinds.HistoryAsk(place=b"\0\0\0\0\0\0\0\7", chunks=16)),
@@ -96,6 +110,10 @@ def _refused_contents() -> Iterator[Json]:
 
     person: Json = {"id": BOB.id}
     group: Json = {"group": bytes(32), "relation": "member", "state": b"\1", "digest": bytes(32)}
+
+    def named(*ids: bytes, name: str = "x") -> bytes:
+        return with_("sync-group", **group, names=[{"id": one, "name": name} for one in ids])
+
     cases = {
         "too-many-people": ("101 people", with_("sync-contacts", contacts=[person] * 101)),
         "short-id": ("a person's id of 31 bytes", with_("sync-contacts", contacts=[{"id": bytes(31)}])),
@@ -107,6 +125,13 @@ def _refused_contents() -> Iterator[Json]:
         "device-without-name": ("a device without a name", with_("sync-devices", names=[{"id": BOB.id, "name": ""}])),
         "relation": ("an unknown relation", with_("sync-group", **{**group, "relation": "invited"})),
         "no-state": ("a group without a state", with_("sync-group", **{**group, "state": b""})),
+        "many-members": ("names of 101 members", named(*(bytes((number,)) * 32 for number in range(101)))),
+        "short-member": ("a member's id of 31 bytes", named(bytes(31))),
+        "long-member-name": ("a member's name of 65 characters", named(bytes(32), name="x" * 65)),
+        "member-without-name": ("a member without a name", named(bytes(32), name="")),
+        "member-twice": ("a member who is named twice", named(bytes(32), bytes(32))),
+        "members-in-disorder": ("members in another order than that of their ids", named(b"\1" * 32, bytes(32))),
+        "names-are-a-map": ("names in a map", with_("sync-group", **group, names={"x": "x"})),
         "no-place": ("an empty place", with_("history-ask", **{"from": b"", "chunks": 1})),
         "long-place": ("a place of 65 bytes", with_("history-ask", **{"from": bytes(65), "chunks": 1})),
         "many-chunks": ("17 chunks", with_("history-ask", **{"from": b"x", "chunks": 17})),

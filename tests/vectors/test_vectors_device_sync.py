@@ -94,6 +94,6 @@ def test_chunk_is_refused(case: Json) -> None:
 
 def test_all_cases_are_there() -> None:
     counts = {name: len(LISTED[name]) for name in LISTED if isinstance(LISTED[name], list)}
-    assert counts["refused_contents"] == 15
+    assert counts["refused_contents"] == 22
     assert counts["refused_chunks"] == 12
     assert min(counts.values()) >= 5

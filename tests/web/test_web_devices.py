@@ -203,6 +203,27 @@ async def do_with_group(one: Person, what: str, group: str, **given: str) -> Non
         getattr(one.client.groups, what)(group, **given)
 
 
+async def says_in(one: Person, group: str, member: str) -> str:
+    """What a member says that they are called, '' if that is not known to somebody."""
+    if isinstance(one, WebPerson):
+        found = [each for each in await call(one, "groups") if _id_of(each["key"]) == group]
+        return "".join(each["says"] for one in found for each in one["members"] if each["peer"] == member)
+    assert isinstance(one, SdkPerson)
+    known = one.client.groups.find(group) if one.client.groups.has(group) else None
+    return "".join(each.contact.says for each in known.members if each.contact.user_id == member) if known else ""
+
+
+async def is_called(one: Person, group: str, member: Person, name: str) -> None:
+    """Wait until a member says to somebody that they are called so."""
+    seen: list[str] = []
+
+    async def is_so() -> bool:
+        seen[:] = [await says_in(one, group, member.id)]
+        return seen == [name]
+
+    await until(is_so, lambda: seen)
+
+
 async def group_digits(one: Person, group: str) -> str:
     if isinstance(one, WebPerson):
         return " ".join(await call(one, "groupDigits", group=f"group:{group}"))
@@ -478,13 +499,17 @@ def test_linked_device_has_its_person_s_groups(made: Path, relay: RelayProcess, 
         async with people(made, relay, tmp_path) as (web, sdk, bob):
             old: Person = web if first == "browser" else sdk
             new: Person = sdk if first == "browser" else web
-            await meet(old, bob)
+            await bob.add("other", old.id)
+            await old.send(bob.id, "hello")  # without a name for him, so that he is shown as he calls himself
             group = await make_group(old, "Tea", bob)
             await is_soon(bob, group, "invited")
-            bob.client.groups.accept(group)
+            bob.client.groups.accept(group, own_name="Bobby")
+            await is_called(old, group, bob, "Bobby")
+            assert await says_in(new, group, bob.id) == "", "the control"
             await settled(old, bob)
             await (link_sdk if first == "browser" else link_browser)(web, sdk)
             await is_soon(new, group, "member")
+            await is_called(new, group, bob, "Bobby")
             await do_with_group(old, "rename", group, name="Coffee")
             said: list[str] = []
             for one in (bob, new, old):

@@ -3,13 +3,17 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { toHex } from "../../core/bytes.ts";
+import { compare, toHex } from "../../core/bytes.ts";
 import * as content2 from "../../core/client/content2.ts";
-import { DEVICE_KINDS, fieldsOf } from "../../core/client/devices/kinds.ts";
+import { DEVICE_KINDS, fieldsOf, MAX_NAMED, type SyncedGroup } from "../../core/client/devices/kinds.ts";
 import { UsageError } from "../../core/client/errors.ts";
+import { withRecord } from "../../core/client/groups/store.ts";
 import { GroupView } from "../../core/client/groups/view.ts";
 import { SYNCED } from "../../core/client/records.ts";
+import { MAX_PADDED } from "../../core/crypto/body.ts";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
+import { pad, TooLong } from "../../core/crypto/padding.ts";
+import { fromBase64 } from "../../core/wire/base64.ts";
 import { raw } from "../crypto/base.ts";
 import { devicesOf, link } from "./family.ts";
 import { groupOf, Mallory, Member } from "./members.ts";
@@ -141,6 +145,149 @@ test("what a group is is taken from the first device alone", () => {
   devicesOf(ada.person).desk.say([laptop.id], { ...said, state: Uint8Array.of(1) });
   town.pass(5_000);
   assert.deepEqual([laptop.relation(group), laptop.head(group)], ["member", ada.head(group)]);
+});
+
+/** The same, with Cleo, whom Ada does not know and Ben has added; `before`: what Ada's program does otherwise. */
+function withCleo(before = (_: Member): void => undefined): readonly [Town, Member, Member, Member, string] {
+  const [town, members, group] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  const [laptop, cleo] = [new Member(town), new Member(town)];
+  ben.knows("Cleo", cleo);
+  cleo.knows("Ben", ben);
+  ada.groups.setRole(group, ben.id, "admin");
+  town.pass(5_000);
+  ben.groups.add(group, [cleo.id], "member");
+  town.pass(5_000);
+  cleo.groups.accept(group, "Cleo C.");
+  town.pass(5_000);
+  before(ada);
+  link(town, ada.person, laptop.person);
+  town.pass(5_000);
+  return [town, ada, laptop, cleo, group];
+}
+
+/** What Cleo says that she is called, to somebody. */
+function said(by: Member, cleo: Member, group: string): string {
+  const view = new GroupView(by.person.messenger.stores, by.groups, by.id);
+  const { members } = view.shown(by.groups.found(group), by.person.messenger.now());
+  return members.find(({ peer }) => peer === cleo.id)?.says ?? "";
+}
+
+/** What a first device tells of a group, with these names. */
+function naming(first: Member, group: string, ...names: readonly (readonly [string, string])[]): SyncedGroup {
+  const found = first.groups.store.synced(group);
+  assert.ok(found !== null);
+  const named = names.map(([person, name]) => ({ id: fromBase64(person), name }));
+  return { ...found, names: named.sort((one, other) => compare(one.id, other.id)) };
+}
+
+/** A linked device knows no name any more. */
+function forget({ groups, person }: Member, group: string): void {
+  person.vault.transaction((tx) => groups.store.put(tx, withRecord(groups.found(group), { names: new Map() })));
+}
+
+test("a new device knows what members call themselves", () => {
+  const [town, ada, laptop, cleo, group] = withCleo();
+  assert.deepEqual([said(ada, cleo, group), said(laptop, cleo, group)], ["Cleo C.", "Cleo C."]);
+  assert.ok(ada.person.sent.every((frame) => !JSON.stringify(frame).includes("Cleo")), "the relay was told");
+  forget(laptop, group);
+  assert.equal(said(laptop, cleo, group), "");
+  ada.groups.rename(group, "We");
+  town.pass(5_000);
+  assert.equal(said(laptop, cleo, group), "Cleo C.", "who lacks it learns it with the next change");
+});
+
+test("the control: told by a first device of before, it waits until they say it again", () => {
+  const [town, ada, laptop, cleo, group] = withCleo(({ groups: { store } }) => {
+    const synced = store.synced.bind(store);
+    store.synced = (id) => {
+      const { names: _, ...others } = synced(id) ?? assert.fail();
+      return others;
+    };
+  });
+  assert.deepEqual([said(ada, cleo, group), said(laptop, cleo, group)], ["Cleo C.", ""]);
+  ada.groups.sendText(group, "who is this?"); // by which Cleo hears of the laptop
+  town.pass(5_000);
+  cleo.groups.sendText(group, "me");
+  town.pass(5_000);
+  assert.equal(said(laptop, cleo, group), "Cleo C.");
+});
+
+test("a name that a device has heard itself stays; of whom it knows none, it takes the first device's", () => {
+  const [town, ada, laptop, cleo, group] = withCleo();
+  const { desk } = devicesOf(ada.person);
+  desk.say([laptop.id], naming(ada, group, [cleo.id, "Another"]));
+  town.pass(5_000);
+  assert.equal(said(laptop, cleo, group), "Cleo C.");
+  forget(laptop, group);
+  desk.say([laptop.id], naming(ada, group, [cleo.id, "Another"]));
+  town.pass(5_000);
+  assert.equal(said(laptop, cleo, group), "Another");
+});
+
+test("names are taken of other members of the state alone, and made safe as if these had said them", () => {
+  const [town, ada, laptop, cleo, group] = withCleo();
+  const nobody = Buffer.from(Uint8Array.from({ length: 32 }, (_, place) => place)).toString("base64");
+  const cases = [["~Cleo (C.)", "Cleo C."], ["ph1qqqqqqqqqqqqqqq", ""], ["Cleo (ph1qqqqqqqqq)", ""], ["a\nb", ""], [" ", ""]] as const;
+  for (const [name, shown] of cases) {
+    forget(laptop, group);
+    const names = [[cleo.id, name], [ada.id, "Me"], [laptop.id, "Laptop"], [nobody, "Nobody"]] as const;
+    devicesOf(ada.person).desk.say([laptop.id], naming(ada, group, ...names));
+    town.pass(5_000);
+    assert.deepEqual([...laptop.groups.found(group).record.names], shown === "" ? [] : [[cleo.id, shown]]);
+  }
+});
+
+test("a content in which a name is none that may be is refused as a whole", () => {
+  const [town, ada, laptop, cleo, group] = withCleo();
+  const tell = (name: string): void => {
+    devicesOf(ada.person).desk.say([laptop.id], { ...naming(ada, group, [cleo.id, name]), relation: "removed" });
+    town.pass(5_000);
+  };
+  for (const name of ["", "x".repeat(65)]) {
+    tell(name);
+    assert.deepEqual([laptop.relation(group), said(laptop, cleo, group)], ["member", "Cleo C."]);
+  }
+  tell("x".repeat(64)); // the control
+  assert.equal(laptop.relation(group), "removed");
+});
+
+test("names of those who have gone are not told, nor those of a group that was left", () => {
+  const [town, ada, , cleo, group] = withCleo();
+  assert.deepEqual(ada.groups.store.synced(group)?.names, [{ id: fromBase64(cleo.id), name: "Cleo C." }]);
+  ada.groups.remove(group, [cleo.id]);
+  town.pass(5_000);
+  assert.equal(ada.groups.found(group).record.names.get(cleo.id), "Cleo C.");
+  assert.equal(ada.groups.store.synced(group)?.names, undefined);
+});
+
+test("names are told in the order of ids", () => {
+  const [, ada, , , group] = withCleo();
+  const others = [...ada.groups.found(group).chain.state.members.keys()].filter((person) => person !== ada.id);
+  for (const people of [others, [...others].reverse()]) {
+    const names = new Map(people.map((person) => [person, "x"]));
+    ada.person.vault.transaction((tx) => ada.groups.store.put(tx, withRecord(ada.groups.found(group), { names })));
+    const ids = (ada.groups.store.synced(group)?.names ?? []).map(({ id }) => toHex(id));
+    assert.equal(ids.length, 2);
+    assert.deepEqual(ids, [...ids].sort());
+  }
+});
+
+test("what says as much of a group as may be fits a content; of more members it would not", () => {
+  const long = "\u{1f98a}".repeat(64);
+  const largest = (members: number): Uint8Array => {
+    const names = Array.from({ length: members }, (_, place) => ({ id: new Uint8Array(32).fill(place), name: long }));
+    const [id, large] = [new Uint8Array(32), new Uint8Array(4_096)];
+    const marks = { to: id, claim: { revision: 2 ** 32 - 1, hash: id }, deviceList: new Uint8Array(2_048) };
+    const fields = { group: id, relation: "removed", state: large, digest: id, picture: large, name: long, names };
+    return content2.encodeFields("sync-group", 2 ** 47, WRITER, { ...fields, ...content2.marked(marks) });
+  };
+  const encoded = largest(MAX_NAMED);
+  assert.equal(pad(encoded, 256, MAX_PADDED).length % 256, 0);
+  const read = content2.decode(encoded, ENDS, DEVICE_KINDS);
+  assert.ok(read.kind === "between" && read.said.kind === "sync-group");
+  assert.equal(read.said.names?.length, MAX_NAMED);
+  assert.throws(() => pad(largest(120), 256, MAX_PADDED), TooLong);
 });
 
 test("a person with one device says nothing of groups to devices", () => {

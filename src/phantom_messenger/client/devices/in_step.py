@@ -19,6 +19,7 @@ from phantom_messenger.client.devices.desk import DeviceDesk
 from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, SyncGroup, SyncSettings
 from phantom_messenger.client.devices.records import SYNCED, SyncedRecord
 from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups import naming
 from phantom_messenger.client.groups.store import INVITED, MEMBER
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import checked_name
@@ -188,6 +189,7 @@ class InStep:
             digest=group.chain.digest,
             picture=group.record.picture,
             name=group.record.own_name,
+            names=naming.of_others(group) if group.record.relation == MEMBER else [],
         )
 
     def settings(self) -> SyncSettings:

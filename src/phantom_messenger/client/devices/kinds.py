@@ -1,5 +1,6 @@
 """The kinds of content that devices of one person, or that are to become one's, say to each other."""
 
+from itertools import pairwise
 from typing import Annotated, Final
 
 import msgspec
@@ -16,6 +17,9 @@ MAX_CONTACTS: Final = 100
 """Contacts in one content: some 15 KB."""
 
 MAX_NAME_CHARS: Final = 64
+MAX_MEMBERS: Final = 100
+"""Members of a group of whom is said what they call themselves: some 30 KB at most."""
+
 MAX_GROUP_BYTES: Final = 4_096
 """A state of a group, or its picture."""
 
@@ -136,8 +140,18 @@ class SyncDevices(msgspec.Struct, frozen=True, kw_only=True):
     names: Annotated[list[NamedDevice], msgspec.Meta(max_length=MAX_DEVICES)]
 
 
+class NamedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """Another member of a group, and what they call themselves in it."""
+
+    id: Bytes32
+    name: Name
+
+
 class SyncGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``sync-group``: what a group is, and is to one's person; ``digest``: of the change that led to its state."""
+    """``sync-group``: what a group is, and is to one's person; ``digest``: of the change that led to its state.
+
+    ``names``: what others call themselves in it, in the order of their ids.
+    """
 
     group: Bytes32
     relation: Annotated[str, msgspec.Meta(pattern=r"^(member|left|removed|closed)\Z")]
@@ -145,6 +159,12 @@ class SyncGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     digest: Bytes32
     picture: Annotated[bytes, msgspec.Meta(max_length=MAX_GROUP_BYTES)] = b""
     name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
+    names: Annotated[list[NamedMember], msgspec.Meta(max_length=MAX_MEMBERS)] = []
+
+    def __post_init__(self) -> None:
+        ids = [one.id for one in self.names]
+        if any(one >= after for one, after in pairwise(ids)):
+            raise ValueError("members are not in the order of their ids, or there twice")
 
 
 class HistoryAsk(msgspec.Struct, frozen=True, kw_only=True):

@@ -211,7 +211,7 @@ class Arrivals:
             early = []
         there = (said.picture, group.record.picture)
         picture = next((one for one in there if pictures.name_of(one) == group.state.picture), b"")
-        group = group.with_record(picture=picture, own_name=naming.shown(said.name))
+        group = naming.taken_over(group.with_record(picture=picture), said, self._own_id)
         events: list[Event] = []
         if early:
             group = self._take_held(tx, group, events, now, waiting=early)

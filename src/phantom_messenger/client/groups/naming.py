@@ -12,8 +12,9 @@ from typing import Final
 from msgspec import UnsetType
 
 from phantom_messenger.client.address_book import AddressBook, public
+from phantom_messenger.client.devices.kinds import NamedMember, SyncGroup
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.groups.store import Group
+from phantom_messenger.client.groups.store import Group, raw_of, written
 from phantom_messenger.client.names import checked_name, is_like_id, normal_name
 from phantom_messenger.client.status import Contact
 
@@ -61,6 +62,25 @@ def noted(group: Group, person: str, name: str | UnsetType) -> Group:
     people = set(group.people)
     gone = [one for one in names if one not in people][: max(0, len(names) - MAX_NAMES)]
     return group.with_record(names={one: known for one, known in names.items() if one not in gone})
+
+
+def of_others(group: Group) -> list[NamedMember]:
+    """What members have said that they are called, for linked devices."""
+    known = sorted((raw_of(person), name) for person, name in group.record.names.items())
+    return [NamedMember(id=one, name=name) for one, name in known if one in group.state.members]
+
+
+def taken_over(group: Group, said: SyncGroup, own: str) -> Group:
+    """The group on a linked device once the first one has told the names in it.
+
+    What this device knows of others stays: it may have heard that later than the first one.
+    """
+    group = group.with_record(own_name=shown(said.name))
+    for one in said.names:
+        person = written(one.id)
+        if one.id in group.state.members and person != own and person not in group.record.names:
+            group = noted(group, person, one.name)
+    return group
 
 
 def member_of(group: Group, user_id: str, book: AddressBook) -> Contact:

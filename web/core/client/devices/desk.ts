@@ -26,7 +26,7 @@ import type { Changed, DeviceBook } from "./book.ts";
 import { type Device, type DeviceList, LIFE_MS, consent, parseList, signList } from "./device_list.ts";
 import * as notices from "./device_notices.ts";
 import { ForkedList } from "./errors.ts";
-import { type DeviceSaid, MAX_READ, type NamedDevice, type ReadMessage, fieldsOf } from "./kinds.ts";
+import { type DeviceSaid, MAX_READ, type Named, type ReadMessage, fieldsOf } from "./kinds.ts";
 import { ASLEEP_MS, HERE_MS, RENEW_MS, following, isOverdue } from "./known_list.ts";
 import { LateTexts } from "./late.ts";
 
@@ -280,7 +280,7 @@ export class DeviceDesk {
   }
 
   /** The first device says what it calls the others. */
-  takeNames(named: readonly NamedDevice[]): void {
+  takeNames(named: readonly Named[]): void {
     const { devices, stores } = this.#parts;
     const onList = devices.own?.newest.ids.map(encodeBase64) ?? [];
     stores.vault.transaction((tx) => {

@@ -1,4 +1,5 @@
 /** What devices of one person, or that are to become one's, say to each other: content of kinds of their own. */
+import { compare } from "../../bytes.ts";
 import type { Packed, PackedMap } from "../../msgpack.ts";
 import { isMap } from "../../msgpack.ts";
 import type { MoreKinds } from "../content2.ts";
@@ -11,6 +12,8 @@ export const MAX_READ = 200;
 /** Contacts in one content: some 15 KB. */
 export const MAX_CONTACTS = 100;
 export const MAX_NAME_CHARS = 64;
+/** Members of a group of whom is said what they call themselves: some 30 KB at most. */
+export const MAX_NAMED = 100;
 /** Chunks that may be asked for at once. */
 export const MAX_CHUNKS = 16;
 /** A state of a group, or its picture. */
@@ -38,8 +41,8 @@ export interface KnownPerson {
   readonly removed: boolean;
 }
 
-/** One of one's devices (raw id), and what it is called. */
-export interface NamedDevice {
+/** One of one's devices, or another member of a group (raw id), and what it is called. */
+export interface Named {
   readonly id: Uint8Array;
   readonly name: string;
 }
@@ -73,6 +76,8 @@ export interface SyncedGroup {
   readonly picture: Uint8Array | null;
   /** What the person calls themselves in it; absent if nothing. */
   readonly name?: string;
+  /** What others call themselves in it, in the order of their ids; absent if nothing. */
+  readonly names?: readonly Named[];
 }
 
 /** What keeps own devices in step. */
@@ -81,7 +86,7 @@ export type SyncSaid =
   | { readonly kind: "sync-here" }
   | { readonly kind: "sync-contacts"; readonly contacts: readonly KnownPerson[] }
   | ({ readonly kind: "sync-settings"; readonly at: number } & Partial<SettingsRecord>)
-  | { readonly kind: "sync-devices"; readonly names: readonly NamedDevice[] }
+  | { readonly kind: "sync-devices"; readonly names: readonly Named[] }
   | SyncedGroup
   | { readonly kind: "history-ask"; readonly from: Uint8Array; readonly chunks: number }
   | {
@@ -133,8 +138,8 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
     ...(typing === undefined ? {} : { typing: asBool(typing) }),
     ...(presence === undefined ? {} : { presence: asBool(presence) }),
   }),
-  "sync-devices": ({ names }) => ({ kind: "sync-devices", names: asMaps(names, MAX_DEVICES).map(namedDevice) }),
-  "sync-group": ({ digest, group, name, picture, relation, state }) => ({
+  "sync-devices": ({ names }) => ({ kind: "sync-devices", names: asMaps(names, MAX_DEVICES).map(asNamed) }),
+  "sync-group": ({ digest, group, name, names, picture, relation, state }) => ({
     kind: "sync-group",
     group: asBytes(group, 32),
     relation: asRelation(relation),
@@ -142,6 +147,7 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
     digest: asBytes(digest, 32),
     picture: picture === undefined ? null : asBytes(picture, 0, MAX_GROUP_BYTES),
     ...(name === undefined ? {} : { name: asName(name, 0) }),
+    ...(names === undefined ? {} : { names: asMembers(names) }),
   }),
   "history-ask": ({ chunks, from }) => ({
     kind: "history-ask",
@@ -192,8 +198,16 @@ function knownPerson(members: PackedMap): KnownPerson {
   };
 }
 
-function namedDevice({ id, name }: PackedMap): NamedDevice {
+function asNamed({ id, name }: PackedMap): Named {
   return { id: asBytes(id, 32), name: asName(name, 1) };
+}
+
+/** None of them twice. */
+function asMembers(value: Packed): readonly Named[] {
+  const found = asMaps(value, MAX_NAMED).map(asNamed);
+  const ids = found.map(({ id }) => id);
+  if (!ids.slice(1).every((id, place) => compare(ids[place] ?? id, id) < 0)) throw wrong();
+  return found;
 }
 
 function asPlaceOrNull(value: Packed | undefined): Uint8Array | null {

@@ -23,7 +23,7 @@ import { afterChange, forked, isOld, shownBy } from "./doubts.ts";
 import type { Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
 import { begun, elsewhere, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
-import { memberOf, noted, shownName } from "./naming.ts";
+import { memberOf, noted, takenOver } from "./naming.ts";
 import { chainOf, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
@@ -209,11 +209,11 @@ export class Arrivals {
     });
   }
 
-  #takeSynced(tx: Transaction, before: Group | null, chain: Chain, { name = "", picture }: SyncedGroup, now: Moment): void {
+  #takeSynced(tx: Transaction, before: Group | null, chain: Chain, said: SyncedGroup, now: Moment): void {
     const { group: id, revision } = chain.state;
-    const own = { ownName: shownName(name) };
     const put = (group: Group, given = {}): Group => {
-      return this.#store.put(tx, withRecord(withPicture(group, picture ?? NO_BYTES), own), given);
+      const shown = withPicture(group, said.picture ?? NO_BYTES);
+      return this.#store.put(tx, takenOver(shown, said, this.#persons.own), given);
     };
     const waiting = this.#store.held(encodeBase64(id));
     const isMember = before?.record.relation === "member";

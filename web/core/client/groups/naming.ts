@@ -4,10 +4,12 @@
  * A name of this kind proves nothing: anybody can say any. So it is never shown where a contact's name could stand
  * without what tells them apart, see `labelOf` in `status.ts`.
  */
+import { encodeBase64 } from "../../wire/base64.ts";
+import type { SyncedGroup } from "../devices/kinds.ts";
 import { UsageError } from "../errors.ts";
 import { checkedName, isLikeId, normalName } from "../names.ts";
 import type { Contact } from "../status.ts";
-import { peopleOf, withRecord } from "./store.ts";
+import { peopleOf, stateOf, withRecord } from "./store.ts";
 import type { Group } from "./store.ts";
 
 /** Names of a group's members that are kept: of all who are in it, and of some who were. */
@@ -65,6 +67,21 @@ export function noted(group: Group, person: string, name: string | null): Group 
     names.delete(one);
   }
   return withRecord(group, { names });
+}
+
+/**
+ * The group on a linked device once the first one has told the names in it. What this device knows of others stays: it
+ * may have heard that later than the first one.
+ */
+export function takenOver(before: Group, { name = "", names = [] }: SyncedGroup, own: string): Group {
+  let group = withRecord(before, { ownName: shownName(name) });
+  for (const one of names) {
+    const person = encodeBase64(one.id);
+    if (person !== own && stateOf(group).members.has(person) && !group.record.names.has(person)) {
+      group = noted(group, person, one.name);
+    }
+  }
+  return group;
 }
 
 /** Somebody in a group, who may have no name but the one that they say. */

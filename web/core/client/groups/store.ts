@@ -4,9 +4,9 @@
  * Chains are held in memory, and follow what is stored when a transaction is through. Times are milliseconds of
  * persistent time.
  */
-import { isEqual } from "../../bytes.ts";
+import { compare, isEqual } from "../../bytes.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
-import type { SyncedGroup } from "../devices/kinds.ts";
+import type { Named, SyncedGroup } from "../devices/kinds.ts";
 import type { Moment } from "../moment.ts";
 import * as records from "../records.ts";
 import type { Transaction, Vault } from "../vault.ts";
@@ -193,7 +193,9 @@ export class GroupStore {
     }
     const picture = found.picture.length > 0 ? found.picture : null;
     const named = ownName === "" ? {} : { name: ownName };
-    return { kind: "sync-group", group, relation, state, digest, picture, ...named };
+    const names = relation === "member" ? namesIn(found) : [];
+    const others = names.length === 0 ? {} : { names };
+    return { kind: "sync-group", group, relation, state, digest, picture, ...named, ...others };
   }
 
   get size(): number {
@@ -566,6 +568,13 @@ export function groupOf(key: string): string {
 function isNews(before: GroupRecord, after: GroupRecord): boolean {
   const isSame = isEqual(before.digest, after.digest) && isEqual(before.picture, after.picture);
   return before.relation !== after.relation || !isSame;
+}
+
+/** What members have said that they are called, for linked devices. */
+function namesIn({ names, state }: GroupRecord): readonly Named[] {
+  const { members } = decodeState(state);
+  const there = [...names].filter(([person]) => members.has(person));
+  return there.map(([person, name]) => ({ id: rawOf(person), name })).sort((one, other) => compare(one.id, other.id));
 }
 
 function nameOf({ group, sender, messageId }: GroupToldRecord): string {
