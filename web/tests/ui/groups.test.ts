@@ -126,6 +126,9 @@ describe("groups", { skip: SKIP }, () => {
     await page.getByRole("heading", { name: "2 invitations to groups" }).waitFor();
     await list().getByRole("button", { name: /^Old school/ }).click();
     await page.getByText("Somebody you have not added invites you.").waitFor();
+    await page.setViewportSize({ width: 320, height: 640 });
+    const [who, below] = await Promise.all([page.locator(".invites").boundingBox(), page.locator(".decide").boundingBox()]);
+    assert.ok(who !== null && below !== null && who.y + who.height <= below.y, "on a small phone it is seen who invites");
     await button("Decline").click();
     await page.getByRole("heading", { name: "1 invitation to a group" }).waitFor();
     assert.equal(await list().getByText("Old school").count(), 0);
