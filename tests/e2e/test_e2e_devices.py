@@ -233,7 +233,13 @@ def test_first_device_that_was_restored_asks_to_look_at_the_devices(home: Path, 
 def test_destroying_a_linked_device_says_that_it_is_one(home: Path) -> None:
     alice = alices_id(home)
     linked(home)
-    asked = [phantom(home, "destroy", "-p", name, stdin="n\n").stdout for name in ("laptop", "alice")]
+    told = [phantom(home, "destroy", "-p", name, stdin="n\n") for name in ("laptop", "alice", "bob")]
+    go_on = (
+        "Your other devices go on as you, and without this one nobody can remove them; to do so first, run: "
+        "phantom devices remove -p alice DEVICE\n"
+    )
+    assert [go_on in one.stderr for one in told] == [False, True, False]
+    asked = [one.stdout for one in told]
     assert (
         f"'laptop' (only this device of {alice}, which your first device goes on listing) and the account" in asked[0]
     )

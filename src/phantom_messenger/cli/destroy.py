@@ -2,7 +2,7 @@
 
 import click
 
-from phantom_messenger.cli.common import confirmed, open_client, profile_option, reports_errors, run
+from phantom_messenger.cli.common import confirmed, open_client, profile_flag, profile_option, reports_errors, run
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import RelayError
 from phantom_messenger.client.ids import written_id
@@ -22,10 +22,19 @@ def destroy(profile: str, yes: bool, local_only: bool) -> None:
     """
     client = open_client(profile)
     if not yes:
+        if not local_only and _is_first_of_several(client):
+            removing = f"phantom devices remove{profile_flag(profile)} DEVICE"
+            go_on = "Your other devices go on as you, and without this one nobody can remove them"
+            click.echo(f"{go_on}; to do so first, run: {removing}", err=True)
         what = "" if local_only else " and the account with its waiting mail at the relay, for every copy of it,"
         if not confirmed(f"Delete profile '{profile}' ({_whose(client)}){what} for ever?"):
             raise click.Abort
     run(_destroy(client, profile, local_only=local_only))
+
+
+def _is_first_of_several(client: Client) -> bool:
+    found = client.devices.everybody()
+    return len(found) > 1 and any(one.is_this and one.is_first for one in found)
 
 
 def _whose(client: Client) -> str:

@@ -47,9 +47,13 @@ describe("the page says", { skip: SKIP }, () => {
     assert.equal(await covered(), "It is then erased here; its sender keeps it.");
   });
 
-  for (const [query, isLinked] of [["saved=1&groups&devices=3&linked=1", true], ["saved=1&groups&devices=3", false]] as const) {
-    test(`a ${isLinked ? "further device offers nothing that only the first one can do, and deletes" : "first device deletes"} what is its own`, async () => {
-      await load(query);
+  for (const [query, isLinked, said] of [
+    ["devices=3&linked=1", true, "Your other devices keep theirs, and you stay who you are."],
+    ["devices=3", false, "Your other devices go on as you, and without this one nobody can remove them"],
+    ["devices=1", false, "can no longer reach you under this ID"],
+  ] as const) {
+    test(`what can be done and what is deleted is said for each device as it is: ${query}`, async () => {
+      await load(`saved=1&groups&${query}`);
       await openTalk(page, "Family");
       await page.getByRole("button", { name: "Members and settings" }).click();
       await page.getByRole("dialog").getByRole("checkbox", { name: "Mute" }).waitFor();
@@ -57,7 +61,7 @@ describe("the page says", { skip: SKIP }, () => {
       await page.getByRole("dialog").getByRole("button", { name: "Close", exact: true }).click();
       await page.getByRole("button", { name: "Settings", exact: true }).click();
       await page.getByRole("button", { name: "Delete account" }).click();
-      await page.getByText(isLinked ? "Your other devices keep theirs, and you stay who you are." : "can no longer reach you under this ID").waitFor();
+      await page.getByText(said).waitFor();
     });
   }
 

@@ -8,6 +8,7 @@ import { api, devices } from "../model.ts";
 export function DeleteAccount() {
   const [isSure, setSure] = useState(false);
   const action = useAction();
+  const hasOthers = (devices.value?.devices.length ?? 0) > 1;
   return (
     <Dialog title="Delete account">
       {devices.value?.isFirst === false ? (
@@ -24,7 +25,14 @@ export function DeleteAccount() {
       ) : (
         <>
           <p>The relay erases everything it stores about you, and this browser erases your keys, contacts and texts.</p>
-          <p>Nobody can undo this. People you wrote to keep what they have, but can no longer reach you under this ID.</p>
+          {hasOthers ? (
+            <p>
+              Nobody can undo this. Your other devices go on as you, and without this one nobody can remove them: do so first,
+              in “Your devices”.
+            </p>
+          ) : (
+            <p>Nobody can undo this. People you wrote to keep what they have, but can no longer reach you under this ID.</p>
+          )}
         </>
       )}
       <Check label="I understand that this cannot be undone" isOn={isSure} onChange={setSure} />
