@@ -22,7 +22,7 @@ from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.state import MAX_AHEAD, conversation_of, order_of
 from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, MAX_INVITATIONS_OF_ONE, raw_of, written
 from phantom_messenger.client.records import OrderRecord
-from phantom_messenger.client.status import GroupNews
+from phantom_messenger.client.status import DeliveryState, GroupNews
 from support.simulated import HOUR, MINUTE, SECOND
 
 FAR = 2**32 - 1
@@ -358,6 +358,35 @@ def test_control_without_a_bound_they_are_greeted_each_time(town: Town, monkeypa
     monkeypatch.setattr(duties, "WELCOMES_MS", 0)
     with pytest.raises(AssertionError, match="assert 3 == 1"):
         welcomed(town, 3)
+
+
+def told_in_a_minute(town: Town) -> tuple[list[Device], int]:
+    """Vic, and somebody who writes to each of many groups of both every 5 s; how often it is told of in a minute."""
+    vic, mal = devices = town.friends("vic", "mal")
+    groups = [f"Tea {number}" for number in range(10)]
+    for group in groups:
+        group_of(mal, vic, name=group)
+    pass_time(MINUTE, *devices)
+    vic.sent.clear()
+    for _ in range(12):
+        for group in groups:
+            write(mal, "x", group=group)
+        pass_time(5 * SECOND, *devices)
+    return devices, sum(len(vic.frames_sent(kind)) for kind in ("MESSAGE", "MESSAGE_MANY"))
+
+
+def test_texts_to_many_groups_are_told_of_in_few_messages_and_in_all_of_them(town: Town) -> None:
+    devices, told = told_in_a_minute(town)
+    assert told <= duties.RECEIPTS
+    pass_time(MINUTE, *devices)
+    states = devices[1].messenger.groups
+    last = [states.history(f"Tea {number}")[-1].message_id for number in range(10)]
+    assert {states.progress(one)[devices[0].id] for one in last} == {DeliveryState.DELIVERED}
+
+
+def test_control_without_a_bound_they_take_most_messages(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duties, "RECEIPTS", 1_000)
+    assert told_in_a_minute(town)[1] > 2 * 24
 
 
 def answered_bytes(town: Town, minutes: int) -> int:

@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { toHex } from "../../core/bytes.ts";
-import { ANSWERS, MAX_ASKS, MAX_REMOVED_TOLD } from "../../core/client/groups/duties.ts";
+import { ANSWERS, MAX_ASKS, MAX_REMOVED_TOLD, RECEIPTS } from "../../core/client/groups/duties.ts";
 import { GROUP_HELD } from "../../core/client/groups/records.ts";
 import { headOf, stateAfter } from "../../core/client/groups/state.ts";
 import { MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
 import { digestOf, read } from "../../core/client/groups/change.ts";
+import { DeliveryState } from "../../core/client/status.ts";
 import { groupOf, keyOf, Mallory, type Member, membersOf, recipientsOf, withMallory } from "./members.ts";
 import { random } from "./support.ts";
 import type { Town } from "./town.ts";
@@ -109,6 +110,26 @@ test("somebody who joins again and again is greeted once an hour", () => {
   assert.deepEqual([again(), again(), again()], [1, 0, 0]);
   town.pass(60 * MINUTE);
   assert.equal(again(), 1, "the control: after that they are");
+});
+
+test("texts to many groups are told of in few messages, and in all of them in the end", () => {
+  const [town, members] = membersOf(2);
+  const [ada, ben] = members as [Member, Member];
+  const groups = Array.from({ length: 10 }, (_, index) => ada.groups.create(`Tea ${index}`, [ben.id]));
+  town.pass(10_000);
+  for (const group of groups) ben.groups.accept(group);
+  town.pass(2 * MINUTE);
+  ben.person.sent.length = 0;
+  const last: string[] = [];
+  for (let round = 0; round < 12; round += 1) {
+    last.splice(0, last.length, ...groups.map((group) => ada.groups.sendText(group, "x")));
+    town.pass(5_000);
+  }
+  const told = ben.person.sent.filter(({ type }) => type === "MESSAGE" || type === "MESSAGE_MANY").length;
+  assert.ok(told <= RECEIPTS && told > RECEIPTS / 2, `${told} messages`);
+  town.pass(2 * MINUTE);
+  const states = last.map((id) => ada.groups.progress(id).get(ben.id));
+  assert.deepEqual(new Set(states), new Set([DeliveryState.DELIVERED]));
 });
 
 test("an own device that was stolen gets a part, and takes nothing of what others may have", () => {

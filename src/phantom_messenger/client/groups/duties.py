@@ -27,6 +27,7 @@ from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
+from phantom_messenger.rate_window import Window
 from phantom_messenger.wire.orders import digest
 
 ASK_AFTER_MS: Final = 5_000
@@ -59,8 +60,12 @@ WELCOMES: Final = 64
 without end, and the relay takes 60 messages a minute."""
 
 WELCOMES_MS: Final = 3_600_000
+
 GATHER_MS: Final = 5_000
 """How long receipts of a group are gathered: else each text would cost each member a message."""
+
+RECEIPTS: Final = 24
+"""In how many messages of a minute groups are told that texts have come or were read: others are to be texts."""
 
 
 @dataclass
@@ -125,6 +130,9 @@ class Duties:
         self._welcomed: dict[tuple[str, str], int] = {}
         """Who was told, and when."""
         self._receipts_due: dict[str, int] = {}
+        self._receipts = Window(RECEIPTS)
+        self._receipts_from = 0
+        """When there is room for one more."""
         self._is_flushing = False
         self._shown: set[str] = set()
         """Groups whose members may see, in the next step, that a user is there who appears offline."""
@@ -303,7 +311,7 @@ class Duties:
         lacking = [*self._lacks.items(), *pictures]
         times = [lack.due for name, lack in lacking if self._may_ask(name)]
         times += [_told_at(lack) for name, lack in self._lacks.items() if lack.asks == 1 and _told_at(lack) > now]
-        times += self._receipts_due.values()
+        times += [max(due, self._receipts_from) for due in self._receipts_due.values()]
         if self._answers and any(self._may_answer(*question, now) for question in self._to_answer):
             times.append(self._answers[0] + ANSWERS_MS)
         return [max(0, at - now) for at in times]
@@ -438,10 +446,15 @@ class Duties:
         if self._is_hidden():
             self._receipts_due.clear()
             return
-        for name, found in waiting.items():
-            if self._is_flushing or now.monotonic >= self._receipts_due[name]:
-                del self._receipts_due[name]
-                self._tell_group(name, found[:MAX_RECEIPTS], now)
+        for due, name in sorted((due, name) for name, due in self._receipts_due.items()):
+            if not self._is_flushing:
+                if now.monotonic < max(due, self._receipts_from):
+                    break
+                if wait := self._receipts.acquire(now.monotonic):
+                    self._receipts_from = now.monotonic + wait
+                    break
+            del self._receipts_due[name]
+            self._tell_group(name, waiting[name][:MAX_RECEIPTS], now)
         self._is_flushing = False
 
     def _is_invited(self, name: str) -> bool:

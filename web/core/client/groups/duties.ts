@@ -9,6 +9,7 @@ import { sha256 } from "../../crypto/primitives.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import { MAX_RECEIPTS } from "../content.ts";
 import type { Moment } from "../moment.ts";
+import { Window } from "../rate_window.ts";
 import type { Transaction } from "../vault.ts";
 import { AnswerBudget } from "./answer_budget.ts";
 import { MAX_REVISION } from "./change.ts";
@@ -60,6 +61,10 @@ export const MAX_REMOVED_TOLD = 3;
 
 /** How long receipts of a group are gathered: else each text would cost each member a message. */
 export const GATHER_MS = 5_000;
+
+/** In how many messages of a minute groups are told that texts have come or were read: others are to be texts. */
+export const RECEIPTS = 24;
+const RECEIPTS_MS = 60_000;
 
 /** How long what the relay has for an author's name is. */
 const AUTHOR_BYTES = 16;
@@ -119,6 +124,9 @@ export class Duties {
   /** Who was told, and when. */
   #welcomed = new Map<string, number>();
   #receiptsDue = new Map<string, number>();
+  readonly #receipts = new Window(RECEIPTS, RECEIPTS_MS);
+  /** When there is room for one more. */
+  #receiptsFrom = 0;
   #isFlushing = false;
   /** Groups whose members may see, in the next step, that a user is there who appears offline. */
   readonly #shown = new Set<string>();
@@ -330,7 +338,8 @@ export class Duties {
     const dues = [...lacking.map(([, { due }]) => due), ...told.filter((at) => at > now)];
     const isAsked = [...this.#toAnswer.values()].some((question) => this.#mayAnswer(question, now));
     const answers = isAsked ? this.#answers.slice(0, 1).map((at) => at + ANSWERS_MS) : [];
-    return [...dues, ...answers, ...this.#receiptsDue.values()].map((at) => Math.max(0, at - now));
+    const receipts = [...this.#receiptsDue.values()].map((due) => Math.max(due, this.#receiptsFrom));
+    return [...dues, ...answers, ...receipts].map((at) => Math.max(0, at - now));
   }
 
   /** Do what is due. */
@@ -503,13 +512,19 @@ export class Duties {
       return [group, this.#receiptsDue.get(group) ?? now.monotonic + GATHER_MS] as const;
     });
     this.#receiptsDue = new Map(isHidden ? [] : dues);
-    for (const [group, due] of [...this.#receiptsDue]) {
-      if (this.#isFlushing || now.monotonic >= due) {
-        this.#receiptsDue.delete(group);
-        this.#tellGroup(group, (waiting.get(group) ?? []).slice(0, MAX_RECEIPTS), now);
-      }
+    for (const [group, due] of [...this.#receiptsDue].sort(([, one], [, other]) => one - other)) {
+      if (!this.#isFlushing && !this.#mayTell(due, now.monotonic)) break;
+      this.#receiptsDue.delete(group);
+      this.#tellGroup(group, (waiting.get(group) ?? []).slice(0, MAX_RECEIPTS), now);
     }
     this.#isFlushing &&= isHidden;
+  }
+
+  /** Whether it is time, and there is room; then it counts. */
+  #mayTell(due: number, now: number): boolean {
+    if (now < Math.max(due, this.#receiptsFrom)) return false;
+    this.#receiptsFrom = now + this.#receipts.acquire(now);
+    return this.#receiptsFrom === now;
   }
 
   #tellGroup(name: string, found: readonly GroupToldRecord[], now: Moment): void {
