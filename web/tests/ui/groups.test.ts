@@ -126,9 +126,11 @@ describe("groups", { skip: SKIP }, () => {
     await page.getByRole("heading", { name: "2 invitations to groups" }).waitFor();
     await list().getByRole("button", { name: /^Old school/ }).click();
     await page.getByText("Somebody you have not added invites you.").waitFor();
+    const usual = page.viewportSize();
     await page.setViewportSize({ width: 320, height: 640 });
     const [who, below] = await Promise.all([page.locator(".invites").boundingBox(), page.locator(".decide").boundingBox()]);
     assert.ok(who !== null && below !== null && who.y + who.height <= below.y, "on a small phone it is seen who invites");
+    await page.setViewportSize(usual ?? assert.fail("it has a size"));
     await button("Decline").click();
     await page.getByRole("heading", { name: "1 invitation to a group" }).waitFor();
     assert.equal(await list().getByText("Old school").count(), 0);
@@ -288,6 +290,7 @@ describe("groups", { skip: SKIP }, () => {
     const [admin, other] = [inGroup("ليلى حداد", "ليلى حداد"), inGroup("Bob", "Bob")];
     const invitation = (name: string, inviter: GroupPerson) => group(name, { relation: "invited", inviter, wasNoAdmin: true });
     await update({ kind: "groups", changed: [invitation("Earlier", admin), group("Chess", { relation: "left" })], removed: [] });
+    await list().getByText("Earlier").waitFor();
     await button("New conversation").click();
     await page.getByRole("textbox", { name: /^contact id or link$/i }).fill("phantom:join?relay=r&token=x");
     await button("Add").click();
