@@ -53,6 +53,9 @@ MOST_WAITING: Final = READ_BUDGET // PART_OF_WAITING // FRAME_COST + 5
 BEHIND: Final = 256
 """Frames that wait for a store that is behind."""
 
+FRAMES_OF_ONE: Final = 5
+"""Short frames that one is heard with in a turn."""
+
 TURNS: Final = 1_000
 
 SHORT: Final = [b"x" * 100] * 60
@@ -73,7 +76,7 @@ MOST_HALF: Final = MANY * SMALL_READ + 2 * READ_BUDGET
 
 
 Run = Callable[[Coroutine[Any, Any, "Reader"]], "Reader"]
-RunWithStore = Callable[[Coroutine[Any, Any, tuple[int, "Reader"]]], tuple[int, "Reader"]]
+RunWithStore = Callable[[Coroutine[Any, Any, tuple[float, "Reader"]]], tuple[float, "Reader"]]
 loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 
 
@@ -302,15 +305,21 @@ class Store:
         return self._reader.heard.total() - self.done >= BEHIND
 
 
-async def pour_into_a_store() -> tuple[int, Reader]:
-    """What many send is for a store that does nothing for many turns; how much of it is heard in them."""
+async def pour_into_a_store() -> tuple[float, Reader]:
+    """What many send is for a store that does nothing for many turns; how much is heard in them of those who wait.
+
+    In parts of what those may be heard who have a turn each moment.
+    """
     reader = Reader()
     store = Store(reader)
     under_way = asyncio.create_task(pour(ReadBudget(is_behind=store.is_behind), TINY, reader=reader))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     async with asyncio.timeout(PATIENCE):
         while reader.turn < TURNS and not under_way.done():  # noqa: ASYNC110 - some turns, once
             await asyncio.sleep(0)
-    heard = reader.heard.total()
+    moments = (loop.time() - began) / LOOK_AGAIN_SECONDS
+    heard = (reader.heard.total() - MOST_TINY - BEHIND) / (FRAMES_OF_ONE * (moments + 1))
     while not under_way.done():
         store.done = reader.heard.total()
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
@@ -321,17 +330,29 @@ async def pour_into_a_store() -> tuple[int, Reader]:
 def test_who_pours_waits_for_the_store(
     run: RunWithStore,
 ) -> None:
-    """What the first turns have read of everybody is heard, and then nothing of who has more to send."""
+    """What the first turns have read of everybody is heard, and then little of who has more to send."""
     heard, reader = run(pour_into_a_store())
-    assert heard <= MOST_TINY + BEHIND
+    assert heard <= 1
     assert [one.said for one in reader.people] == [TINY] * MANY + [[HELLO]]
 
 
 @loops
 def test_control_who_does_not_wait_for_the_store_fills_it(run: RunWithStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "is_behind", lambda _: False)
-    heard, _ = run(pour_into_a_store())
-    assert heard > 2 * (MOST_TINY + BEHIND)
+    _, reader = run(pour_into_a_store())
+    assert reader.heard.total() == MANY * len(TINY) + 1
+    assert reader.turn < TURNS
+
+
+def test_who_waits_is_heard_though_the_store_is_always_behind() -> None:
+    reader = uvloop.run(pour(ReadBudget(is_behind=lambda: True), [LONG]))
+    assert [one.said for one in reader.people] == [[LONG]] * MANY + [[HELLO]]
+
+
+def test_control_without_a_turn_in_each_moment_nobody_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReadBudget, "_turns_while_held", lambda _: 0)
+    heard, _ = uvloop.run(pour_into_a_store())
+    assert heard <= 0
 
 
 @loops

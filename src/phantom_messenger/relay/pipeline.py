@@ -46,7 +46,8 @@ MAX_WAITING: Final = 16_384
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Commands that wait for a slow disk, and what they hold; beyond them senders are asked to wait.
 
-Of handlers that wait at barriers as many wait beside them, so that who asks for no more than an answer refuses nobody.
+Of handlers that wait with another one for a barrier as many wait beside them, so that those who only ask for answers,
+one after the other, have nobody refused who stores something.
 """
 
 READS_AHEAD: Final = 32
@@ -194,8 +195,8 @@ class Pipeline:
 
     @property
     def is_behind(self) -> bool:
-        """Whether half a batch waits for the store already."""
-        return len(self._waiting) >= MAX_BATCH // 2
+        """Whether half a batch waits for the store already, in commands or in bytes."""
+        return len(self._waiting) >= MAX_BATCH // 2 or self._waiting_bytes >= MAX_BATCH_BYTES // 2
 
     # --- verify -------------------------------------------------------------------
 
@@ -326,9 +327,9 @@ class Pipeline:
             while True:
                 command = steps.throw(result) if isinstance(result, Exception) else steps.send(result)
                 size, waiting = command.size, len(self._waiting) + len(self._reads)
-                if isinstance(command, Barrier) and self._waiting and isinstance(self._waiting[-1][1], Barrier):
+                if isinstance(command, Barrier) and self._has_barrier():
                     if self._at_barriers < MAX_WAITING:
-                        self._waiting[-1][0].append(steps)  # one serves all who come before there is anything else
+                        self._waiting[-1][0].append(steps)  # one serves those who come before there is anything else
                         self._at_barriers += 1
                         return
                 elif waiting < MAX_WAITING and self._waiting_bytes + size <= MAX_WAITING_BYTES:
@@ -349,6 +350,11 @@ class Pipeline:
         # Started from a turn of its own, so that all commands of this turn are in the batch.
         if not self._running and not waiting:
             self._schedule(self._store_waiting)
+
+    def _has_barrier(self) -> bool:
+        """Whether the last command that waits is a barrier with room for one more handler: a turn resumes them all."""
+        last = self._waiting[-1] if self._waiting else None
+        return last is not None and isinstance(last[1], Barrier) and len(last[0]) < MAX_BATCH
 
     def _store_waiting(self) -> None:
         if self._running or not (self._waiting or self._reads):

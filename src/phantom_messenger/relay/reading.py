@@ -29,13 +29,13 @@ READ_SHARE: Final = MAX_MESSAGE_BYTES + READ_BYTES
 """What a connection that has waited reads before it waits again: a whole message, so that few are half read."""
 
 PART_OF_WAITING: Final = 8
-"""Those who wait for a turn have together this part of the budget: a message takes four or five turns to arrive."""
+"""Those who wait have about this part of a turn: it takes four or five turns until a message of another one arrives."""
 
 FRAME_COST: Final = 1_024
 """What each further frame of a read counts beside its bytes: to handle a short one takes as long as a long one."""
 
 LOOK_AGAIN_SECONDS: Final = 0.001
-"""After which it is looked again whether the store has caught up."""
+"""After which one who waits has a turn while the store is behind, and it is looked again whether it has caught up."""
 
 FRAMES_SHARE: Final = 4 * FRAME_COST
 """What is handled at once of frames that were read and had to wait, unless a single one is more."""
@@ -47,8 +47,8 @@ class ReadBudget:
     When it is spent, or somebody waits, a connection reads ``SMALL_READ`` bytes. When it is spent, it handles one frame
     of them, and if it has more to send none, once as much again is spent. What is left waits. Those who wait have their
     turns one after the other, with a small part of what each turn of the loop may cost; the rest is for those who come,
-    who need not wait for them. While the store is behind, nobody who waits has a turn: what they send goes to the store
-    before anything that somebody else sends later.
+    who need not wait for them. While the store is behind, those who wait have one turn in a moment: what they send goes
+    to the store before anything that somebody else sends later.
 
     Args:
         limit: bytes in a turn.
@@ -63,6 +63,7 @@ class ReadBudget:
         self._limit = self._left = limit
         self._is_behind = is_behind
         self._looks_again = False
+        self._held_until = 0.0
         self._floor = 0
         self._is_due = False
         self._waiting: deque[Callable[[], bool]] = deque()
@@ -118,8 +119,8 @@ class ReadBudget:
         self.buffer_in_turn = READ_BUFFER
         reading, kept = 0, self._limit * (PART_OF_WAITING - 1) // PART_OF_WAITING
         is_held = bool(self._waiting) and self._is_behind()
-        for _ in range(len(self._waiting)):
-            if is_held or self._left - reading <= kept:
+        for _ in range(self._turns_while_held() if is_held else len(self._waiting)):
+            if self._left - reading <= kept:
                 break
             self._left -= FRAME_COST
             self._floor = self._left - FRAMES_SHARE
@@ -130,6 +131,14 @@ class ReadBudget:
             self._look_again()
         elif self._waiting:
             self._schedule()
+
+    def _turns_while_held(self) -> int:
+        """One in each moment: whoever sends something long, or closes, waits for no store that is always behind."""
+        now = asyncio.get_running_loop().time()
+        if now < self._held_until:
+            return 0
+        self._held_until = now + LOOK_AGAIN_SECONDS
+        return 1
 
     def _look_again(self) -> None:
         """In a moment, unless somebody who need not wait comes first; every turn would keep the store from working."""

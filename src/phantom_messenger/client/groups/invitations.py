@@ -72,9 +72,10 @@ def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> bool:
     if chain is None or record.inviter in {"", sender} or sender in record.inviters:
         return False
     standing = group.chain.compare(chain.state.revision, chain.head)
-    # A member's may be an old one that comes late, or follow what has not come yet.
-    is_later = standing is Standing.UNKNOWN and 0 < record.invited_at < said.sent_at
-    is_rival = standing is Standing.FORK or is_later or raw_of(sender) not in group.state.members
+    # A member's may be an old one that comes late, or follow what has not come yet; ``invited_at`` is what was said.
+    is_later, admins = 0 < record.invited_at < said.sent_at, chain.state.admins
+    is_doubtful = standing is Standing.UNKNOWN and (is_later or raw_of(record.inviter) not in admins)
+    is_rival = standing is Standing.FORK or is_doubtful or raw_of(sender) not in group.state.members
     is_same = standing in {Standing.SAME, Standing.OLDER}
     return is_rival and not is_same and len(record.inviters) < MAX_INVITERS
 

@@ -77,7 +77,7 @@ export function readInvitation({ base, change, group, state }: GroupChange, send
 
 /** When an invitation was written, as its sender says, and not later than now; now, if that is not known. */
 export function writtenAt({ sentAt }: Invitation, now: Moment): number {
-  return Math.min(sentAt ?? timeOf(now.wall), timeOf(now.wall));
+  return Math.min(sentAt || timeOf(now.wall), timeOf(now.wall));
 }
 
 /** A group to which somebody invites; `join`: this user has opened a link of theirs; `at`: as `writtenAt`. */
@@ -136,8 +136,9 @@ export function elsewhere(group: Group, sender: string, said: Invitation, own: s
   const { invitedAt, inviter, inviters } = group.record;
   if (chain === null || inviter === "" || inviter === sender || inviters.includes(sender)) return false;
   const standing = group.chain.compare(chain.state.revision, chain.head);
-  // A member's may be an old one that comes late, or follow what has not come yet.
-  const isLater = standing === "unknown" && invitedAt > 0 && (said.sentAt ?? 0) > invitedAt;
-  const isRival = standing === "fork" || isLater || !stateOf(group).members.has(sender);
+  // A member's may be an old one that comes late, or follow what has not come yet; `invitedAt` is what was said.
+  const isLater = invitedAt > 0 && (said.sentAt ?? 0) > invitedAt;
+  const isDoubtful = standing === "unknown" && (isLater || !adminsOf(chain.state).includes(inviter));
+  const isRival = standing === "fork" || isDoubtful || !stateOf(group).members.has(sender);
   return isRival && standing !== "same" && standing !== "older" && inviters.length < MAX_INVITERS;
 }
