@@ -155,11 +155,14 @@ TOO = "ada invites you to 'Tea', too"
 
 
 def squatted(
-    town: Town, *, revision: int, is_accepted: bool, names_her: bool = False, is_admin: bool = False
+    town: Town, *, revision: int, is_accepted: bool, names_her: bool = False, was_removed: bool = False
 ) -> tuple[Device, Device, Device]:
     """Mal, a member, invites Ben to a group of his own with the id of Ada's, perhaps with her in it; then she does."""
     ada, ben, mal = town.friends("ada", "ben", "mal")
-    group_of(ada, mal, admins=2 if is_admin else 1)
+    group_of(ada, mal)
+    if was_removed:
+        ada.messenger.groups.remove("Tea", [mal.id])
+        pass_time(3 * SECOND, ada, mal)
     Forger(mal, known(ada).record.group, *([ada] if names_her else []), revision=revision).invite(ben)
     pass_time(5 * SECOND, ada, ben, mal)
     if is_accepted:
@@ -194,20 +197,20 @@ def test_whoever_is_invited_to_two_groups_of_one_id_is_told(town: Town, revision
 def test_invitation_that_was_written_later_is_told_though_its_writer_is_in_what_was_made_up(
     town: Town, revision: int, is_accepted: bool
 ) -> None:
-    _, ben, _ = squatted(town, revision=revision, is_accepted=is_accepted, names_her=True, is_admin=True)
+    _, ben, _ = squatted(town, revision=revision, is_accepted=is_accepted, names_her=True)
     (told,) = forks(ben)
     assert told.startswith(TOO)
     assert "than mal has shown you" in told
 
 
-@pytest.mark.parametrize("is_admin", [False, True], ids=["no admin", "control: an admin"])
+@pytest.mark.parametrize("was_removed", [True, False], ids=["no member", "control: a member"])
 @pytest.mark.parametrize("at", [0, 1 << 60], ids=["not known", "a lie"])
-def test_invitation_is_told_that_knows_the_first_inviter_as_no_admin_whatever_they_have_said_of_the_time(
-    town: Town, monkeypatch: pytest.MonkeyPatch, at: int, is_admin: bool
+def test_invitation_is_told_that_knows_the_first_inviter_as_no_member_whatever_they_have_said_of_the_time(
+    town: Town, monkeypatch: pytest.MonkeyPatch, at: int, was_removed: bool
 ) -> None:
     monkeypatch.setattr(invitations, "written_at", lambda *_: at)
-    _, ben, _ = squatted(town, revision=40, is_accepted=False, names_her=True, is_admin=is_admin)
-    assert [one.startswith(TOO) for one in forks(ben)] == [True] * (not is_admin)
+    _, ben, _ = squatted(town, revision=40, is_accepted=False, names_her=True, was_removed=was_removed)
+    assert [one.startswith(TOO) for one in forks(ben)] == [True] * was_removed
 
 
 def test_member_is_told_once_of_what_somebody_else_has_made_up(town: Town) -> None:

@@ -35,6 +35,9 @@ FORMAT: Final = len(_STEPS)
 _BEYOND: Final = 1_000_000
 """How far behind the last position that was found the next one is given, if it is not known which was given last."""
 
+_MOST: Final = 2**62
+"""No position of a vault."""
+
 _log = logging.getLogger("phantom_messenger")
 
 
@@ -208,7 +211,7 @@ def _copy(old: apsw.Connection, new: apsw.Connection) -> None:
         last: int | None = int(_one(old, "SELECT seq FROM sqlite_sequence WHERE name = 'records'") or 0)
     except apsw.Error:
         last = None
-    position, bound = 0, _BEYOND if last is None else last
+    position, bound = 0, _BEYOND if last is None else min(last, _BEYOND)
     while position < bound:
         try:
             row: Any = old.execute(
@@ -222,8 +225,11 @@ def _copy(old: apsw.Connection, new: apsw.Connection) -> None:
             continue
         if row is None:
             break
+        if not position < row[0] <= (_MOST if last is None else last):  # garbage, which could lead back for ever
+            position += 1
+            continue
         position = row[0]
-        bound = bound if last is not None else position + _BEYOND
+        bound = position + _BEYOND if last is None else min(last, position + _BEYOND)
         with contextlib.suppress(apsw.ConstraintError):  # garbage: of another type, or a second of its name
             new.execute("INSERT INTO records (position, kind, name, due, value) VALUES (?, ?, ?, ?, ?)", row)
     end = last if last is not None else position + _BEYOND

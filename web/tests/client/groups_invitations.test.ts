@@ -127,14 +127,14 @@ test("who is invited to two groups of one id is told, once of each, and can come
 
 test("an invitation that was written later is told, though its writer is in what was made up", () => {
   for (const revision of [40, MAX_REVISION - 5]) {
-    for (const [isKnown, isAdmin] of [[true, true], [false, true], [false, false]] as const) {
+    for (const [isKnown, isMember] of [[true, true], [false, true], [false, false]] as const) {
       const [town, ada, ben, mallory, id, group] = withStranger(1);
-      if (isAdmin) ada.groups.add(id, [mallory.id], "admin");
+      if (isMember) ada.groups.add(id, [mallory.id], "member");
       town.pass(3_000);
       new Forger(mallory, group, [ada], revision).invites(ben);
       ben.groups.accept(id);
       if (!isKnown) {
-        // The control: nothing is said if it is not known when the first was written, and its writer was an admin.
+        // The control: nothing is said if it is not known when the first was written, and its writer is a member.
         const changed = withRecord(ben.groups.found(id), { invitedAt: 0 });
         ben.person.vault.transaction((tx) => ben.groups.store.put(tx, changed));
       }
@@ -142,7 +142,7 @@ test("an invitation that was written later is told, though its writer is in what
       ada.groups.add(id, [ben.id], "member");
       town.pass(10_000);
       const told = ben.events(id).filter((text) => text.startsWith("Ada invited you, too, but with other members"));
-      assert.equal(told.length, isKnown || !isAdmin ? 1 : 0, `revision ${revision}, ${isAdmin ? "an admin" : "no admin"}`);
+      assert.equal(told.length, isKnown || !isMember ? 1 : 0, `revision ${revision}, ${isMember ? "a member" : "no member"}`);
     }
   }
 });
