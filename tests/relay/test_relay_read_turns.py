@@ -19,6 +19,7 @@ from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import TLS_RECEIVE_BUFFER
 from phantom_messenger.relay.reading import (
     FRAME_COST,
+    HELD_SECONDS,
     LOOK_AGAIN_SECONDS,
     PART_OF_WAITING,
     READ_BUDGET,
@@ -318,7 +319,7 @@ async def pour_into_a_store() -> tuple[float, Reader]:
     async with asyncio.timeout(PATIENCE):
         while reader.turn < TURNS and not under_way.done():  # noqa: ASYNC110 - some turns, once
             await asyncio.sleep(0)
-    moments = (loop.time() - began) / LOOK_AGAIN_SECONDS
+    moments = (loop.time() - began) / HELD_SECONDS
     heard = (reader.heard.total() - MOST_TINY - BEHIND) / (FRAMES_OF_ONE * (moments + 1))
     while not under_way.done():
         store.done = reader.heard.total()
@@ -344,7 +345,8 @@ def test_control_who_does_not_wait_for_the_store_fills_it(run: RunWithStore, mon
     assert reader.turn < TURNS
 
 
-def test_who_waits_is_heard_though_the_store_is_always_behind() -> None:
+def test_who_waits_is_heard_though_the_store_is_always_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "HELD_SECONDS", LOOK_AGAIN_SECONDS)
     reader = uvloop.run(pour(ReadBudget(is_behind=lambda: True), [LONG]))
     assert [one.said for one in reader.people] == [[LONG]] * MANY + [[HELLO]]
 

@@ -35,7 +35,10 @@ FRAME_COST: Final = 1_024
 """What each further frame of a read counts beside its bytes: to handle a short one takes as long as a long one."""
 
 LOOK_AGAIN_SECONDS: Final = 0.001
-"""After which one who waits has a turn while the store is behind, and it is looked again whether it has caught up."""
+"""After which it is looked again whether the store has caught up."""
+
+HELD_SECONDS: Final = 0.03
+"""After which one who waits has a turn while the store is behind: hundreds of short frames can come of one."""
 
 FRAMES_SHARE: Final = 4 * FRAME_COST
 """What is handled at once of frames that were read and had to wait, unless a single one is more."""
@@ -47,7 +50,7 @@ class ReadBudget:
     When it is spent, or somebody waits, a connection reads ``SMALL_READ`` bytes. When it is spent, it handles one frame
     of them, and if it has more to send none, once as much again is spent. What is left waits. Those who wait have their
     turns one after the other, with a small part of what each turn of the loop may cost; the rest is for those who come,
-    who need not wait for them. While the store is behind, those who wait have one turn in a moment: what they send goes
+    who need not wait for them. While the store is behind, those who wait have a turn now and then: what they send goes
     to the store before anything that somebody else sends later.
 
     Args:
@@ -133,11 +136,11 @@ class ReadBudget:
             self._schedule()
 
     def _turns_while_held(self) -> int:
-        """One in each moment: whoever sends something long, or closes, waits for no store that is always behind."""
+        """One now and then: whoever sends something long, or closes, waits for no store that is always behind."""
         now = asyncio.get_running_loop().time()
         if now < self._held_until:
             return 0
-        self._held_until = now + LOOK_AGAIN_SECONDS
+        self._held_until = now + HELD_SECONDS
         return 1
 
     def _look_again(self) -> None:
