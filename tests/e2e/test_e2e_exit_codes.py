@@ -13,7 +13,7 @@ import pytest
 from phantom_messenger import cli
 from phantom_messenger.cli.common import reports_errors
 from phantom_messenger.cli.devices import NotLinked
-from phantom_messenger.cli.group_commands import LinkRefused
+from phantom_messenger.cli.joining import LinkRefused
 from phantom_messenger.client.errors import PhantomError
 
 FOLDER = Path(cli.__file__).parent

@@ -11,7 +11,7 @@ import pytest
 from e2e_people import NOWHERE, meet, meet_offline
 
 from phantom_messenger import written_id
-from phantom_messenger.cli import group_commands, send
+from phantom_messenger.cli import group_commands, joining, send
 from phantom_messenger.cli.chat import HELP
 from phantom_messenger.cli.group_lines import is_group
 from phantom_messenger.cli.status_line import StatusLine
@@ -25,6 +25,9 @@ from support.command_line import Running, phantom
 from support.relay_process import StartRelay
 from support.sdk_clients import PATIENCE, event, opened, run
 from support.waiting import eventually
+
+HEARD = 0.2
+"""For which an answer is waited for that does not come, in seconds."""
 
 
 @pytest.fixture
@@ -142,18 +145,53 @@ def test_joining_is_confirmed_once_the_admin_has_answered_and_not_before(
             link = alice.groups.link("Tea")
             assert await alice.groups.settled(PATIENCE)
             assert not await alice.flush(PATIENCE)
-        monkeypatch.setattr(group_commands, "PATIENCE", PATIENCE)
-        monkeypatch.setattr(group_commands, "ANSWER", 0.0)  # nobody is there who could
-        await group_commands._join(opened(home, "bob"), link, " -p bob")
+        monkeypatch.setattr(joining, "PATIENCE", PATIENCE)
+        monkeypatch.setattr(joining, "ANSWER", 0.0)  # nobody is there who could
+        await joining.join_by(opened(home, "bob"), link, " -p bob")
         assert capsys.readouterr().out == UNANSWERED
-        monkeypatch.setattr(group_commands, "ANSWER", PATIENCE)
+        monkeypatch.setattr(joining, "ANSWER", PATIENCE)
         async with opened(home, "alice") as alice:
             link = alice.groups.link("Tea")
-            await group_commands._join(opened(home, "bob"), link, " -p bob")
+            await joining.join_by(opened(home, "bob"), link, " -p bob")
             assert capsys.readouterr().out == "you have joined Tea; write with: phantom chat -p bob Tea\n"
-            await group_commands._join(opened(home, "dave", alice.server, create=True), link, "")
+            await joining.join_by(opened(home, "dave", alice.server, create=True), link, "")
             with pytest.raises(PhantomError, match="does not work any more: it is used up"):
-                await group_commands._join(opened(home, "eve", alice.server, create=True), link, "")
+                await joining.join_by(opened(home, "eve", alice.server, create=True), link, "")
+
+    run(main())
+
+
+def test_whoever_opens_a_link_of_an_admin_of_groups_that_they_know_is_told_at_once(
+    tea: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+
+    async def main() -> None:
+        async with opened(tea, "alice") as alice, opened(tea, "bob") as bob:
+            alice.groups.create("Cake", ["bob"])
+            assert await bob.groups.wait_known("Cake", PATIENCE)
+            assert await alice.groups.settled(PATIENCE)
+            assert not await alice.flush(PATIENCE)
+        monkeypatch.setattr(joining, "PATIENCE", PATIENCE)
+        for group in ("Tea", "Cake"):
+            monkeypatch.setattr(joining, "ANSWER", HEARD)
+            async with opened(tea, "alice") as alice:
+                link = alice.groups.link(group)
+                await joining.join_by(opened(tea, "bob"), link, " -p bob")
+            said = capsys.readouterr()
+            assert said.err == (
+                "phantom: you are invited to Cake, of which alice is an admin; if the link is to that group, run:"
+                " phantom groups accept -p bob Cake\n"
+                "phantom: you are in Tea, of which alice is an admin; if the link is to that group, there is nothing"
+                " to do\n"
+            )
+            assert said.out == UNANSWERED.replace("unless", "unless it is Tea or Cake, or")
+        async with opened(tea, "bob") as bob, opened(tea, "dave", bob.server, create=True) as dave:
+            await dave.wait_published(PATIENCE)
+            dave.groups.create("Jam")
+            link = dave.groups.link("Jam")
+            assert await dave.groups.settled(PATIENCE)
+        await joining.join_by(opened(tea, "bob"), link, " -p bob")
+        assert capsys.readouterr().err == "", "control: of an admin of none"
 
     run(main())
 
@@ -175,9 +213,9 @@ def test_whoever_is_invited_by_a_link_as_it_leads_back_into_no_group_by_itself_h
             await event(alice, GroupEvent, lambda: dave.groups.accept("Tea"), news=GroupNews.JOINED)
             who = dave.user_id
             await event(dave, GroupEvent, lambda: alice.groups.set_role("Tea", who, "admin"), news=GroupNews.CHANGED)
-            monkeypatch.setattr(group_commands, "PATIENCE", PATIENCE)
-            monkeypatch.setattr(group_commands, "ANSWER", PATIENCE)
-            await group_commands._join(opened(tea, "bob"), dave.groups.link("Tea"), " -p bob")
+            monkeypatch.setattr(joining, "PATIENCE", PATIENCE)
+            monkeypatch.setattr(joining, "ANSWER", PATIENCE)
+            await joining.join_by(opened(tea, "bob"), dave.groups.link("Tea"), " -p bob")
 
     run(main())
     said = capsys.readouterr().out

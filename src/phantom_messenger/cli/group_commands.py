@@ -23,11 +23,12 @@ from phantom_messenger.cli.common import (
     sentence,
     shell_word,
 )
-from phantom_messenger.cli.group_lines import called, check_free, group_summary, news_line
+from phantom_messenger.cli.group_lines import called, check_free, group_summary
 from phantom_messenger.cli.groups import Group, list_or_go_on
+from phantom_messenger.cli.joining import join_by
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import PhantomError, RelayError, RelayUnreachable, UsageError
+from phantom_messenger.client.errors import PhantomError, RelayError, UsageError
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 from phantom_messenger.client.groups.views import GroupInfo
 from phantom_messenger.client.groups.words import lasting
@@ -45,9 +46,6 @@ HEARD: Final = 0.05
 
 PATIENCE: Final = 8.0
 """Seconds for which a change waits for the relay; after that it goes on with the next command that connects."""
-
-ANSWER: Final = 8.0
-"""Seconds for which an admin's program is waited for: it may be running, or not."""
 
 
 @click.group(cls=Group, invoke_without_command=True, short_help="Make groups, invite to them, and change them.")
@@ -156,51 +154,7 @@ def check_members(client: Client, group: str, who: tuple[str, ...], *, are_in: b
 def join(link: str, profile: str, own_name: str) -> None:
     """Ask to be added to the group of LINK ('phantom:join?...'; put it in quotes)."""
     check_quoted(link, "the link")
-    run(_join(open_client(profile), link, profile_flag(profile), own_name))
-
-
-class LinkRefused(PhantomError):
-    """The link to a group serves no more."""
-
-
-async def _join(client: Client, link: str, flag: str, own_name: str = "") -> None:
-    before = {info.group for info in client.groups.all() if info.relation == "member"}
-    async with client:
-        admin = client.groups.join(link, own_name=own_name)
-        answer, why = asyncio.create_task(_let_in(client, admin.user_id, before, flag)), ""
-        try:
-            await client.wait_online(PATIENCE)
-            waits = bool(await client.flush(PATIENCE))
-        except RelayError as error:
-            waits, why = True, f"{sentence(str(error))}; "
-        done, _ = await asyncio.wait({answer}, timeout=0 if waits else ANSWER)
-        answer.cancel()
-        if done:
-            click.echo(answer.result())
-            return
-    later = f"{why}the request will be sent the next time you connect"
-    sent = later if waits else "the request is sent, and not answered yet"
-    click.echo(
-        f"{sent}; you will be in the group once the admin's program has answered, unless the link is used up or"
-        f" too old; to wait for it, run: phantom listen{flag}"
-    )
-
-
-async def _let_in(client: Client, admin: str, before: set[str], flag: str) -> str:
-    """What has come of a link, as a line: an admin has let in or invited this user, who was in those groups before."""
-    async for event in client.events():
-        if isinstance(event, WarningEvent) and event.code == "link-refused":
-            raise LinkRefused(event.message)
-        answers = {GroupNews.JOINED, GroupNews.INVITED}  # a link may not lead back into a group by itself
-        if isinstance(event, GroupEvent) and event.news in answers and event.group not in before:
-            info = client.groups.find(event.group)
-            if info.inviter is None or info.inviter.user_id != admin:
-                continue
-            if event.news is GroupNews.INVITED:
-                return news_line(client, event, flag)
-            write = f"phantom chat{flag} {shell_word(called(client, info))}"
-            return f"you have joined {one_line(info.label)}; write with: {write}"
-    raise RelayUnreachable("the client was closed")
+    run(join_by(open_client(profile), link, profile_flag(profile), own_name))
 
 
 @groups.command(short_help="Accept an invitation.")

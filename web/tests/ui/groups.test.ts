@@ -285,6 +285,34 @@ describe("groups", { skip: SKIP }, () => {
     await dialog().getByText(`${admin.peer} says no`).waitFor();
   });
 
+  test("who opens a link of somebody in whose groups they are, or are invited to, is led there", async () => {
+    await load("saved=1&groups");
+    await list().getByText("Family").waitFor(); // what is told before the worker listens is lost
+    const admin = inGroup("ليلى حداد", "ليلى حداد", { role: "admin" });
+    const members = [{ ...admin, role: "member" as const }, inGroup("Bob", "Bob", { role: "admin" })];
+    const others = [group("Chess", { members }), group("Past", { relation: "left", members: [admin] })];
+    const invited = group("Jazz", { relation: "invited", inviter: members[1] ?? null, members: [admin] });
+    await update({ kind: "groups", changed: [...others, invited], removed: [] });
+    await list().getByText("Jazz").waitFor();
+    const join = async () => {
+      await button("New conversation").click();
+      await page.getByRole("textbox", { name: /^contact id or link$/i }).fill("phantom:join?relay=r&token=x");
+      await button("Add").click();
+      await button("Ask to join").click();
+      await page.getByRole("heading", { name: "You have asked to join" }).waitFor();
+    };
+    await join();
+    await button("Open Family").waitFor();
+    assert.equal(await dialog().getByRole("button", { name: /Chess|Past/ }).count(), 0, "the control");
+    await button("See the invitation to Jazz").click();
+    await page.getByRole("heading", { name: "Jazz" }).waitFor();
+    await button("Accept").waitFor();
+    assert.equal(await dialog().count(), 0);
+    await join();
+    await button("Open Family").click();
+    await page.getByRole("textbox", { name: /^Write to Family/ }).waitFor();
+  });
+
   test("who is invited by the link, as it leads back into no group by itself, is shown the invitation", async () => {
     await load("saved=1&groups");
     await list().getByText("Family").waitFor(); // what is told before the worker listens is lost

@@ -94,6 +94,35 @@ function ledTo(admin: string | null, before: readonly string[]): GroupTalk | und
   return led("member") ?? led("invited");
 }
 
+/** Whoever is in the group of a link already, or invited, is not answered: which one it is, its link does not say. */
+function KnownAlready({ admin }: { readonly admin: string }) {
+  const isTheirs = ({ members }: Group) => members.some(({ peer, role }) => peer === admin && role === "admin");
+  const known = [...groups.value.values()].filter(isTheirs);
+  const invitations = known.filter(({ relation }) => relation === "invited");
+  const mine = known.filter(({ relation }) => relation === "member");
+  if (invitations.length + mine.length === 0) return null;
+  const shows = (one: GroupTalk, what: string) => (
+    <button
+      key={one.key}
+      type="button"
+      onClick={() => {
+        closePanel();
+        void open(one.peer);
+      }}
+    >
+      {what} <bdi>{labelOf(one)}</bdi>
+    </button>
+  );
+  return (
+    <div class="aside">
+      {invitations.length > 0 && <p>You are invited to a group of theirs already. If the link is to it, accept the invitation.</p>}
+      <div class="buttons">{invitations.map((one) => shows(one, "See the invitation to"))}</div>
+      {mine.length > 0 && <p>You are in a group of theirs already. If the link is to it, there is nothing to do.</p>}
+      <div class="buttons">{mine.map((one) => shows(one, "Open"))}</div>
+    </div>
+  );
+}
+
 /** Somebody's link to a group was opened or typed: it is asked about before anything is sent. */
 export function JoinGroup({ link }: { readonly link: string }) {
   const [asked, setAsked] = useState<string | null>(null);
@@ -139,6 +168,7 @@ export function JoinGroup({ link }: { readonly link: string }) {
             </>
           )}
         </p>
+        {refusal === undefined && <KnownAlready admin={asked} />}
         <div class="buttons">
           <button type="button" class="primary" onClick={closePanel}>Done</button>
         </div>
