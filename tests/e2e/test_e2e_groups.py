@@ -252,6 +252,20 @@ def test_invitation_is_told_with_what_accepts_it(home: Path) -> None:
     assert bob.stop() == 0
 
 
+def test_whoever_may_not_close_a_group_is_refused_before_anything_is_asked(tea: Path) -> None:
+    refused = phantom(tea, "groups", "close", "-p", "bob", "Tea")
+    assert (refused.returncode, refused.stderr) == (2, "phantom: only admins can do that; ask one of them\n")
+    asked = phantom(tea, "groups", "close", "-p", "alice", "Tea", stdin="n\n")
+    assert asked.stderr.startswith("Close Tea for everybody? [y/N]: "), "control"
+    assert phantom(tea, "groups", "role", "-p", "alice", "Tea", "bob", "admin").returncode == 0
+    new = phantom(tea, "groups", "close", "-p", "bob", "Tea", stdin="n\n")
+    assert new.returncode == 1
+    assert new.stderr.endswith("Close Tea for everybody? [y/N]: phantom: nothing was done\n")
+    assert phantom(tea, "groups", "close", "-p", "bob", "Tea", stdin="y\n").stdout == "closed\n"
+    over = phantom(tea, "groups", "close", "-p", "bob", "Tea")
+    assert (over.returncode, over.stderr) == (2, "phantom: 'Tea' is closed\n")
+
+
 def test_change_that_is_refused_is_not_said_to_be_made(tea: Path) -> None:
     own = phantom(tea, "id", "-p", "alice").stdout.strip()
     done = phantom(tea, "groups", "role", "-p", "alice", "Tea", own, "member")

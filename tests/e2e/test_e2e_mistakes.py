@@ -113,6 +113,27 @@ def test_blocking_somebody_unknown_asks_for_an_id(friends: Path) -> None:
     assert refused == "phantom: there is no contact 'carol'; to block somebody else, give their ID"
 
 
+@pytest.mark.parametrize("command", ["remove", "unblock", "accept", "verify"])
+def test_mistyped_name_of_a_contact_is_told_the_nearest_and_not_to_add_one(friends: Path, command: str) -> None:
+    near = said(friends, "contacts", command, "-p", "alice", "Bobb", code=2)
+    known = "'phantom contacts -p alice' lists yours"
+    assert near == f"phantom: there is no contact 'Bobb'; did you mean 'bob'? {known}"
+    far = said(friends, "contacts", command, "-p", "alice", "carol", code=2)
+    assert far == f"phantom: there is no contact 'carol'; {known}", "control"
+
+
+def test_file_is_not_asked_about_if_the_profile_made_of_it_is_refused(friends: Path) -> None:
+    words = {"PHANTOM_EXPORT_PASSPHRASE": "correct horse"}
+    assert phantom(friends, "export", str(friends / "file"), "-p", "alice", more=words).returncode == 0
+    command = ("import", str(friends / "file"), "-p", "again")
+    short = phantom(friends, *command, more={"PHANTOM_PASSPHRASE": "short"})
+    assert (short.returncode, "needs at least 8 characters" in short.stderr) == (2, True)
+    nowhere = said(friends, *command, "--server", "nowhere", code=2)
+    assert "ws://" in nowhere
+    asks = said(friends, *command, code=1)
+    assert asks.startswith("phantom: the file needs a passphrase"), "control"
+
+
 def test_option_that_there_is_not_is_said_in_whole_sentences(friends: Path) -> None:
     refused = said(friends, "contacts", "verify", "-p", "alice", "bob", "--json", code=2)
     assert refused == (

@@ -1,5 +1,6 @@
 """``phantom contacts``: names for user IDs, and whether their keys have been compared."""
 
+import difflib
 import json
 from collections.abc import Callable
 
@@ -83,6 +84,7 @@ def accept(name: str, profile: str, older: bool, classical: bool) -> None:
     With --classical: send to NAME without post-quantum protection until their program offers a key for it.
     """
     client = open_client(profile)
+    known(client, name)
     if classical:
         allowed = client.contacts.allow_classical(name)
         name = one_line(allowed.label)
@@ -114,7 +116,7 @@ def remove(who: str, profile: str, history: bool, yes: bool) -> None:
     Past messages stay ('phantom history ID' shows them), unless you give --history.
     """
     client = open_client(profile)
-    contact = client.contacts.find(who)
+    contact = known(client, who)
     if not yes:
         what = " and all messages exchanged" if history else ""
         if not confirmed(f"Remove {one_line(contact.label)}{what}?", err=True):
@@ -143,7 +145,24 @@ def block(who: str, profile: str) -> None:
 def unblock(who: str, profile: str) -> None:
     """Unblock WHO. What they sent in the meantime is lost."""
     client = open_client(profile)
+    known(client, who)
     run(apply_change(client, lambda: client.unblock(who), "unblocked"))
+
+
+def known(client: Client, who: str) -> Contact:
+    """A contact that there must be: adding one would not help.
+
+    Raises:
+        UnknownContact: there is none; the name may be mistyped.
+        InvalidUserId: it is meant as a user id, and has a wrong character.
+    """
+    try:
+        return client.contacts.find(who)
+    except UnknownContact:
+        names = {one.name.casefold(): one.name for one in client.contacts.everybody() if one.name}
+        near = difflib.get_close_matches(who.casefold(), names, n=1)
+        meant = f"did you mean '{one_line(names[near[0]])}'? " if near else ""
+        raise UnknownContact(f"there is no contact '{who}'; {meant}'phantom contacts' lists yours") from None
 
 
 async def apply_change(client: Client, change: Callable[[], Contact], done: str) -> None:
@@ -201,6 +220,7 @@ def verify(name: str, profile: str, yes: bool, no: bool) -> None:
         raise UsageError("give either --yes or --no")
     client = open_client(profile)
     try:
+        known(client, name)
         number = _safety_number(client, name)
         _show(name, number)
         matches = yes or (not no and confirmed("Does it match what your contact sees?", instead="--yes or --no"))

@@ -22,7 +22,7 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.client.backup import BackupSummary, check_source, check_target
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PassphraseNeeded, ProfileExists
-from phantom_messenger.client.profile import home_folder, is_there, vault_path
+from phantom_messenger.client.profile import checked_url, home_folder, is_there, vault_path
 
 PASSPHRASE: Final = "PHANTOM_EXPORT_PASSPHRASE"  # noqa: S105 - the name of a variable
 
@@ -64,10 +64,12 @@ def import_(file: Path, profile: str, server: str | None) -> None:
     if is_there(path):
         raise ProfileExists(f"profile '{profile}' already exists; choose another name with --profile NAME")
     check_source(file)
-    opens = _passphrase("Passphrase of the file", new=False)
     given = os.environ.get("PHANTOM_PASSPHRASE")
-    if given:
+    if given:  # what is refused is refused before anything is asked
         check_new_passphrase(given)
+    if server is not None:
+        checked_url(server)
+    opens = _passphrase("Passphrase of the file", new=False)
     try:
         done = Client.import_from(file, opens, profile=profile, server=server)
     except PassphraseNeeded:

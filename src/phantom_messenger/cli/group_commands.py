@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from phantom_messenger.cli.asking import is_so
 from phantom_messenger.cli.common import (
     check_quoted,
     confirmed,
@@ -433,9 +434,23 @@ def close(group: str, profile: str, yes: bool) -> None:
     client = open_client(profile)
     info = client.groups.find(group)
     check_first(client)
-    if not yes and not confirmed(f"Close {one_line(info.label)} for everybody?", err=True):
-        raise click.Abort
-    changed(client, lambda: client.groups.close(group), "closed")
+    question = f"Close {one_line(info.label)} for everybody?"
+    if not yes and may_close(info):
+        if not confirmed(question, err=True):
+            raise click.Abort
+        yes = True
+
+    async def sure() -> None:
+        """Ask whoever may do it by what was fetched now, and nobody who is refused."""
+        if not yes and may_close(client.groups.find(info.group)) and not await is_so(question):
+            raise click.Abort
+
+    run(_changed(client, lambda: client.groups.close(info.group), "closed", first=sure))
+
+
+def may_close(info: GroupInfo) -> bool:
+    """Whether this user can close a group, as far as is known."""
+    return info.relation == "member" and info.is_admin and not info.doubt
 
 
 @groups.command("go-on", short_help="Go on with a group that is in doubt, or waits.")
@@ -460,9 +475,18 @@ def changed(client: Client, change: Callable[[], T], done: str | Callable[[T], s
 
 
 async def _changed(
-    client: Client, change: Callable[[], T], done: str | Callable[[T], str], *, awaits: str = ""
+    client: Client,
+    change: Callable[[], T],
+    done: str | Callable[[T], str],
+    *,
+    awaits: str = "",
+    first: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """``awaits``: a group that may not be known yet, because its invitation waits at the relay."""
+    """Do it.
+
+    ``awaits``: a group that may not be known yet, because its invitation waits at the relay. ``first``: what is done
+    once it is known what others have changed.
+    """
     waits, refused, waiting = False, list[str](), list[GroupEvent]()
     async with client:
         watching = asyncio.create_task(_refusals(client, refused, waiting))
@@ -472,6 +496,8 @@ async def _changed(
                 await client.fetch(PATIENCE)
                 if awaits and not client.groups.has(awaits):
                     await client.groups.wait_known(awaits, PATIENCE)
+            if first is not None:
+                await first()
             made = change()
             try:
                 await client.wait_online(PATIENCE)
