@@ -24,7 +24,7 @@ from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from phantom_messenger.wire.limits import MAX_RECIPIENTS
 from support.amounts import LONG, amount
 from support.measures import resident
-from support.people import Person, base64_text, canonical
+from support.people import Frame, Person, base64_text, canonical
 from support.raw_socket import BINARY, CLOSE, CONTINUATION, MASK, PING, PONG, TEXT, RawSocket, frame
 from support.reference_client import ReferenceClient
 from support.relay_process import Command, RelayProcess, StartRelay, patched, unloaded
@@ -365,3 +365,62 @@ def test_control_without_its_protection_a_flood_takes_memory(
     relay = start_relay(*LIMITS, command=command)
     grown, _, _ = flooded(relay, kind, connections=connections, logged_in=True, seconds=200, enough=GROWTH)
     assert grown > GROWTH
+
+
+SLOW: Final = """
+import time
+from phantom_messenger.engines.sqlite import store
+from phantom_messenger.relay import pipeline
+from phantom_messenger.relay.commands import Confirm
+run = store.SQLiteStore.run
+def slowly(self, commands, **budget):
+    time.sleep(sum(isinstance(command, Confirm) for command in commands) / 1_000)
+    return run(self, commands, **budget)
+store.SQLiteStore.run = slowly
+pipeline.MAX_WAITING = 2_048
+"""
+"""Acknowledgements come faster than they are stored, on any machine, and little room is left for them."""
+
+NEVER_BEHIND: Final = """
+pipeline.Pipeline.is_behind = False
+"""
+ROUNDS: Final = 50
+ROUND_SECONDS: Final = 0.1
+PATIENT_ROUNDS: Final = 2_000
+
+
+def reasons(relay: RelayProcess, *, rounds: int) -> set[str]:
+    """Why messages are refused that somebody writes during a flood of acknowledgements; no more once one is lost."""
+    writer, reader = ReferenceClient(relay.url).login(["ack"]), ReferenceClient(relay.url).login(["ack"])
+    flooder, found = Flooder(relay, FLOODS["acknowledgements"], logged_in=True), set[str]()
+    try:
+        for _ in range(40):
+            flooder.open()
+        for _ in range(rounds):
+            until = time.monotonic() + ROUND_SECONDS
+            while time.monotonic() < until:
+                flooder.step()
+            writer.send(writer.person.message(reader.person))
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    found |= refused([writer.receive(0)])
+            if "storage" in found:
+                return found
+        return found | refused(writer.settle())
+    finally:
+        flooder.close()
+        writer.close()
+        reader.close()
+
+
+def refused(answers: list[Frame]) -> set[str]:
+    return {answer["payload"]["details"]["reason"] for answer in answers if answer["type"] == "ERROR"}
+
+
+def test_flood_of_acknowledgements_leaves_room_in_the_queue_of_a_slow_store(start_relay: StartRelay) -> None:
+    assert not reasons(start_relay(*LIMITS, command=patched(SLOW)), rounds=ROUNDS)
+
+
+def test_control_acknowledgements_fill_the_queue_if_who_sends_them_does_not_wait(start_relay: StartRelay) -> None:
+    relay = start_relay(*LIMITS, command=patched(SLOW + NEVER_BEHIND))
+    assert "storage" in reasons(relay, rounds=PATIENT_ROUNDS)

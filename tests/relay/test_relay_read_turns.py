@@ -19,8 +19,6 @@ from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import TLS_RECEIVE_BUFFER
 from phantom_messenger.relay.reading import (
     FRAME_COST,
-    HELD_SECONDS,
-    LOOK_AGAIN_SECONDS,
     PART_OF_WAITING,
     READ_BUDGET,
     READ_BYTES,
@@ -51,14 +49,6 @@ MOST_TINY: Final = READ_BUDGET // FRAME_COST + MANY + 1
 MOST_WAITING: Final = READ_BUDGET // PART_OF_WAITING // FRAME_COST + 5
 """Frames of a turn in which all have to wait: what their part comes to, and one share that it was not enough for."""
 
-BEHIND: Final = 256
-"""Frames that wait for a store that is behind."""
-
-FRAMES_OF_ONE: Final = 5
-"""Short frames that one is heard with in a turn."""
-
-TURNS: Final = 1_000
-
 SHORT: Final = [b"x" * 100] * 60
 """More than a small read."""
 
@@ -77,7 +67,6 @@ MOST_HALF: Final = MANY * SMALL_READ + 2 * READ_BUDGET
 
 
 Run = Callable[[Coroutine[Any, Any, "Reader"]], "Reader"]
-RunWithStore = Callable[[Coroutine[Any, Any, tuple[float, "Reader"]]], tuple[float, "Reader"]]
 loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 
 
@@ -114,6 +103,7 @@ class Reader:
         self.people: list[Somebody] = []
         self.hello_in: int | None = None
         self.held = 0
+        self.gone = 0
 
     def connect(self, connection: WebSocketConnection, *, address: str, host: str) -> Session:  # noqa: ARG002
         self.people.append(Somebody())
@@ -131,17 +121,20 @@ class Reader:
     def writable(self, session: Session) -> None:
         raise AssertionError(session)
 
-    def disconnected(self, session: Session) -> None:
-        """At the end of the test."""
+    def disconnected(self, session: Session) -> None:  # noqa: ARG002
+        """At the end of most tests."""
+        self.gone += 1
 
 
 class Counting(WebSocketConnection):
     """Notes how much it reads in which turn."""
 
     reader: Reader
+    got = 0
 
     def buffer_updated(self, nbytes: int) -> None:
         self.reader.read[self.reader.turn] += nbytes
+        self.got += nbytes
         super().buffer_updated(nbytes)
 
 
@@ -157,24 +150,31 @@ class Half(PartialMessages):
         self._reader.held = max(self._reader.held, self._total)
 
 
+async def connect_many(stack: ExitStack, reads: ReadBudget, reader: Reader) -> list[tuple[socket.socket, Counting]]:
+    """Connections, and the sockets of those who send on them."""
+    partial, people = Half(reader), []
+    for _ in range(MANY + 1):
+        near, far = socket.socketpair()
+        stack.enter_context(far)
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(Unread, near)
+        stack.callback(transport.abort)
+        connection = Counting(reader, "address", "host", partial, reads=reads)
+        connection.reader = reader
+        connection.open(transport, b"", b"", lambda: None)
+        people.append((far, connection))
+    return people
+
+
 async def pour(reads: ReadBudget, texts: list[bytes] = POURED, *, end: int = 0, reader: Reader | None = None) -> Reader:
     """Let many send the same at once, and one a small message: all of it is there before the first turn that reads.
 
     With ``end`` so many bytes of it come together once all that is before them was read.
     """
-    reader, loop = reader or Reader(), asyncio.get_running_loop()
-    partial, sockets = Half(reader), []
+    reader = reader or Reader()
     poured = b"".join(frame(TEXT, text) for text in texts)
     parts = (poured[:-end], poured[-end:]) if end else (poured,)
     with ExitStack() as stack:
-        for _ in range(MANY + 1):
-            near, far = socket.socketpair()
-            sockets.append(stack.enter_context(far))
-            transport, _ = await loop.connect_accepted_socket(Unread, near)
-            stack.callback(transport.abort)
-            connection = Counting(reader, "address", "host", partial, reads=reads)
-            connection.reader = reader
-            connection.open(transport, b"", b"", lambda: None)
+        sockets = [far for far, _ in await connect_many(stack, reads, reader)]
         sockets.pop().sendall(frame(TEXT, HELLO))
         due = 1
         for part in parts:
@@ -293,68 +293,6 @@ def while_all_wait(reader: Reader) -> int:
 def test_those_who_wait_make_no_turn_long(run: Run) -> None:
     """For a message of somebody else takes several turns."""
     assert while_all_wait(run(pour(ReadBudget(), TINY))) <= MOST_WAITING
-
-
-class Store:
-    """Is behind while what was heard is not done; it does nothing before it is told to."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self.done = 0
-
-    def is_behind(self) -> bool:
-        return self._reader.heard.total() - self.done >= BEHIND
-
-
-async def pour_into_a_store() -> tuple[float, Reader]:
-    """What many send is for a store that does nothing for many turns; how much is heard in them of those who wait.
-
-    In parts of what those may be heard who have a turn each moment.
-    """
-    reader = Reader()
-    store = Store(reader)
-    under_way = asyncio.create_task(pour(ReadBudget(is_behind=store.is_behind), TINY, reader=reader))
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    async with asyncio.timeout(PATIENCE):
-        while reader.turn < TURNS and not under_way.done():  # noqa: ASYNC110 - some turns, once
-            await asyncio.sleep(0)
-    moments = (loop.time() - began) / HELD_SECONDS
-    heard = (reader.heard.total() - MOST_TINY - BEHIND) / (FRAMES_OF_ONE * (moments + 1))
-    while not under_way.done():
-        store.done = reader.heard.total()
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
-    return heard, under_way.result()
-
-
-@loops
-def test_who_pours_waits_for_the_store(
-    run: RunWithStore,
-) -> None:
-    """What the first turns have read of everybody is heard, and then little of who has more to send."""
-    heard, reader = run(pour_into_a_store())
-    assert heard <= 1
-    assert [one.said for one in reader.people] == [TINY] * MANY + [[HELLO]]
-
-
-@loops
-def test_control_who_does_not_wait_for_the_store_fills_it(run: RunWithStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Store, "is_behind", lambda _: False)
-    _, reader = run(pour_into_a_store())
-    assert reader.heard.total() == MANY * len(TINY) + 1
-    assert reader.turn < TURNS
-
-
-def test_who_waits_is_heard_though_the_store_is_always_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "HELD_SECONDS", LOOK_AGAIN_SECONDS)
-    reader = uvloop.run(pour(ReadBudget(is_behind=lambda: True), [LONG]))
-    assert [one.said for one in reader.people] == [[LONG]] * MANY + [[HELLO]]
-
-
-def test_control_without_a_turn_in_each_moment_nobody_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReadBudget, "_turns_while_held", lambda _: 0)
-    heard, _ = uvloop.run(pour_into_a_store())
-    assert heard <= 0
 
 
 @loops

@@ -5,7 +5,7 @@ bound nothing: who has had a share is not read again before its turn has come.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -38,7 +38,7 @@ LOOK_AGAIN_SECONDS: Final = 0.001
 """After which it is looked again whether the store has caught up."""
 
 HELD_SECONDS: Final = 0.03
-"""After which one who waits has a turn while the store is behind: hundreds of short frames can come of one."""
+"""After which one who waits has a turn while the store is behind: a few short frames come of one, or a long message."""
 
 FRAMES_SHARE: Final = 4 * FRAME_COST
 """What is handled at once of frames that were read and had to wait, unless a single one is more."""
@@ -50,8 +50,8 @@ class ReadBudget:
     When it is spent, or somebody waits, a connection reads ``SMALL_READ`` bytes. When it is spent, it handles one frame
     of them, and if it has more to send none, once as much again is spent. What is left waits. Those who wait have their
     turns one after the other, with a small part of what each turn of the loop may cost; the rest is for those who come,
-    who need not wait for them. While the store is behind, those who wait have a turn now and then: what they send goes
-    to the store before anything that somebody else sends later.
+    who need not wait for them. While the store is behind, one frame of each read is handled, and those who wait have a
+    turn now and then: what they send goes to the store before anything that somebody else sends later.
 
     Args:
         limit: bytes in a turn.
@@ -69,7 +69,8 @@ class ReadBudget:
         self._held_until = 0.0
         self._floor = 0
         self._is_due = False
-        self._waiting: deque[Callable[[], bool]] = deque()
+        self._is_turn = False
+        self._waiting: OrderedDict[Callable[[], bool], None] = OrderedDict()
         self.buffer = self.buffer_in_turn = READ_BUFFER
 
     @property
@@ -87,6 +88,12 @@ class ReadBudget:
         self._spend(count)
         return self._left > 0 and not self._waiting
 
+    def may_begin(self) -> bool:
+        """Whether a frame behind another one of the same read may be handled in this turn; then it counts."""
+        if self._is_behind() and not self._is_turn:
+            return False
+        return self.may_handle(FRAME_COST)
+
     def may_handle(self, cost: int) -> bool:
         """Whether something that was read and costs so much may be handled in this turn; then it counts."""
         if self._left <= self._floor:
@@ -101,9 +108,15 @@ class ReadBudget:
             go_on: called when it has come; returns whether it reads on.
             is_first: its last turn was not all that was due to it.
         """
-        (self._waiting.appendleft if is_first else self._waiting.append)(go_on)
+        self._waiting[go_on] = None
+        if is_first:
+            self._waiting.move_to_end(go_on, last=False)
         self.buffer = _SMALL_BUFFER
         self._schedule()
+
+    def leave(self, go_on: Callable[[], bool]) -> None:
+        """Wait no more: nothing is kept of whoever is gone."""
+        self._waiting.pop(go_on, None)
 
     def _spend(self, cost: int) -> None:
         self._left -= cost
@@ -122,13 +135,15 @@ class ReadBudget:
         self.buffer_in_turn = READ_BUFFER
         reading, kept = 0, self._limit * (PART_OF_WAITING - 1) // PART_OF_WAITING
         is_held = bool(self._waiting) and self._is_behind()
+        self._is_turn = True
         for _ in range(self._turns_while_held() if is_held else len(self._waiting)):
             if self._left - reading <= kept:
                 break
             self._left -= FRAME_COST
             self._floor = self._left - FRAMES_SHARE
-            reading += READ_BYTES * self._waiting.popleft()()
-        self._floor = 0
+            go_on, _ = self._waiting.popitem(last=False)
+            reading += READ_BYTES * go_on()
+        self._floor, self._is_turn = 0, False
         self.buffer = _SMALL_BUFFER if self._waiting or self._left <= 0 else READ_BUFFER
         if is_held:
             self._look_again()

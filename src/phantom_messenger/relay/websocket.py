@@ -158,6 +158,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """The socket is closed. No reference cycle is left: the garbage collector runs seldom."""
         self._is_closing = True
+        if self._waits:
+            self._waits = False
+            self._reads.leave(self._read_on)
         self._forget()
         self._on_closed()
         if self._session is not None:
@@ -236,7 +239,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
                         self._wait_for_turn(is_first=self._share > 0)
                         break
                     at = self._read_frame(data, at)
-                elif at and not self._reads.may_handle(FRAME_COST):
+                elif at and not self._may_begin():
                     self._wait_for_turn()
                     break
                 else:
@@ -254,6 +257,10 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def _ignores_input(self) -> bool:
         """Whether what arrives is left alone, for good or for now."""
         return self._transport is None or self._is_full or self._has_failed or self._may_discard < 0
+
+    def _may_begin(self) -> bool:
+        """Whether a frame behind another one may be handled now; what is discarded need not wait for the store."""
+        return self._reads.may_handle(FRAME_COST) if self._is_closing else self._reads.may_begin()
 
     def _may_complete(self, count: int) -> bool:
         """Whether so many bytes may be read of a frame: those that complete something long count all of it."""
@@ -385,10 +392,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def _read_on(self) -> bool:
         """Its turn has come: handle what has arrived, and read if that was all; whether it reads."""
         self._waits = False
-        if self._transport is None:
-            self._unread = b""
-            return False
-        if self._is_full:
+        if self._is_full or self._transport is None:
             self._update_held()
             return False
         unread, self._unread = self._unread, b""

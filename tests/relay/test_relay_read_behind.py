@@ -1,0 +1,255 @@
+"""While the store is behind, little is read of those who have more to send, and nothing is kept of who leaves."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack, suppress
+from typing import Any, Final
+
+import pytest
+import uvloop
+from test_relay_read_turns import HELLO, LONG, MANY, TINY, Reader, connect_many, pour
+
+from phantom_messenger.relay import reading
+from phantom_messenger.relay.reading import FRAME_COST, LOOK_AGAIN_SECONDS, ReadBudget
+from support.raw_socket import TEXT, RawSocket, frame
+from support.relay_process import StartRelay, patched
+from support.waiting import PATIENCE
+
+BEHIND: Final = 256
+"""Frames that wait for a store that is behind."""
+
+FRAMES_OF_ONE: Final = 6
+"""Short frames that one is heard with in a turn: five of what it has sent already, and one that it reads then."""
+
+MOST: Final = BEHIND + MANY + 1 + FRAMES_OF_ONE
+"""Frames that are heard while the store does nothing: until it is behind, one of each then, and those of one turn."""
+
+TURNS: Final = 1_000
+LOOKS: Final = 50
+NEVER: Final = 1e9
+
+FEW: Final = 3
+MORE: Final = [b"%d" % number for number in range(300)]
+"""Less than a small read."""
+
+loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Send = Callable[[ReadBudget, Reader], Awaitable[Reader]]
+
+
+class Store:
+    """Is behind while what was heard is not done; it does nothing before it is told to."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.done = 0
+
+    def is_behind(self) -> bool:
+        return self._reader.heard.total() - self.done >= BEHIND
+
+
+async def drip(reads: ReadBudget, reader: Reader, texts: list[bytes], *counts: int) -> Reader:
+    """Let many send so many frames, then so many, the next ones once all before them were read; and one a message."""
+    parts = []
+    for count in counts:
+        parts.append(b"".join(frame(TEXT, text) for text in texts[:count]))
+        texts = texts[count:]
+    with ExitStack() as stack:
+        people = await connect_many(stack, reads, reader)
+        people.pop()[0].sendall(frame(TEXT, HELLO))
+        left = [(far, connection, list(parts)) for far, connection in people]
+        due = [0] * MANY
+        async with asyncio.timeout(PATIENCE):
+            while reader.heard.total() < MANY * sum(counts) + 1:
+                for number, (far, connection, rest) in enumerate(left):
+                    if rest and connection.got == due[number]:
+                        due[number] += len(rest[0])
+                        far.sendall(rest.pop(0))
+                reader.turn += 1
+                await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return reader
+
+
+async def all_at_once(reads: ReadBudget, reader: Reader) -> Reader:
+    return await pour(reads, TINY, reader=reader)
+
+
+async def few_at_a_time(reads: ReadBudget, reader: Reader) -> Reader:
+    return await drip(reads, reader, TINY, *[FEW] * (len(TINY) // FEW))
+
+
+async def few_and_then_more(reads: ReadBudget, reader: Reader) -> Reader:
+    return await drip(reads, reader, MORE, FEW, len(MORE) - FEW)
+
+
+async def into_a_store(send: Send) -> tuple[int, Reader]:
+    """What many send is for a store that does nothing for many turns; how much is heard in them."""
+    reader = Reader()
+    store = Store(reader)
+    under_way = asyncio.ensure_future(send(ReadBudget(is_behind=store.is_behind), reader))
+    async with asyncio.timeout(PATIENCE):
+        while reader.turn < TURNS and not under_way.done():  # noqa: ASYNC110 - some turns, once
+            await asyncio.sleep(0)
+    heard = reader.heard.total()
+    while not under_way.done():
+        store.done = reader.heard.total()
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    return heard, under_way.result()
+
+
+@pytest.fixture
+def one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who wait have one turn while the store is behind, and not so many a second."""
+    monkeypatch.setattr(reading, "HELD_SECONDS", NEVER)
+
+
+@loops
+@pytest.mark.parametrize(("send", "texts"), [(all_at_once, TINY), (few_at_a_time, TINY), (few_and_then_more, MORE)])
+@pytest.mark.usefixtures("one_turn")
+def test_who_has_more_to_send_waits_for_the_store(run: Run, send: Send, texts: list[bytes]) -> None:
+    heard, reader = run(into_a_store(send))
+    assert BEHIND <= heard <= MOST
+    assert [one.said for one in reader.people] == [texts] * MANY + [[HELLO]]
+
+
+@loops
+@pytest.mark.parametrize("send", [all_at_once, few_at_a_time])
+@pytest.mark.usefixtures("one_turn")
+def test_control_who_does_not_wait_for_the_store_fills_it(
+    run: Run, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "is_behind", lambda _: False)
+    heard, reader = run(into_a_store(send))
+    assert heard == MANY * len(TINY) + 1
+    assert reader.turn < TURNS
+
+
+def begin(reads: ReadBudget) -> bool:
+    """As if the store did not matter to whoever need not wait."""
+    return reads.may_handle(FRAME_COST)
+
+
+@loops
+@pytest.mark.parametrize("send", [few_at_a_time, few_and_then_more])
+@pytest.mark.usefixtures("one_turn")
+def test_control_who_sends_little_at_a_time_does_not_wait_if_pouring_is_all_that_counts(
+    run: Run, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReadBudget, "may_begin", begin)
+    heard, _ = run(into_a_store(send))
+    assert heard > 2 * MOST
+
+
+# Who waits is heard.
+
+
+class Looking(ReadBudget):
+    """Counts how often it looks who may be read."""
+
+    looks = 0
+
+    def _renew(self) -> None:
+        self.looks += 1
+        super()._renew()
+
+
+async def heard_in_some_looks() -> int:
+    """How many long messages are heard of those who wait while the store is behind all the time."""
+    reads, reader = Looking(is_behind=lambda: True), Reader()
+    under_way = asyncio.ensure_future(pour(reads, [LONG], reader=reader))
+    heard = []
+    async with asyncio.timeout(PATIENCE):
+        for looks in (LOOKS, 2 * LOOKS):
+            while reads.looks < looks:  # noqa: ASYNC110 - some turns, once
+                await asyncio.sleep(0)
+            heard.append(sum(one.said == [LONG] for one in reader.people))  # at first some do not wait
+    under_way.cancel()
+    with suppress(asyncio.CancelledError):
+        await under_way
+    return heard[1] - heard[0]
+
+
+def test_who_waits_is_heard_though_the_store_is_always_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "HELD_SECONDS", LOOK_AGAIN_SECONDS)
+    reader = uvloop.run(pour(ReadBudget(is_behind=lambda: True), [LONG]))
+    assert [one.said for one in reader.people] == [[LONG]] * MANY + [[HELLO]]
+
+
+@loops
+@pytest.mark.parametrize("has_turns", [True, False], ids=["", "control: without turns"])
+def test_some_who_wait_are_heard_each_time_that_it_is_looked(
+    run: Run, monkeypatch: pytest.MonkeyPatch, has_turns: bool
+) -> None:
+    monkeypatch.setattr(reading, "HELD_SECONDS", 0)
+    if not has_turns:
+        monkeypatch.setattr(ReadBudget, "_turns_while_held", lambda _: 0)
+    assert (run(heard_in_some_looks()) > 0) is has_turns
+
+
+# Who leaves.
+
+
+async def kept_of_those_who_left() -> int:
+    """How many connections are kept that wait for a turn, which does not come, and are cut."""
+    reads, reader = ReadBudget(is_behind=lambda: True), Reader()
+    with ExitStack() as stack:
+        people = await connect_many(stack, reads, reader)
+        for far, _ in people:
+            far.sendall(frame(TEXT, HELLO) * FEW)
+        async with asyncio.timeout(PATIENCE):
+            while reader.heard.total() < len(people):  # noqa: ASYNC110 - some turns, once
+                await asyncio.sleep(0)
+        kept = [weakref.ref(connection) for _, connection in people]
+        for _, connection in people:
+            connection.abort()
+        del people, connection, far
+        async with asyncio.timeout(PATIENCE):
+            while reader.gone < len(kept):  # noqa: ASYNC110 - some turns, once
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert reader.heard.total() == len(kept)
+        return sum(one() is not None for one in kept)
+
+
+@pytest.mark.parametrize("is_dropped", [True, False], ids=["", "control: not dropped"])
+@loops
+def test_nothing_is_kept_of_who_leaves_while_waiting(
+    run: Run, monkeypatch: pytest.MonkeyPatch, is_dropped: bool
+) -> None:
+    monkeypatch.setattr(ReadBudget, "_turns_while_held", lambda _: 0)
+    if not is_dropped:
+        monkeypatch.setattr(ReadBudget, "leave", lambda *_: None)
+    gc.disable()
+    try:
+        kept = run(kept_of_those_who_left())
+    finally:
+        gc.enable()
+    assert kept == (0 if is_dropped else MANY + 1)
+
+
+# The relay says whether its store is behind.
+
+
+IDLE: Final = """
+from phantom_messenger.relay import pipeline, reading
+reading.ReadBudget._turns_while_held = lambda reads: 0
+pipeline.Pipeline.is_behind = {is_behind}
+"""
+
+
+@pytest.mark.parametrize("is_behind", [True, False], ids=["", "control: not behind"])
+def test_relay_does_not_read_on_while_its_store_is_behind(start_relay: StartRelay, is_behind: bool) -> None:
+    relay = start_relay(command=patched(IDLE.format(is_behind=is_behind)))
+    ask = frame(TEXT, b'{"timestamp":1,"type":"PING"}')
+    with RawSocket(relay.address).opened() as one, RawSocket(relay.address).opened() as other:
+        one.send(ask * 2)
+        assert b'"PONG"' in one.read().payload
+        other.send(ask)
+        assert b'"PONG"' in other.read().payload
+        if is_behind:
+            assert one.is_silent(0)
+        else:
+            assert b'"PONG"' in one.read().payload
