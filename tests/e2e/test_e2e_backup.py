@@ -8,7 +8,7 @@ from pathlib import Path
 
 from e2e_people import meet
 
-from support.command_line import PATIENCE, QUICK, environment, phantom
+from support.command_line import PATIENCE, QUICK, Running, environment, phantom
 from support.relay_process import RelayProcess
 
 WORDS = {"PHANTOM_EXPORT_PASSPHRASE": "words for the file"}
@@ -108,3 +108,17 @@ def test_import_that_is_killed_leaves_no_other_identity_under_the_name(tmp_path:
         assert "does not exist" in after.stderr
         assert with_words(new, "import", file, "-p", "alice").returncode == 0
     assert phantom(new, "id", "-p", "alice").stdout.strip() == user_id
+
+
+def test_one_line_says_that_the_same_identity_is_used_elsewhere(tmp_path: Path, relay: RelayProcess) -> None:
+    meet(tmp_path, relay)
+    file = str(tmp_path / "alice.phantom")
+    assert with_words(tmp_path, "export", file, "-p", "alice").returncode == 0
+    assert with_words(tmp_path, "import", file, "-p", "again").returncode == 0
+    here = Running(tmp_path, "listen", "-p", "alice")
+    assert phantom(tmp_path, "send", "-p", "bob", "alice", "are you there?").returncode == 0
+    here.wait_for(1)
+    elsewhere = Running(tmp_path, "listen", "-p", "again")
+    assert here.ended() == 1
+    assert here.errors == ["phantom: the same identity has logged in elsewhere; use it in one place at a time"]
+    assert elsewhere.stop() == 0

@@ -13,11 +13,15 @@ from e2e_terminal import Terminal
 
 from phantom_messenger.cli import devices
 from phantom_messenger.client.client import Client
+from phantom_messenger.client.devices.front import OwnDevice
 from phantom_messenger.client.errors import PhantomError
 from support.command_line import PATIENCE, Running, phantom
 from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import PASSPHRASE, opened, run
 from support.waiting import eventually
+
+MARK, UNMARKED = "this one  ", " " * 10
+"""How the lines of devices begin."""
 
 
 @pytest.fixture
@@ -83,10 +87,10 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
         ("", True, True),
         ("laptop", False, False),
     ]
-    listed = [out(home, "devices", "-p", name) for name in ("alice", "laptop")]
-    assert [[line.split()[0] for line in one.splitlines()] for one in listed] == [["(first)", "laptop"]] * 2
+    listed = [phantom(home, "devices", "-p", name).stdout for name in ("alice", "laptop")]
+    assert [[line[10:].split()[0] for line in one.splitlines()] for one in listed] == [["(first)", "laptop"]] * 2
     assert [" since " in line for one in listed for line in one.splitlines()] == [False, True] * 2
-    assert [line.endswith("  this one") for one in listed for line in one.splitlines()] == [True, False, False, True]
+    assert [line[:10] for one in listed for line in one.splitlines()] == [MARK, UNMARKED, UNMARKED, MARK]
     assert out(home, "id", "-p", "laptop") == out(home, "id", "-p", "alice")
     assert "bob" in out(home, "contacts", "list", "-p", "laptop")
     assert out(home, "send", "-p", "laptop", "bob", "from the laptop")
@@ -211,13 +215,22 @@ def test_what_a_device_has_sent_comes_in_before_it_is_removed(
     assert (lost in removed.stderr.splitlines()) is not is_there
 
 
+@pytest.mark.parametrize("name", ["laptop", "laptop  this one", "this one  laptop", "this one"])
+def test_name_of_a_device_is_not_taken_for_the_mark_of_this_one(name: str) -> None:
+    first = OwnDevice(user_id="A" * 43 + "=", name="", added=0, is_first=True, is_this=True)
+    other = OwnDevice(user_id="B" * 43 + "=", name=name, added=1, is_first=False, is_this=False)
+    lines = [devices.device_line(one, [first, other]) for one in (first, other)]
+    assert lines[0] == f"{MARK}(first)"
+    assert lines[1].startswith(f"{UNMARKED}{name} ")
+
+
 def test_first_device_that_was_restored_asks_to_look_at_the_devices(home: Path, tmp_path: Path) -> None:
     linked(home)
     with closing(opened(home, "alice")) as alice:
         alice.export_to(tmp_path / "file", "words for the file")
     Client.import_from(tmp_path / "file", "words for the file", profile="again", home=home, passphrase=PASSPHRASE)
     listed = phantom(home, "devices", "-p", "again")
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["(first)", "laptop"]
+    assert [line[10:].split()[0] for line in listed.stdout.splitlines()] == ["(first)", "laptop"]
     assert listed.stderr == (
         "restored from a backup: remove what is not yours any more, then run: phantom devices renew -p again\n"
     )

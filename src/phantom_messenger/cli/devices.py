@@ -41,6 +41,7 @@ FETCH_SECONDS = 10.0
 LINK_SECONDS = 300.0
 QUIET_SECONDS = 150.0
 SHOW_SECONDS = 3.0
+HERE = "this one"
 BEGIN = 11
 """Characters of an id that tell devices of one name apart."""
 
@@ -82,11 +83,7 @@ def list_devices(profile: str, as_json: bool) -> None:
             row = {"type": "device", "userId": one.user_id, "name": one.name, "added": one.added or None}
             click.echo(json.dumps({**row, "isFirst": one.is_first, "isThis": one.is_this}))
         elif found:
-            is_alone = [other.name for other in found].count(one.name) == 1
-            begin = "" if is_alone else f" ({written_id(one.user_id)[:BEGIN]})"
-            name = column("(first)" if one.is_first and not one.name else one_line(label(one)) + begin, 20)
-            since = "" if one.is_first else f" since {moment(one.added)}"  # it got its date when it linked another one
-            click.echo(f"{name}{since}{'  this one' if one.is_this else ''}".rstrip())
+            click.echo(device_line(one, found))
     if as_json:
         return
     if client.devices.is_restored:
@@ -98,6 +95,15 @@ def list_devices(profile: str, as_json: bool) -> None:
             "then run there: phantom devices link -p NAME",
             err=True,
         )
+
+
+def device_line(one: OwnDevice, found: list[OwnDevice]) -> str:
+    """One of these devices as a line. What it is stands before its name, which may be anything."""
+    is_alone = [other.name for other in found].count(one.name) == 1
+    begin = "" if is_alone else f" ({written_id(one.user_id)[:BEGIN]})"
+    name = column("(first)" if one.is_first and not one.name else one_line(label(one)) + begin, 20)
+    since = "" if one.is_first else f" since {moment(one.added)}"  # it got its date when it linked another one
+    return f"{HERE if one.is_this else '':{len(HERE) + 2}}{name}{since}".rstrip()
 
 
 @devices.command(short_help="Link a new device.")

@@ -171,6 +171,8 @@ async def _watch(client: Client, flag: str, groups: "_News", *, as_json: bool, w
                 click.echo(f"phantom: {request_line(event, flag)}", err=True)
         elif isinstance(event, WarningEvent) and event.code == "device-removed":
             pass  # it is what this command ends with
+        elif isinstance(event, ConnectionEvent) and event.state in {ConnectionState.REPLACED, ConnectionState.REFUSED}:
+            pass  # so are these
         elif isinstance(event, WarningEvent):
             click.echo(f"phantom: {sentence(event.message)}", err=True)
         elif isinstance(event, GroupEvent):

@@ -65,6 +65,39 @@ describe("the page says", { skip: SKIP }, () => {
     });
   }
 
+  for (const [query, said] of [
+    ["devices=3&linked=1", "This device has nothing earlier."],
+    ["devices=3&linked=1&history=1", "This device has nothing earlier yet."],
+    ["devices=3", "This is where it begins."],
+    ["devices=0", "This is where it begins."],
+  ] as const) {
+    test(`a conversation begins on a further device with what that has: ${query}`, async () => {
+      await load(`saved=1&groups&${query}`);
+      for (const [name, who] of [["Amélie", "the two of you"], ["Choir", "those who are in the group"]] as const) {
+        await openTalk(page, name);
+        const log = page.getByRole("log", { name: `Texts with ${name}` });
+        await log.getByText(`${said} Only ${who} can read what is said here.`, { exact: true }).waitFor();
+      }
+    });
+  }
+
+  test("the settings say in words how the connection is", async () => {
+    await load("saved=1");
+    await page.getByRole("button", { name: "Settings", exact: true }).click();
+    const said = page.getByRole("dialog").locator("dt", { hasText: "Connection" }).locator("xpath=following-sibling::dd[1]");
+    assert.equal(await said.textContent(), "Connected. ");
+    for (const [state, reason, words] of [
+      ["offline", "the relay does not answer", "Not connected. The relay does not answer."],
+      ["replaced", "the same identity logged in elsewhere", "In use elsewhere. The same identity logged in elsewhere."],
+      ["refused", "the account is gone", "The relay does not let you in. The account is gone."],
+      ["connecting", "", "Connecting …"],
+    ] as const) {
+      const connection = { state, reason, since: Date.now(), nextTryAt: null, waiting: 0 };
+      await scene.update({ kind: "connection", connection });
+      await said.getByText(words, { exact: true }).waitFor();
+    }
+  });
+
   test("how somebody is, in the head of a conversation, takes two lines at most, beside the list too", async () => {
     await load("saved=1");
     await openTalk(page, "ليلى");

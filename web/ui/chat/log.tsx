@@ -9,12 +9,19 @@ import { Fragment, type JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { isGroup } from "../../groups_api.ts";
 import { type Block, itemsOf } from "../log.ts";
-import { loadNewer, loadOlder, loadTo, markRead, type OpenLog, target, toNewest } from "../model.ts";
+import { devices, loadNewer, loadOlder, loadTo, markRead, type OpenLog, target, toNewest } from "../model.ts";
 import { isSeen } from "../notify.ts";
 import { Guard } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { dayHeading, dayOf } from "../times.ts";
 import { Item, newWord } from "./item.tsx";
+
+/** What stands above the oldest text: a further device has what the first one hands over, and nothing of groups from before. */
+function beginning(): string {
+  const now = devices.value;
+  if (now?.isFirst !== false) return "This is where it begins.";
+  return `This device has nothing earlier${now.history === null ? "" : " yet"}.`;
+}
 
 /** The height of a text that was not drawn yet, in pixels. */
 const GUESS = 56;
@@ -121,7 +128,11 @@ export function Log({ log, label }: LogProps) {
     <div class="log-room">
       <div class="log" ref={scroller} role="log" aria-live="off" aria-label={`Texts with ${label}`} aria-busy={log.isLoading} tabIndex={0} onScroll={look}>
         <div class="inner">
-          {!log.hasOlder && <p class="beginning">This is where it begins. Only {isGroup(log.peer) ? "those who are in the group" : "the two of you"} can read it.</p>}
+          {!log.hasOlder && (
+            <p class="beginning">
+              {beginning()} Only {isGroup(log.peer) ? "those who are in the group" : "the two of you"} can read what is said here.
+            </p>
+          )}
           <Space key="above" height={heightOf(log.blocks, heights, -Infinity, (drawn[0]?.key ?? lastKey) - 1)} />
           {drawn.map((block) => (
             <BlockOf key={block.key} block={block} log={log} label={label} isNewest={false} found={found?.position ?? null} />

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { Settings } from "../../api.ts";
+import type { Connection, Settings } from "../../api.ts";
 import { useAction } from "../parts/action.ts";
 import { Copy } from "../parts/copy.tsx";
 import { Dialog } from "../parts/dialog.tsx";
@@ -9,6 +9,7 @@ import { api, attempt, connection, lock, me, panel, settings } from "../model.ts
 import { ChangePassphrase } from "./passphrase.tsx";
 import { type Look, look, prefer } from "../look.ts";
 import { chime, mayNotify } from "../notify.ts";
+import { sentence } from "../sentences.ts";
 import { moment } from "../times.ts";
 
 /** Everything that can be set, on one page. */
@@ -199,6 +200,14 @@ function LookPart() {
 /** The name of this page's program: what `phantom web verify` compares. */
 const PROGRAM = new URL(import.meta.url).pathname.split("/").at(-1) ?? "";
 
+const STATES: Readonly<Record<Connection["state"], string>> = {
+  connecting: "Connecting …",
+  online: "Connected.",
+  offline: "Not connected.",
+  refused: "The relay does not let you in.",
+  replaced: "In use elsewhere.",
+};
+
 function Relay() {
   const now = connection.value;
   return (
@@ -207,7 +216,7 @@ function Relay() {
         <dt>Address</dt>
         <dd class="mono">{me.value?.relay}</dd>
         <dt>Connection</dt>
-        <dd>{now?.state}{now !== null && now.reason !== "" && `: ${now.reason}`}</dd>
+        <dd>{now !== null && `${STATES[now.state]} ${sentence(now.reason)}`}</dd>
         <dt>This page’s program</dt>
         <dd class="mono">{PROGRAM}</dd>
       </dl>
