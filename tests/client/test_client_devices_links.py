@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import pytest
 from client_samples import Device, Town, pass_time
-from device_samples import RELAY, last, link
+from device_samples import RELAY, last, link, two_of_alice
 
 from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.devices.linking import FirstDevice, NewDevice
 from phantom_messenger.client.devices.linking_desk import LinkingDesk
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.status import LinkingEvent, LinkingStep
+from phantom_messenger.client.status import LinkingEvent, LinkingStep, WarningEvent
 
 SEEN_BY_TWO: Final = "two have seen the code"
 
@@ -188,3 +188,35 @@ def test_consent_to_an_earlier_link_does_not_count_in_the_next_one(three: tuple[
     pass_time(3_000, *three)
     assert alice.messenger._stores.devices.own_others() == [laptop.id]
     assert laptop.messenger._stores.devices.person == alice.id
+
+
+# --- a device whose account is gone ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("goes", "told"),
+    [
+        (
+            "first",
+            "your first device any more: its account was deleted, or moved to another relay; this device goes on",
+        ),
+        (
+            "laptop",
+            "your device 'laptop' any more: its account was deleted, or moved to another relay; if you use it no",
+        ),
+    ],
+)
+def test_account_of_an_own_device_that_is_gone_is_not_told_as_somebody_else(town: Town, goes: str, told: str) -> None:
+    alice, laptop, bob = two_of_alice(town)
+    gone, stays = (alice, laptop) if goes == "first" else (laptop, alice)
+    assert gone.messenger.delete_account()
+    pass_time(2_000, gone)
+    stays.send(bob, "as before")
+    bob.send(alice, "an answer")
+    pass_time(5_000, stays, bob)
+    heard = [event for event in stays.heard(WarningEvent) if event.code.startswith("unknown")]
+    assert [(event.peer, event.code) for event in heard] == [(None, "unknown-device")]
+    assert heard[0].message.startswith(f"the relay does not know {told}")
+    (of_alice,) = [event for event in bob.heard(WarningEvent) if event.code.startswith("unknown")]
+    assert of_alice.code == "unknown-user", "control: somebody else's"
+    assert of_alice.peer == bob.messenger.contacts.find("alice")

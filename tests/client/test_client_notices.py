@@ -120,6 +120,13 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
         "the relay does not know bob any more: the account was deleted, or moved to another relay;"
         " messages wait in case it comes back",
     ),
+    "device that is gone": (
+        notices.unknown_device("laptop", is_first=False),
+        None,
+        "unknown-device",
+        "the relay does not know your device 'laptop' any more: its account was deleted, or moved to another relay;"
+        " if you use it no more, remove it on your first device",
+    ),
     "full mailbox": (
         notices.backlog(BOB),
         BOB,

@@ -33,7 +33,7 @@ from phantom_messenger.wire.frames import Status
 from support.simulated import HOST, SECOND
 
 RELAY: Final = f"wss://{HOST}/ws"
-EXPLAINED: Final = {"unknown-user", "prekeys", "backlog", "storage", "clock", "paused", "devices"}
+EXPLAINED: Final = {"unknown-user", "unknown-device", "prekeys", "backlog", "storage", "clock", "paused", "devices"}
 """Troubles that faults make, and what is told of devices."""
 
 

@@ -15,6 +15,7 @@ from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.notices import WARN_AGAIN_MS, PauseNotices
 from phantom_messenger.client.pacing import SOON_MS, WRONG_KEYS_MS, Pacing, asked, reason_of
+from phantom_messenger.client.refusals import unknown
 from phantom_messenger.client.status import Contact, Event, WarningEvent
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.crypto.errors import CryptoError, StaleBundle
@@ -223,7 +224,7 @@ class KeyExchanges:
         for peer in frame.payload.missing:
             is_asked = peer in targets and self._under_way.pop(peer, None) is not None
             if is_asked and self._pacing.unknown_peer(peer, now.monotonic):
-                events.append(notices.unknown_user(self._stores.book.contact(peer)))
+                events.append(unknown(self._stores, peer))
         for peer in targets:  # those whom the answer passes over
             if self._under_way.pop(peer, None) is not None:
                 self._pacing.unknown_peer(peer, now.monotonic)
@@ -327,7 +328,7 @@ class KeyExchanges:
         wait = max(asked(error.payload.retry_after, EXCHANGE_MS), SOON_MS)
         if error.payload.code == ErrorCode.USER_NOT_FOUND:
             is_news = self._pacing.unknown_peer(peer, now.monotonic)
-            return [notices.unknown_user(self._stores.book.contact(peer))] if is_news else []
+            return [unknown(self._stores, peer)] if is_news else []
         if error.payload.code == ErrorCode.RATE_LIMITED and reason_of(error) != "backlog":
             self._pacing.pause(RateClass.KEY_EXCHANGE, now.monotonic + wait)
         else:

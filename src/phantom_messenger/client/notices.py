@@ -132,6 +132,18 @@ def unknown_user(peer: Contact) -> WarningEvent:
     return _warning(peer, "unknown-user", what)
 
 
+def unknown_device(name: str, *, is_first: bool) -> WarningEvent:
+    """The relay does not know another device of this user's; ``name``: what it is called, '' if that is not known."""
+    which = "your first device" if is_first else f"your device '{name}'" if name else "a device of yours"
+    then = (
+        "this device goes on as you, but without that one no device can be linked or removed"
+        if is_first
+        else "if you use it no more, remove it on your first device"
+    )
+    why = "its account was deleted, or moved to another relay"
+    return _warning(None, "unknown-device", f"the relay does not know {which} any more: {why}; {then}")
+
+
 def backlog(peer: Contact) -> WarningEvent:
     """A mailbox is full."""
     what = f"the mailbox of {peer.label} is full; the message will be sent when there is room"

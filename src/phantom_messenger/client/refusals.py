@@ -8,7 +8,7 @@ from phantom_messenger.client import notices
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.notices import PauseNotices
 from phantom_messenger.client.pacing import SOON_MS, Pacing, asked, reason_of
-from phantom_messenger.client.status import Event
+from phantom_messenger.client.status import Event, WarningEvent
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
@@ -67,7 +67,7 @@ class Refusals:
                 return self._pause(peer, wait, now.monotonic)
             case ErrorCode.USER_NOT_FOUND if waits_for_user:
                 is_news = self._pacing.unknown_peer(peer, now.monotonic)
-                return [notices.unknown_user(contact)] if is_news else []
+                return [unknown(self._stores, peer)] if is_news else []
             case ErrorCode.INTERNAL_ERROR:
                 self._pacing.pause(RateClass.MESSAGE, now.monotonic + wait)
                 return list(self._pauses.storage(contact, now.monotonic))
@@ -79,3 +79,12 @@ class Refusals:
     def _pause(self, peer: str, wait: int, now: int) -> list[Event]:
         self._pacing.pause(RateClass.MESSAGE, now + wait)
         return list(self._pauses.refused(peer, self._stores.waiting(peer), wait, now))
+
+
+def unknown(stores: Stores, peer: str) -> WarningEvent:
+    """What is said of somebody whom the relay does not know: perhaps another device of this user's."""
+    devices = stores.devices
+    if not devices.is_own(peer):
+        return notices.unknown_user(stores.book.contact(peer))
+    record = devices.names().get(peer)
+    return notices.unknown_device("" if record is None else record.name, is_first=peer == devices.person)

@@ -20,6 +20,7 @@ import type { Pacing } from "./pacing.ts";
 import { floorOf, mayLearn } from "./records.ts";
 import type { Contact, Event, WarningEvent } from "./status.ts";
 import type { Stores } from "./stores.ts";
+import { unknown } from "./unknown.ts";
 
 /** How long a key exchange may stay unanswered before it is begun again. */
 export const EXCHANGE_MS = 20_000;
@@ -314,7 +315,7 @@ export class KeyExchanges {
     const wait = Math.max(asked(error.payload.retryAfter, EXCHANGE_MS), SOON_MS);
     if (error.payload.code === ErrorCode.USER_NOT_FOUND) {
       const isNews = this.pacing.unknownPeer(peer, now.monotonic);
-      return isNews ? [notices.unknownUser(this.stores.book.contact(peer))] : [];
+      return isNews ? [unknown(this.stores, peer)] : [];
     }
     if (error.payload.code === ErrorCode.RATE_LIMITED && reasonOf(error) !== "backlog") {
       this.pacing.pause("KEY_EXCHANGE", now.monotonic + wait);

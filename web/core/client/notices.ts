@@ -1,7 +1,7 @@
 /** Every warning that a user can get, in one place; one that goes on is repeated now and then. */
 import { about, span } from "./pacing.ts";
 import { Strength } from "./records.ts";
-import { quoted } from "./sanitize.ts";
+import { isolated, oneLine, quoted } from "./sanitize.ts";
 import { labelOf } from "./status.ts";
 import type { Contact, WarningEvent } from "./status.ts";
 
@@ -127,6 +127,18 @@ export function unknownUser(peer: Contact): WarningEvent {
       : `the relay does not know ${who} any more: the account was deleted, or moved to another relay; messages wait ` +
         "in case it comes back";
   return warning(peer, "unknown-user", text);
+}
+
+/** The relay does not know another device of this user's; `name`: what it is called, '' if that is not known. */
+export function unknownDevice(name: string, isFirst: boolean): WarningEvent {
+  const other = name === "" ? "a device of yours" : `your device '${isolated(oneLine(name))}'`;
+  const then = isFirst
+    ? "this device goes on as you, but without that one no device can be linked or removed"
+    : "if you use it no more, remove it on your first device";
+  const text =
+    `the relay does not know ${isFirst ? "your first device" : other} any more: its account was deleted, or moved to ` +
+    `another relay; ${then}`;
+  return warning(null, "unknown-device", text);
 }
 
 /** Somebody has no keys of suite 2, and is one of those to whom a message to many goes. */

@@ -23,6 +23,7 @@ import { asked, Pacing, reasonOf, SOON_MS } from "./pacing.ts";
 import type { OutboxRecord } from "./records.ts";
 import type { Event, WarningEvent } from "./status.ts";
 import type { Stores } from "./stores.ts";
+import { unknown } from "./unknown.ts";
 import type { Transaction } from "./vault.ts";
 import { Visibility } from "./visibility.ts";
 
@@ -317,7 +318,7 @@ export class Sending {
       return this.pause(to, wait, now.monotonic);
     }
     if (code === ErrorCode.USER_NOT_FOUND && waitsForUser) {
-      return this.pacing.unknownPeer(to, now.monotonic) ? [notices.unknownUser(peer)] : [];
+      return this.pacing.unknownPeer(to, now.monotonic) ? [unknown(this.stores, to)] : [];
     }
     if (code === ErrorCode.INTERNAL_ERROR) {
       this.pacing.pause("MESSAGE", now.monotonic + wait);

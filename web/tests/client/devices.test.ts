@@ -184,6 +184,25 @@ test("the control: what an unknown user writes waits as a request; a removed dev
   assert.equal(book?.whoRemoved(laptop.id), null, "nothing is kept of somebody who is removed");
 });
 
+for (const isFirstGone of [true, false]) {
+  test(`the account of ${isFirstGone ? "one's first" : "a further"} device that is gone is not told as somebody else's`, () => {
+    const [town, phone, laptop, bob] = family();
+    const [gone, stays] = isFirstGone ? [phone, laptop] : [laptop, phone];
+    gone.disconnect();
+    town.refusals.set(gone.id, { code: 1004, reason: "user" });
+    stays.messenger.sendText(bob.id, "as before");
+    bob.messenger.sendText(phone.id, "an answer");
+    town.pass(5_000);
+    const unknown = (of: Person) =>
+      of.events.flatMap((one) => (one.kind === "warning" && one.code.startsWith("unknown") ? [[one.code, one.peer?.userId, one.message]] : []));
+    const which = isFirstGone ? /^the relay does not know your first device any more: / : /^the relay does not know your device '.*Laptop.*' any more: /;
+    const [[code, peer, message] = [], ...more] = unknown(stays);
+    assert.deepEqual([code, peer, more], ["unknown-device", undefined, []]);
+    assert.match(message ?? "", which);
+    assert.deepEqual(unknown(bob).map(([of, who]) => [of, who]), [["unknown-user", phone.id]], "the control: somebody else's");
+  });
+}
+
 for (const isFetched of [true, false]) {
   const which = isFetched ? "if it is fetched before the removal" : "not if it is not: the control";
   test(`what a device has sent is in the history ${which}`, () => {

@@ -6,9 +6,9 @@ import type { ExtensionPorts } from "../extension.ts";
 import { EXCHANGE_MS } from "../key_exchanges.ts";
 import type { Link } from "../link.ts";
 import type { Moment } from "../moment.ts";
-import * as notices from "../notices.ts";
 import { asked, SOON_MS } from "../pacing.ts";
 import type { Event } from "../status.ts";
+import { unknown } from "../unknown.ts";
 import type { ManyStore } from "./store.ts";
 
 /** Asks for them; what they are for is the business of `KeyExchanges`. */
@@ -65,7 +65,7 @@ export class Fetching {
     for (const peer of targets) {
       // Those whom the answer passes over are asked for again later, too.
       if (exchanges.ended(peer) && pacing.unknownPeer(peer, now.monotonic) && frame.payload.missing.includes(peer)) {
-        events.push(notices.unknownUser(stores.book.contact(peer)));
+        events.push(unknown(stores, peer));
       }
     }
     return events;
