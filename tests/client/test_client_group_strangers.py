@@ -7,7 +7,6 @@ from client_samples import Device, Town, pass_time, settle
 from group_people import group_of, info, known, names, news, said, signed, tell, unread, write
 from group_samples import added, applied, begun, following, someone
 
-from phantom_messenger.client.conversations import Opened
 from phantom_messenger.client.groups.chain import Chain, Step, Verdict
 from phantom_messenger.client.groups.change import SetTimer
 from phantom_messenger.client.groups.contents import GroupChanges, GroupHello, GroupJoin, GroupSaid, GroupText
@@ -17,6 +16,8 @@ from phantom_messenger.client.groups.store import MAX_HELD, MAX_HELD_OF_ONE
 from phantom_messenger.client.groups.strangers import Strangers
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.looks import LOOKS, Looks
+from phantom_messenger.client.receiving import Receiving
+from phantom_messenger.client.requests import Requests
 from phantom_messenger.client.status import GroupNews, RequestEvent
 from support.people import Frame, canonical
 from support.simulated import MINUTE, SECOND
@@ -210,39 +211,69 @@ def test_who_accepts_and_is_removed_then_keeps_the_group(town: Town) -> None:
 # --- how much is looked into ---------------------------------------------------------------------
 
 
-def looked_into(town: Town, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """How many of 100 messages of strangers who know a group are decrypted as they come, and with a change of it."""
+def looked_into(town: Town, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int]:
+    """How many of 100 messages of strangers who know a group are decrypted as they come: to be taken in, and to wait.
+
+    And how many are with a change of it.
+    """
     ada, ben = careful(town, "ada", "ben")
     group_of(ada, ben)
-    group, count, receive = known(ben).record.group, [0], Inbox.receive
+    group, counts = known(ben).record.group, {"receive": 0, "look": 0}
 
-    def counted(inbox: Inbox, *arguments: Any, **options: Any) -> Opened:
-        count[0] += inbox is ben.messenger._stores.inbox
-        return receive(inbox, *arguments, **options)
+    def count(name: str) -> None:
+        method = getattr(Inbox, name)
 
-    monkeypatch.setattr(Inbox, "receive", counted)
+        def counted(inbox: Inbox, *arguments: Any, **options: Any) -> Any:
+            counts[name] += inbox is ben.messenger._stores.inbox
+            return method(inbox, *arguments, **options)
+
+        monkeypatch.setattr(Inbox, name, counted)
+
+    count("receive")
+    count("look")
     for other in strangers_of(town, 5):
         for number in range(20):
             say(other, ben, GroupHello(group=group, revision=1, head=bytes(32), name=str(number)), group)
         settle(ben, other)
-    came = count[0]
+    came = counts["receive"]
     ada.messenger.groups.rename("Tea", "Coffee")
     settle(ada, ben)
     assert info(ben, "Coffee")
-    return came, count[0] - came
+    return came, counts["look"], counts["receive"] - came
 
 
-def test_so_many_messages_of_strangers_who_know_a_group_are_looked_into(
+def test_so_many_messages_of_strangers_who_know_a_group_are_looked_into_each_once(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    came, again = looked_into(town, monkeypatch)
-    assert 0 < came <= LOOKS
-    assert again == 1, "the change alone"
+    assert LOOKS == 60
+    assert looked_into(town, monkeypatch) == (LOOKS, 0, 1), "with the change, that alone"
 
 
 def test_control_all_are_without_that_bound(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Strangers, "expects", lambda *_: True)
-    assert looked_into(town, monkeypatch) == (100, 101)
+    assert looked_into(town, monkeypatch) == (100, 0, 101)
+
+
+def test_control_half_as_many_are_if_one_takes_two_looks(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Receiving._request
+    monkeypatch.setattr(Receiving, "_request", lambda self, frame, now, *_: request(self, frame, now))
+    came, again, _ = looked_into(town, monkeypatch)
+    assert (came, came + again) == (LOOKS // 2, LOOKS)
+
+
+def test_message_that_waits_takes_no_look_when_it_comes_again(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, ben = careful(town, "ada", "ben")
+    group_of(ada, ben)
+    (eve,), group = strangers_of(town, 1), known(ben).record.group
+    say(eve, ben, GroupHello(group=group, revision=1, head=bytes(32)), group)
+    settle(ben, eve)
+    (came,) = (frame for frame in ben.received if frame["type"] == "MESSAGE" and frame["payload"]["senderId"] == eve.id)
+    assert len(ben.messenger._receiving._looks._times) == 1
+    ben.messenger.receive(canonical(came).decode())
+    assert len(ben.messenger._receiving._looks._times) == 1
+    monkeypatch.setattr(Requests, "has", lambda *_: False)
+    ben.messenger.receive(canonical(came).decode())
+    assert len(ben.messenger._receiving._looks._times) == 2, "control"
 
 
 def test_what_cannot_be_read_of_a_stranger_who_knows_a_group_is_told_to_nobody(town: Town) -> None:

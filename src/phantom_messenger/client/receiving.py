@@ -15,11 +15,12 @@ from phantom_messenger.client import notices
 from phantom_messenger.client.batching import receipt_entry
 from phantom_messenger.client.content import BetweenDevices, Receipt
 from phantom_messenger.client.conversations import Opened, conversation_id
+from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.devices.parts import DeviceParts
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.faults import Aside
 from phantom_messenger.client.groups.arrivals import Arrivals
-from phantom_messenger.client.groups.contents import GroupChange, GroupJoin, GroupSaid
+from phantom_messenger.client.groups.contents import GroupChange, GroupChanges, GroupJoin, GroupSaid
 from phantom_messenger.client.link import Link, LinkState
 from phantom_messenger.client.looks import Looks
 from phantom_messenger.client.moment import Moment
@@ -179,15 +180,15 @@ class Receiving:
                         events = self._follow(tx, sender, opened, now)
                         if self._devices is not None:
                             events += self._devices.within(tx, sender, opened, now)
-                except _OfStranger:
-                    yield from self._request(frame, now)
+                except _OfStranger as waits:
+                    yield from self._request(frame, now, waits.said)
                     self._confirm_message(link, sender, message_id, now)
                     return
                 except CryptoError as error:
                     if not stores.requests.holds(sender) or stores.book.may_notify(sender):
                         yield from self._unreadable(link, sender, message_id, error, now)
                         return
-                    yield from self._request(frame, now)
+                    yield from self._request(frame, now, None)
                     self._confirm_message(link, sender, message_id, now)
                     return
                 yield from events
@@ -201,17 +202,17 @@ class Receiving:
             self._told_removed.add(device)
             yield notices.of_removed(self._stores.book.contact(person))
 
-    def _request(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event]:
-        """A stranger's message waits."""
+    def _request(self, frame: frames.RoutedMessage, now: Moment, said: object = UNSET) -> Iterator[Event]:
+        """A stranger's message waits; ``said``: if it was looked into, what it says, None if it cannot be read."""
         stores, sender = self._stores, frame.payload.sender_id
         if stores.requests.receive(frame, now.persistent, now.wall):
-            if self._asks_to_join(frame, now):
+            if self._asks_to_join(frame, now, said):
                 with stores.vault.transaction() as tx:
                     stores.requests.drop(tx, sender, frame.payload.message_id)
                 return
             yield RequestEvent(peer=stores.book.contact(sender), waiting=stores.requests.waiting(sender))
 
-    def _asks_to_join(self, frame: frames.RoutedMessage, now: Moment) -> bool:
+    def _asks_to_join(self, frame: frames.RoutedMessage, now: Moment, said: object) -> bool:
         """Whether a stranger has opened a link to a group, and is not to be let in here: there is nothing to read.
 
         On a further device nobody is, as the first one answers.
@@ -219,9 +220,10 @@ class Receiving:
         stores, payload = self._stores, frame.payload
         if payload.conversation_id == conversation_id(stores.devices.person, payload.sender_id):
             return False  # between two persons: it is not looked into
-        if not self._looks.take(now.monotonic):
-            return False
-        said = stores.requests.about_group(payload.sender_id, payload.message_id, now.persistent)
+        if said is UNSET:
+            if not self._looks.take(now.monotonic):
+                return False
+            said = stores.requests.about_group(payload.sender_id, payload.message_id, now.persistent)
         if not isinstance(said, GroupJoin):
             return False
         is_further = stores.devices.own is not None and not stores.devices.is_first
@@ -229,7 +231,11 @@ class Receiving:
 
     def _is_about_group(self, frame: frames.RoutedMessage, now: Moment) -> bool:
         """Whether a stranger's message may be about a group of this user, and is looked into."""
-        return self.groups is not None and self.groups.strangers.expects(frame, lambda: self._looks.take(now.monotonic))
+
+        def take() -> bool:  # what waits has had its look
+            return not self._stores.requests.has(frame) and self._looks.take(now.monotonic)
+
+        return self.groups is not None and self.groups.strangers.expects(frame, take)
 
     def _check_stranger(self, sender: str, opened: Opened, now: Moment) -> None:
         """Of a stranger nothing is taken in but what is about a group of this user.
@@ -241,7 +247,7 @@ class Receiving:
             return
         said, groups = opened.content, self.groups
         if not isinstance(said, GroupSaid) or groups is None or not groups.strangers.concerns(sender, said, now):
-            raise _OfStranger
+            raise _OfStranger(said)
 
     def _offer(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event] | None:
         """What follows from an offer to link this device; None if a stranger's message is none."""
@@ -283,6 +289,7 @@ class Receiving:
             with self._stores.vault.transaction() as tx:
                 events = self.groups.devices_changed(tx, now)
             yield from events
+            yield from self._open_about_groups(now)
 
     def _confirm_message(self, link: Link, sender: str, message_id: str, now: Moment) -> None:
         """The relay need not keep it."""
@@ -316,11 +323,7 @@ class Receiving:
                 if isinstance(opened, Opened):
                     events = self._follow(tx, sender, opened, now)
         except CryptoError as error:
-            with stores.vault.transaction() as tx:
-                is_news = self._note_unreadable(tx, sender, record.message_id, error, now)
-                stores.requests.drop(tx, sender, record.message_id)
-            if is_news:
-                yield self._unreadable_notice(sender, error)
+            yield from self._unreadable_request(record, error, now)
             return False
         yield from events
         if isinstance(opened, Opened):
@@ -330,8 +333,16 @@ class Receiving:
             return True
         return False
 
+    def _unreadable_request(self, record: RequestRecord, error: CryptoError, now: Moment) -> Iterator[Event]:
+        """What waited cannot be read. The relay has it no more, so it is asked for if that helps."""
+        with self._stores.vault.transaction() as tx:
+            is_news = self._note_unreadable(tx, record.sender, record.message_id, error, now)
+            self._stores.requests.drop(tx, record.sender, record.message_id)
+        if is_news:
+            yield self._unreadable_notice(record.sender, error)
+
     def _open_about_groups(self, now: Moment) -> Iterator[Event]:
-        """A group may be known now of which strangers have spoken before: what they said in it waits no longer."""
+        """A group, or who is in it, may be known now: what strangers have said in it before waits no longer."""
         stores = self._stores
         for record in [one for sender in stores.requests.senders() for one in stores.requests.of(sender)]:
             frame = codec.decode_relay(record.frame) if record.frame else None
@@ -344,11 +355,16 @@ class Receiving:
 
     def _open_about_group(self, record: RequestRecord, now: Moment) -> Generator[Event, None, None]:
         events: list[Event] = []
-        with suppress(CryptoError, _OfStranger), self._stores.vault.transaction() as tx:
-            opened = self._stores.requests.open(tx, record, now.persistent)
-            if isinstance(opened, Opened):
-                self._check_stranger(record.sender, opened, now)
-                events = self._follow(tx, record.sender, opened, now)
+        try:
+            with suppress(_OfStranger), self._stores.vault.transaction() as tx:
+                opened = self._stores.requests.open(tx, record, now.persistent)
+                if isinstance(opened, Opened):
+                    self._check_stranger(record.sender, opened, now)
+                    events = self._follow(tx, record.sender, opened, now)
+        except CryptoError as error:
+            if self._stores.book.may_notify(record.sender):
+                yield from self._unreadable_request(record, error, now)
+            return
         yield from events
 
     def _opened(self, sender: str, message_id: str, opened: Opened, now: Moment) -> Iterator[Event]:
@@ -363,7 +379,7 @@ class Receiving:
         elif opened.is_new:
             yield from notices.allowed_session(peer, record.floor)
         if isinstance(opened.content, GroupSaid):
-            if isinstance(opened.content, GroupChange):
+            if isinstance(opened.content, GroupChange | GroupChanges):
                 yield from self._open_about_groups(now)
             return
         if isinstance(opened.content, Receipt):
@@ -372,6 +388,8 @@ class Receiving:
             return
         devices, past = self._stores.devices, self._stores.past
         if isinstance(opened.content, BetweenDevices):
+            if isinstance(opened.content.said, SyncGroup):
+                yield from self._open_about_groups(now)
             return
         if devices.is_own(sender):
             sent = self._stores.outbox.sent(message_id)
@@ -532,6 +550,10 @@ class Receiving:
 
 class _OfStranger(Exception):
     """A stranger's message is about no group of this user."""
+
+    def __init__(self, said: object) -> None:
+        super().__init__()
+        self.said = said
 
 
 def _is_recoverable(error: CryptoError) -> bool:

@@ -1,6 +1,6 @@
 """Message requests: what strangers write waits undecrypted, and nobody is notified, until the user accepts it.
 
-Only what may open a link to a group is looked into before, 60 messages an hour at most (protocol/encryption.md).
+Only what may be about a group, or open a link to one, is looked into before, and not without end: see ``Looks``.
 Requests are acknowledged to the relay, so that strangers do not fill the mailbox; so each is on disk before that. What
 is kept is bounded. What was not kept is sent again by its sender's program, which sees that it was passed over once a
 later message was answered; but a request that was looked at and then gave way is lost for good.
@@ -161,6 +161,10 @@ class Requests:
         if self._inbox.has_seen(record.sender, record.message_id):
             return False
         return self._inbox.receive(tx, frame, now, wall=record.since, came=record.at)
+
+    def has(self, frame: frames.RoutedMessage) -> bool:
+        """Whether a message waits."""
+        return frame.payload.message_id in self._kept.get(frame.payload.sender_id, {})
 
     def senders(self) -> list[str]:
         """Who has written, the one who waits longest first."""

@@ -80,8 +80,11 @@ export interface Extension {
   expects(frame: RoutedMessage, now: Moment, isNew: boolean): boolean;
   /** Whether it is: once it has been read. */
   concerns(sender: string, said: Extra, now: Moment): boolean;
-  /** Whether a stranger's message that waits as a request holds nothing to read, and nothing will come of it. */
-  isVain(frame: RoutedMessage, now: Moment): boolean;
+  /**
+   * Whether a stranger's message that waits as a request holds nothing to read, and nothing will come of it; `said`: what
+   * it says, null if nothing that is known here, if it was looked into.
+   */
+  isVain(frame: RoutedMessage, now: Moment, said?: Extra | null): boolean;
   /** Take in what somebody says, whose key is the known one. */
   take(tx: Transaction, frame: RoutedMessage, said: Extra, now: Moment): Event[];
 

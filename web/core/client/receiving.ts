@@ -10,6 +10,7 @@ import type { MessageAck, PresenceNotice, Receipt, RelayFrame, RoutedMessage } f
 import { receiptEntry } from "./batching.ts";
 import type { DeviceArrivals } from "./devices/arrivals.ts";
 import { VaultError } from "./errors.ts";
+import type { Extra } from "./extension.ts";
 import type { Arrived } from "./inbox.ts";
 import type { Link } from "./link.ts";
 import type { Moment } from "./moment.ts";
@@ -146,29 +147,24 @@ export class Receiving {
         this.acknowledgeAgain(sender, messageId, now.persistent);
         slot.is.cameAgain(frame);
       } else {
+        let said: Extra | null = null;
         try {
           const [opened, followed] = vault.transaction((tx) => {
             const opened = inbox.receive(tx, frame, now.persistent, { wall: now.wall });
+            said = opened.extra;
             this.checkStranger(sender, opened, now);
             return [opened, this.follow(tx, frame, opened, now)] as const;
           });
           events.push(...followed, ...this.opened(sender, messageId, opened), ...(this.devices?.heard(sender, opened, now) ?? []));
-          if (opened.extra?.kind === "group-change") {
-            events.push(...this.openAboutGroups(now));
-          }
+          events.push(...this.changed(opened, now));
         } catch (error) {
-          if (error === OF_STRANGER) {
-            events.push(...this.request(frame, now));
-            this.confirmMessage(link, sender, messageId, now);
-            return events;
-          }
-          if (!(error instanceof CryptoError)) {
+          if (error !== OF_STRANGER && !(error instanceof CryptoError)) {
             throw error;
           }
-          if (!requests.holds(sender) || book.mayNotify(sender)) {
+          if (error instanceof CryptoError && (!requests.holds(sender) || book.mayNotify(sender))) {
             return [...events, ...this.unreadable(link, sender, messageId, error, now)];
           }
-          events.push(...this.request(frame, now));
+          events.push(...this.request(frame, now, said));
         }
       }
     }
@@ -176,12 +172,16 @@ export class Receiving {
     return events;
   }
 
-  /** A stranger's waits here, so that it does not fill the mailbox, and nothing else is done. */
-  private request(frame: RoutedMessage, now: Moment): Event[] {
+  /**
+   * A stranger's waits here, so that it does not fill the mailbox, and nothing else is done.
+   *
+   * @param said if it was looked into, what it says of what is somebody else's business here; null if nothing
+   */
+  private request(frame: RoutedMessage, now: Moment, said?: Extra | null): Event[] {
     const { book, requests, slot, vault } = this.stores;
     const { messageId, senderId: sender } = frame.payload;
     const isNews = requests.receive(frame, now.persistent, now.wall);
-    if (isNews && slot.is.isVain(frame, now)) {
+    if (isNews && slot.is.isVain(frame, now, said)) {
       vault.transaction((tx) => requests.drop(tx, sender, messageId));
       return [];
     }
@@ -259,10 +259,7 @@ export class Receiving {
       });
       events.push(...followed);
       if (typeof opened !== "boolean") {
-        events.push(...this.opened(sender, messageId, opened));
-        if (opened.extra?.kind === "group-change") {
-          events.push(...this.openAboutGroups(now));
-        }
+        events.push(...this.opened(sender, messageId, opened), ...this.changed(opened, now));
       } else if (opened) {
         events.push({ kind: "message", messageId, peer: book.contact(sender) });
       }
@@ -271,19 +268,28 @@ export class Receiving {
       if (!(error instanceof CryptoError)) {
         throw error;
       }
-      const isNews = vault.transaction((tx) => {
-        requests.drop(tx, sender, messageId);
-        return this.noteUnreadable(tx, sender, messageId, error, now);
-      });
-      if (isNews) {
-        events.push(this.unreadableNotice(sender, error));
-      }
+      events.push(...this.unreadableRequest(record, error, now));
       return false;
     }
   }
 
-  /** A group may be known now of which strangers have spoken before: what they said in it waits no longer. */
-  private openAboutGroups(now: Moment): Event[] {
+  /** What waited cannot be read. The relay has it no more, so it is asked for if that helps. */
+  private unreadableRequest({ messageId, sender }: RequestRecord, error: CryptoError, now: Moment): Event[] {
+    const { requests, vault } = this.stores;
+    const isNews = vault.transaction((tx) => {
+      requests.drop(tx, sender, messageId);
+      return this.noteUnreadable(tx, sender, messageId, error, now);
+    });
+    return isNews ? [this.unreadableNotice(sender, error)] : [];
+  }
+
+  /** Somebody may have changed a group, or told of changes. */
+  private changed({ extra }: Arrived, now: Moment): Event[] {
+    return extra?.kind === "group-change" || extra?.kind === "group-changes" ? this.openAboutGroups(now) : [];
+  }
+
+  /** A group, or who is in it, may be known now: what strangers have said in it before waits no longer. */
+  openAboutGroups(now: Moment): Event[] {
     const { requests } = this.stores;
     const events: Event[] = [];
     for (const record of requests.senders().flatMap((sender) => requests.of(sender))) {
@@ -293,7 +299,7 @@ export class Receiving {
   }
 
   private openAboutGroup(record: RequestRecord, now: Moment): Event[] {
-    const { requests, slot, vault } = this.stores;
+    const { book, requests, slot, vault } = this.stores;
     const frame = frameOf(record);
     if (frame === null || !slot.is.expects(frame, now, false)) {
       return [];
@@ -308,10 +314,13 @@ export class Receiving {
         return this.follow(tx, opened.frame, opened, now);
       });
     } catch (error) {
-      if (error !== OF_STRANGER && !(error instanceof CryptoError)) {
+      if (error === OF_STRANGER) {
+        return [];
+      }
+      if (!(error instanceof CryptoError)) {
         throw error;
       }
-      return [];
+      return book.mayNotify(record.sender) ? this.unreadableRequest(record, error, now) : [];
     }
   }
 

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { GroupSaid } from "../../core/client/groups/contents.ts";
 import { LOOKS, LOOKS_MS, Looks } from "../../core/client/groups/looks.ts";
+import type { Moment } from "../../core/client/moment.ts";
+import type { RoutedMessage } from "../../core/wire/frames.ts";
 import { MAX_HELD, MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
 import { groupOf, keyOf, Mallory, Member, membersOf, recipientsOf, withMallory } from "./members.ts";
 import { random } from "./support.ts";
@@ -102,24 +104,54 @@ for (const isBounded of [true, false]) {
   });
 }
 
-for (const isBounded of [true, false]) {
-  const name = isBounded ? "so many are looked into, and none again with a change" : "all are without that bound: the control";
+const BOUNDED = {
+  "so many are looked into, each once, and none again with a change": [60, 1],
+  "all are without that bound: the control": [100, 101],
+  "half as many are if one takes two looks: the control": [30, 1],
+} as const;
 
+for (const [name, [most, again]] of Object.entries(BOUNDED)) {
   test(`of messages of strangers who know a group ${name}`, (context) => {
     const [town, members, id] = groupOf(2);
     const [ada, ben] = members as [Member, Member];
     const { group } = ada.groups.found(id).record;
-    if (!isBounded) context.mock.method(ben.groups.arrivals.strangers, "expects", () => true);
+    const { strangers } = ben.groups.arrivals;
+    if (most === 100) context.mock.method(strangers, "expects", () => true);
+    if (most === 30) {
+      const ask = strangers.asksInVain.bind(strangers);
+      context.mock.method(strangers, "asksInVain", (frame: RoutedMessage, now: Moment) => ask(frame, now));
+    }
     const { mock } = context.mock.method(ben.person.messenger.stores.inbox, "receive");
     for (const one of Array.from({ length: 5 }, () => new Mallory(town))) {
       for (let n = 0; n < 20; n += 1) one.says([ben], { kind: "group-hello", group, revision: 1, head: random(32), name: `${n}` });
       town.pass(2_000);
     }
     const came = mock.callCount();
-    assert.ok(isBounded ? came > 0 && came <= LOOKS : came === 100, `${came}`);
+    assert.equal(came, most);
     ada.groups.rename(id, "Coffee");
     town.pass(5_000);
-    assert.equal(mock.callCount() - came, isBounded ? 1 : 101);
+    assert.equal(mock.callCount() - came, again);
+  });
+}
+
+for (const isKnown of [true, false]) {
+  test(`a message that ${isKnown ? "waits takes no look" : "is not known to wait takes one: the control,"} when it comes again`, (context) => {
+    const [town, members, id] = groupOf(2);
+    const [, ben] = members as [Member, Member];
+    const eve = new Mallory(town);
+    const { mock } = context.mock.method(Looks.prototype, "take");
+    let came: Frame | null = null;
+    ben.person.tamper = (frame) => {
+      if (frame.payload["senderId"] === eve.id) came = frame;
+      return [frame];
+    };
+    eve.says([ben], { kind: "group-hello", group: ben.groups.found(id).record.group, revision: 1, head: random(32) });
+    town.pass(1_000);
+    assert.ok(came !== null);
+    assert.deepEqual([mock.callCount(), requestsOf(ben, [eve])], [1, 1]);
+    if (!isKnown) context.mock.method(ben.person.vault, "has", () => false);
+    ben.person.get(came);
+    assert.equal(mock.callCount(), isKnown ? 1 : 2);
   });
 }
 

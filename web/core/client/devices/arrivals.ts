@@ -14,6 +14,14 @@ import type { DeviceDesk } from "./desk.ts";
 import * as notices from "./device_notices.ts";
 import type { LinkingDesk } from "./linking_desk.ts";
 
+/** Receives what waited of strangers. */
+export interface Waiting {
+  /** Of somebody who is none any more. */
+  openRequests(sender: string, now: Moment): Event[];
+  /** Of whoever may be in a group, as far as that is known now. */
+  openAboutGroups(now: Moment): Event[];
+}
+
 /** What the rest of the client passes on. */
 export class DeviceArrivals {
   readonly #stores: Stores;
@@ -21,8 +29,7 @@ export class DeviceArrivals {
   readonly #toldRemoved = new Set<string>();
   readonly #desk: DeviceDesk;
   readonly #linking: LinkingDesk;
-  /** What waited of somebody who is no stranger any more is received now. */
-  readonly #openRequests: (sender: string, now: Moment) => Event[];
+  readonly #waiting: Waiting;
   readonly #allowances: Allowances;
   #offered: Event[] = [];
 
@@ -30,14 +37,14 @@ export class DeviceArrivals {
     stores: Stores,
     desk: DeviceDesk,
     linking: LinkingDesk,
-    openRequests: (sender: string, now: Moment) => Event[],
+    waiting: Waiting,
     allowances: Allowances,
   ) {
     this.#allowances = allowances;
     this.#stores = stores;
     this.#desk = desk;
     this.#linking = linking;
-    this.#openRequests = openRequests;
+    this.#waiting = waiting;
   }
 
   /**
@@ -86,8 +93,12 @@ export class DeviceArrivals {
   heard(sender: string, opened: Arrived, now: Moment): Event[] {
     const events = [...this.#desk.noted(sender, opened, now), ...this.#linking.received(sender, opened)];
     const { content } = opened;
-    const mayKnowMore = content.marks?.deviceList !== undefined || content.kind === "between";
-    return mayKnowMore ? [...events, ...this.#openAll(now)] : events;
+    const hasList = content.marks?.deviceList !== undefined;
+    if (hasList || content.kind === "between") events.push(...this.#openAll(now));
+    if (hasList || (content.kind === "between" && content.said.kind === "sync-group")) {
+      events.push(...this.#waiting.openAboutGroups(now));
+    }
+    return events;
   }
 
   /**
@@ -106,7 +117,8 @@ export class DeviceArrivals {
   /** A device list came with prekeys, or none. */
   listCame(encoded: string | undefined, now: Moment): Event[] {
     if (encoded === undefined) return [];
-    return [...this.#desk.listCame(fromBase64(encoded), now), ...this.#openAll(now)];
+    const events = [...this.#desk.listCame(fromBase64(encoded), now), ...this.#openAll(now)];
+    return [...events, ...this.#waiting.openAboutGroups(now)];
   }
 
   /** Device lists came with the prekeys of many. */
@@ -118,6 +130,6 @@ export class DeviceArrivals {
   /** What waited of strangers who are known as somebody's devices now is received. */
   #openAll(now: Moment): Event[] {
     const { requests } = this.#stores;
-    return requests.senders().flatMap((sender) => (requests.holds(sender) ? [] : this.#openRequests(sender, now)));
+    return requests.senders().flatMap((sender) => (requests.holds(sender) ? [] : this.#waiting.openRequests(sender, now)));
   }
 }

@@ -73,8 +73,7 @@ export class Devices {
     this.linking = new LinkingDesk(parts, desk, more);
     desk.forgetDevice = (tx, device) => blocking.forgetDevice(tx, device);
     desk.between = (sender, said, now) => this.#between(sender, said, now);
-    const openRequests = (sender: string, now: Moment): Event[] => receiving.openRequests(sender, now);
-    receiving.devices = new DeviceArrivals(stores, this.desk, this.linking, openRequests, parts.outgoing.allowances);
+    receiving.devices = new DeviceArrivals(stores, this.desk, this.linking, receiving, parts.outgoing.allowances);
     preKeyUpload.deviceList = () => devices.toPublish()?.encoded ?? null;
     preKeyUpload.listPublished = (encoded) => {
       const { hash } = parseList(encoded);

@@ -31,7 +31,9 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
     read: ({ whole }) => decodeSaid(whole),
     expects: (frame, now, isNew) => groups.arrivals.strangers.expects(frame, now, isNew),
     concerns: (sender, said, now) => groups.arrivals.strangers.concerns(sender, heard(said), now),
-    isVain: (frame, now) => groups.arrivals.strangers.asksInVain(frame, now),
+    isVain: (frame, now, said) => {
+      return groups.arrivals.strangers.asksInVain(frame, now, said ? heard(said) : said);
+    },
     take: (tx, frame, said, now) => groups.arrivals.take(tx, frame, heard(said), now),
     cameAgain: (frame) => groups.arrivals.cameAgain(frame),
     mayNotify: (peer) => store.isFellow(persons.of(peer)),

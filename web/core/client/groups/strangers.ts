@@ -50,12 +50,14 @@ export class Strangers {
    * and somebody who is no member, and was none, may have that, too, a few times.
    */
   expects({ payload }: RoutedMessage, now: Moment, isNew: boolean): boolean {
-    const { conversationId, senderId } = payload;
+    const { conversationId, messageId, senderId } = payload;
     const group = this.#store.ofConversation(conversationId);
     if (group === null) return this.#store.isOfToken(conversationId);
     const person = this.#persons.of(senderId);
     const isOrWasIn = stateOf(group).members.has(person) || group.chain.removalOf(person, 0) !== null;
-    return isOrWasIn || (isNew && this.#looks.take(now.monotonic));
+    if (isOrWasIn || !isNew) return isOrWasIn;
+    // What waits has had its look.
+    return !this.#ports.stores.vault.has(REQUEST, key(senderId, messageId)) && this.#looks.take(now.monotonic);
   }
 
   /**
@@ -122,16 +124,21 @@ export class Strangers {
 
   /**
    * Whether a stranger, whose message waits, has opened a link to a group and is not to be let in here: there is nothing to
-   * read. On a further device nobody is, as the first one answers.
+   * read. On a further device nobody is, as the first one answers. `given`: what it says, if it was looked into.
    */
-  asksInVain({ payload }: RoutedMessage, now: Moment): boolean {
+  asksInVain({ payload }: RoutedMessage, now: Moment, given?: GroupHeard | null): boolean {
     const { conversationId: conversation, messageId, senderId } = payload;
     if (conversation === conversationId(this.#persons.own, senderId)) return false; // of persons: it is not looked into
-    if (!this.#looks.take(now.monotonic)) return false;
-    const { stores } = this.#ports;
-    const record = stores.vault.find(REQUEST, key(senderId, messageId));
-    const said = record === null ? null : looked(stores, record, now.persistent);
+    const said = given === undefined ? this.#look(senderId, messageId, now) : given;
     return said?.kind === "group-join" && (!this.#persons.isFirst || this.#opened(senderId, said, now) === null);
+  }
+
+  /** What a message that waits says; null if it cannot be read, or may not be looked into. */
+  #look(sender: string, messageId: string, now: Moment): GroupHeard | null {
+    if (!this.#looks.take(now.monotonic)) return null;
+    const { stores } = this.#ports;
+    const record = stores.vault.find(REQUEST, key(sender, messageId));
+    return record === null ? null : looked(stores, record, now.persistent);
   }
 
   #linkOf({ token }: GroupJoin | GroupRefuse): readonly [GroupTokenRecord | null, Group | null] {
