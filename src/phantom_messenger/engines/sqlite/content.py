@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,7 +75,7 @@ _ITEM: Final = (
     "SELECT entry, recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, grouped, checksum FROM items"
 )
 _AT_ONCE: Final = 256
-"""Items read in one statement."""
+"""Items read in one go."""
 
 _CACHE_KIB: Final = 65_536
 """Memory for pages of a store that is made: its indexes are written in no order."""
@@ -150,19 +151,19 @@ class SQLiteContent:
 
     def _items(self) -> Iterator[Row]:
         """In the order of their entries, which is that in which they were stored; damaged ones are noted."""
-        last = 0
+        last, rows = 0, None
         while True:
             try:
                 with self._reading(ITEMS.name):
-                    found: Any = self._connection.execute(
-                        f"{_ITEM} WHERE entry > ? ORDER BY entry LIMIT ?", (last, _AT_ONCE)
-                    ).fetchall()
+                    # One walk: to look again for what is behind an entry would lead back if that is damaged.
+                    rows = self._connection.execute(f"{_ITEM} ORDER BY entry") if rows is None else rows
+                    found: Any = list(islice(rows, _AT_ONCE))
             except _Unreadable:
                 found = []
                 yield from self._items_one_by_one(last)
             if not found:
                 return
-            last = found[-1][0]
+            last = max(last, *(row[0] for row in found))
             yield from self._sound(found)
 
     def _items_one_by_one(self, last: int) -> Iterator[Row]:

@@ -205,7 +205,8 @@ class SQLiteDirectory:
                 if room <= 0:
                     return False
                 self._connection.execute(f"DELETE FROM {table} WHERE entry = ?", (entry,))  # noqa: S608
-                room -= size or 0
+                if self._connection.changes():  # else it is not where its number leads, and would be counted for ever
+                    room -= size or 0
         return True
 
     def ages_since(self, now: int) -> int:

@@ -327,6 +327,8 @@ class SQLiteMailboxes:
             return self._readable(self._first(count), (), self._step, find=find).found
 
         first = oldest(1)
+        if not first and self._has_unfound():
+            raise CorruptRows(find)
         if not first or not is_due(first[0]):
             return []
         return list(takewhile(is_due, oldest(limit)))
@@ -339,6 +341,13 @@ class SQLiteMailboxes:
         # A page that cannot be read ends a walk through the table. An index has the entries too; each is read alone.
         entries = f"SELECT entry FROM items INDEXED BY items_order WHERE {self._is_readable()}{which}"  # noqa: S608 - numbers
         return f"entry IN ({entries}) ORDER BY entry"
+
+    def _has_unfound(self) -> bool:
+        """Whether an index leads to rows that are not there, beside those that are known for it."""
+        if not self._unreadable:
+            return False
+        entries = f"SELECT 1 FROM items INDEXED BY items_order WHERE {self._is_readable()}TRUE"  # noqa: S608 - numbers
+        return bool(self._connection.execute(f"SELECT EXISTS ({entries})").get)
 
     def _age_of(self, stored_at: int | None, now: int) -> int:
         """When an item was stored; for an item of a version that did not note it, when ages were first asked for."""
@@ -460,6 +469,8 @@ class SQLiteMailboxes:
         """
         try:
             self._delete_row(entry)
+            if not self._connection.changes():
+                raise apsw.CorruptError("a row is not where its number leads")
         except apsw.Error as error:
             if is_corruption(error) and entry in self._suspect:
                 self._unreadable.add(entry)

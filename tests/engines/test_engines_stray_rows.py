@@ -1,0 +1,174 @@
+"""Rows whose numbers are damaged, so that nobody who looks for them finds them: nothing goes on for ever."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pytest
+from store_copies import copied
+
+from phantom_messenger.engines.errors import StoreError
+from phantom_messenger.engines.sqlite import SQLiteStore, content
+from support.store_user import expire
+from support.stores import ALICE, BOB, NOW, append, bind, message, names, run, waiting
+
+PAGE: Final = 4_096
+LEAF: Final = 13
+"""The first byte of a page that has rows of a table."""
+
+MAIL: Final = 300
+"""Messages, on several pages."""
+
+OLD: Final = 200
+"""How many of them are to go."""
+
+FIFTH: Final = 8 + 2 * 4
+"""Where such a page says at which place its fifth row stands."""
+
+BACK: Final = b"\x80\x01"
+AWAY: Final = b"\xff\x7f"
+"""Numbers before all others, and behind them: the row is found by whoever reads all of them alone."""
+
+SWEEPS: Final = 10
+A_PAGE: Final = 20
+"""More rows than such a page has."""
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with messages for Bob that no test changes."""
+    folder = tmp_path_factory.mktemp("sound") / "data"
+    made = SQLiteStore(folder)
+    bind(made, ALICE, BOB)
+    for number in range(MAIL):
+        append(made, message(f"{number:03}", size=200), now=NOW + number)
+    made.scrub()
+    made.close()
+    return folder
+
+
+def stray(folder: Path, text: bytes, number: bytes) -> None:
+    """Give a row on the page on which a text stands another number, of two bytes as its own."""
+    file = folder / "relay.db"
+    whole = bytearray(file.read_bytes())
+    [start] = [at for at in range(0, len(whole), PAGE) if whole[at] == LEAF and text in whole[at : at + PAGE]]
+    at = start + int.from_bytes(whole[start + FIFTH : start + FIFTH + 2])
+    while whole[at] & 0x80:  # the length of the row, before its number
+        at += 1
+    assert whole[at + 1] & 0x80
+    assert not whole[at + 2] & 0x80
+    whole[at + 1 : at + 3] = number
+    file.write_bytes(whole)
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "data"))
+
+
+class Credulous:
+    """A connection for which each deletion has deleted something."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def changes(self) -> int:
+        return 1
+
+
+# --- a copy -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [BACK, AWAY], ids=["back", "away"])
+def test_copy_comes_to_its_end_and_has_all(
+    folder: Path, tmp_path: Path, number: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray(folder, b"<150", number)
+    monkeypatch.setattr(content, "_AT_ONCE", 1)
+    assert copied(folder, tmp_path / "two").digests["items"].count == MAIL
+
+
+def one_by_one(original: Any) -> Iterator[Any]:
+    """Each item is looked for behind the one before."""
+    last = 0
+    while found := original._connection.execute(f"{content._ITEM} WHERE entry > ? ORDER BY entry", (last,)).fetchone():
+        last = found[0]
+        yield from original._sound([found])
+
+
+@pytest.mark.parametrize("number", [BACK, AWAY], ids=["back", "away"])
+def test_control_copy_that_looks_behind_each_item_is_led_astray(
+    folder: Path, tmp_path: Path, number: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray(folder, b"<150", number)
+    monkeypatch.setattr(content.SQLiteContent, "_items", one_by_one)
+    with pytest.raises(StoreError):
+        copied(folder, tmp_path / "two")
+
+
+# --- what is too old --------------------------------------------------------------
+
+
+def swept(folder: Path, *, has_new_indexes: bool = False, is_credulous: bool = False) -> tuple[int, list[str]]:
+    """How many sweeps it takes until the old messages are gone, and what Bob has left."""
+    opened = SQLiteStore(folder)
+    if has_new_indexes:
+        opened._reindexed_at["items"] = math.inf
+    if is_credulous:
+        opened.tables.mailboxes._connection = cast("Any", Credulous(opened._connection))
+    count = 0
+    while count < SWEEPS and expire(opened, NOW + MAIL, limit=100, stored_before=NOW + OLD - 1).deleted:
+        count += 1
+    append(opened, message("late"), now=NOW + 2 * MAIL)
+    found = names(waiting(opened))
+    opened.close()
+    return count, found
+
+
+@pytest.mark.parametrize("has_new_indexes", [False, True], ids=["", "no newer indexes"])
+@pytest.mark.parametrize("number", [BACK, AWAY], ids=["back", "away"])
+def test_sweep_of_what_is_old_comes_to_its_end_and_the_rest_stays(
+    folder: Path, number: bytes, has_new_indexes: bool
+) -> None:
+    stray(folder, b"<150", number)
+    count, left = swept(folder, has_new_indexes=has_new_indexes)
+    assert count < SWEEPS
+    young = [f"{one:03}" for one in range(OLD, MAIL)]
+    assert left[-len(young) - 1 :] == [*young, "late"]
+    assert len(left) < len(young) + A_PAGE, "what is on the damaged page alone may wait for longer"
+
+
+def test_control_sweep_that_takes_a_row_for_deleted_goes_on_for_ever(folder: Path) -> None:
+    stray(folder, b"<150", AWAY)
+    assert swept(folder, is_credulous=True)[0] == SWEEPS
+
+
+# --- an account -------------------------------------------------------------------
+
+
+def can_be_deleted(folder: Path, *, is_credulous: bool) -> bool:
+    """Whether deleting an account, whose mail was all set aside, comes to an end, a small part at a time."""
+    opened = SQLiteStore(folder)
+    opened._connection.execute("UPDATE items SET checksum = checksum + 1")
+    assert waiting(opened) == []
+    opened.scrub()
+    opened.close()
+    stray(folder, b"<150", AWAY)
+    opened = SQLiteStore(folder)
+    accounts = opened.tables.directory
+    accounts._step = 100
+    if is_credulous:
+        accounts._connection = cast("Any", Credulous(opened._connection))
+    done = run(opened, lambda tables: any(tables.directory.delete(BOB) for _ in range(2 * MAIL)))
+    opened.close()
+    return done
+
+
+@pytest.mark.parametrize("is_credulous", [False, True], ids=["", "control: takes it for deleted"])
+def test_account_whose_mail_was_set_aside_can_be_deleted(folder: Path, is_credulous: bool) -> None:
+    assert can_be_deleted(folder, is_credulous=is_credulous) is not is_credulous
