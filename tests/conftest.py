@@ -167,6 +167,15 @@ def town(few_prekeys: None, quick_digits: None, world: World, tmp_path: Path) ->
         made.close()
 
 
+@pytest.fixture
+def limited(few_prekeys: None, make_world: MakeWorld, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - is in force
+    """As ``town``, at a relay with the limits that it has if nothing is said: 60 messages a minute."""
+    with fast_folder(tmp_path) as folder:
+        made = Town(make_world(), folder)
+        yield made
+        made.close()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server, shared: use databases of your own."""

@@ -1,11 +1,9 @@
 """A new device lets its first device send what was said before faster, and nobody else; and what comes without it."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from client_samples import Device, Town, fast_folder, pass_time, settle
+from client_samples import Device, Town, pass_time, settle
 from device_samples import link
 from test_client_devices_history import before_linking, fill, said
 
@@ -16,7 +14,6 @@ from phantom_messenger.relay import allowances
 from phantom_messenger.relay.handlers import login
 from phantom_messenger.wire.limits import ALLOWANCE_EVERY_MS, ALLOWANCE_MS, ALLOWED_MESSAGES, RATES, RateClass
 from support.people import Frame, canonical
-from support.simulated import MakeWorld
 
 LONG: Final = 5_000
 """Texts, which are some 190 of the small chunks here."""
@@ -27,18 +24,10 @@ genuine_login = login._become_user
 
 
 @pytest.fixture
-def limited(
-    few_prekeys: None,  # noqa: ARG001 - is in force
-    make_world: MakeWorld,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Town]:
-    """As ``town``, at a relay with its usual limits; chunks are small."""
+def limited(limited: Town, monkeypatch: pytest.MonkeyPatch) -> Town:
+    """The same, with small chunks."""
     small_chunks(monkeypatch)
-    with fast_folder(tmp_path) as folder:
-        made = Town(make_world(), folder)
-        yield made
-        made.close()
+    return limited
 
 
 def small_chunks(patch: pytest.MonkeyPatch) -> None:

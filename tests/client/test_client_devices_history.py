@@ -1,14 +1,13 @@
 """What was said before a device was linked goes over to it: all of it, once, whoever dies, and to nobody else."""
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Final
 
 import msgspec
 import pytest
-from client_samples import KEY, WORDS, Device, Town, fast_folder, pass_time
+from client_samples import KEY, WORDS, Device, Town, pass_time
 from device_samples import link, two_of_alice
 
 from phantom_messenger.client import records
@@ -22,7 +21,6 @@ from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.relay import allowances
 from support.amounts import amount
-from support.simulated import MakeWorld
 
 Pair = tuple[Device, Device, Device]
 LATER: Final = "said after it was linked"
@@ -192,15 +190,6 @@ def test_all_of_it_comes_once_whoever_dies(town: Town, seed: int) -> None:
     pass_time(300_000, alice, laptop, bob, step=5_000, reconnect=True)
     assert not laptop.messenger.handover.is_coming
     assert said(laptop, bob) == said(alice, bob)
-
-
-@pytest.fixture
-def limited(few_prekeys: None, make_world: MakeWorld, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - is in force
-    """As ``town``, at a relay with the limits that it has if nothing is said."""
-    with fast_folder(tmp_path) as folder:
-        made = Town(make_world(), folder)
-        yield made
-        made.close()
 
 
 def test_what_the_user_writes_does_not_wait_for_it(limited: Town, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,7 @@
 """How many texts that were written before their sender knew of a device reach it, and which do not."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from client_samples import DAY, Town, fast_folder, pass_time, settle
+from client_samples import DAY, Town, pass_time, settle
 from device_samples import link
 from late_people import HOUR, MINUTE, Family, back, came, held, let_go, noted, people_of, recipients, until_known
 
@@ -14,21 +11,11 @@ from phantom_messenger.client.many import sending
 from phantom_messenger.client.many.sending import KEEP_FREE
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.wire import frames
-from support.simulated import MakeWorld
 
 
 @pytest.fixture
 def family(town: Town) -> Family:
     return people_of(town)
-
-
-@pytest.fixture
-def limited(few_prekeys: None, make_world: MakeWorld, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - is in force
-    """A relay with the limits that it has if nothing is said."""
-    with fast_folder(tmp_path) as folder:
-        made = Town(make_world(), folder)
-        yield made
-        made.close()
 
 
 def test_no_more_than_the_newest_200_are_sent(family: Family) -> None:

@@ -1,10 +1,7 @@
 """What senders are told of their texts: gathered, within the rate limit, and nothing to strangers."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from client_samples import Device, Town, fast_folder, pass_time, settle
+from client_samples import Device, Town, pass_time, settle
 from receipt_samples import carriers, states, texts, told, untold
 
 from phantom_messenger.client.content import MAX_RECEIPTS
@@ -12,17 +9,7 @@ from phantom_messenger.client.receipts import KEEP_MS
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.relay.config import Config
 from support.people import Frame
-from support.simulated import HOUR, MINUTE, SECOND, MakeWorld
-
-
-@pytest.fixture
-def limited(few_prekeys: None, make_world: MakeWorld, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - is in force
-    """A relay with the limits that it has if nothing is said: 60 messages a minute."""
-    with fast_folder(tmp_path) as folder:
-        made = Town(make_world(), folder)
-        yield made
-        made.close()
-
+from support.simulated import HOUR, MINUTE, SECOND
 
 # --- gathering --------------------------------------------------------------------
 
