@@ -20,7 +20,7 @@ from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError, VaultDamaged, VaultError, VaultFull, VaultInUse
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.vault import Secret, Vault
-from phantom_messenger.sqlite import log_pairing
+from phantom_messenger.sqlite import database, log_pairing
 
 PAGE = 4_096
 FRIEND = "z2AqYYYiV3EnBBZxXMu5SST7h/4YpmXBPXc3pxwXOT0="
@@ -170,6 +170,68 @@ def test_row_that_leads_back_ends_no_reading(path: Path, whole: bytes) -> None:
         vault.close()
         assert texts(path) <= ALL
         assert len(texts(path)) > len(ALL) * 0.8
+
+
+class Counted:
+    """A damaged vault, and how often it is asked for a row."""
+
+    def __init__(self, path: Path) -> None:
+        self.count = 0
+        self._connection = apsw.Connection(str(path))
+
+    def execute(self, statement: str, values: tuple[int, ...] = ()) -> apsw.Cursor:
+        self.count += "WHERE position >" in statement
+        return self._connection.execute(statement, values)
+
+
+def without_end(path: Path, *, tells: bool) -> None:
+    """Make a vault whose last rows cannot be read; where they end it ``tells`` wrongly, or not at all."""
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'records'", (2**60,))
+    connection.close()
+    whole = path.read_bytes()
+    root = page_of(whole, "records") * PAGE
+    last = (int.from_bytes(whole[root + 8 : root + 12]) - 1) * PAGE
+    assert whole[last] == LEAF
+    for at in (last,) if tells else (last, page_of(whole, "sqlite_sequence") * PAGE):
+        whole = whole[:at] + bytes(PAGE) + whole[at + PAGE :]
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["told wrongly", "not told"])
+def test_rows_that_cannot_be_read_are_tried_so_many_in_a_row(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tells: bool
+) -> None:
+    without_end(path, tells=tells)
+    tried = []
+    for bound in (50, 500):  # the second one is the control: it is this that ends it
+        monkeypatch.setattr(vault_file, "_BEYOND", bound)
+        old, new = Counted(path), apsw.Connection(":memory:")
+        database.migrate(new, vault_file._STEPS)
+        vault_file._copy(old, new)  # type: ignore[arg-type]
+        found = int(vault_file._one(new, "SELECT count(*) FROM records"))
+        assert found > len(ALL) * 0.8
+        tried.append(old.count - found)
+    assert tried[1] - tried[0] == 500 - 50
+    assert 0 <= tried[0] - 50 < len(ALL), "beside those between the rows that were found"
+
+
+def test_rows_behind_more_of_them_are_given_up_and_behind_fewer_are_saved(
+    path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaves = [at for at in range(PAGE, len(whole), PAGE) if whole[at] == LEAF and whole[at + 3 : at + 5] > b"\x00\x08"]
+    at = leaves[len(leaves) // 2]
+    kept = []
+    for bound in (1, vault_file._BEYOND):
+        for left in path.parent.iterdir():
+            left.unlink()
+        path.write_bytes(whole[:at] + bytes(PAGE) + whole[at + PAGE :])
+        monkeypatch.setattr(vault_file, "_BEYOND", bound)
+        vault = apsw.Connection(str(path))
+        assert vault_file.salvage(vault, path, lambda _: True)
+        vault.close()
+        kept.append(len(texts(path)))
+    assert kept[0] < len(ALL) * 0.8 < kept[1]
 
 
 def test_what_can_be_read_of_a_damaged_profile_is_saved_and_the_file_is_kept(path: Path, whole: bytes) -> None:
