@@ -7,6 +7,7 @@ import { GROUP_HELD } from "../../core/client/groups/records.ts";
 import { headOf, stateAfter } from "../../core/client/groups/state.ts";
 import { MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
 import { digestOf, read } from "../../core/client/groups/change.ts";
+import { Window } from "../../core/client/rate_window.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { groupOf, keyOf, Mallory, type Member, membersOf, recipientsOf, withMallory } from "./members.ts";
 import { random } from "./support.ts";
@@ -112,7 +113,8 @@ test("somebody who joins again and again is greeted once an hour", () => {
   assert.equal(again(), 1, "the control: after that they are");
 });
 
-test("texts to many groups are told of in few messages, and in all of them in the end", () => {
+/** Ben, and Ada, who writes to each of many groups of both every 5 s: how often he tells of it in a minute; and her last texts. */
+function toldInAMinute(): readonly [town: Town, ada: Member, ben: Member, told: number, last: readonly string[]] {
   const [town, members] = membersOf(2);
   const [ada, ben] = members as [Member, Member];
   const groups = Array.from({ length: 10 }, (_, index) => ada.groups.create(`Tea ${index}`, [ben.id]));
@@ -126,10 +128,24 @@ test("texts to many groups are told of in few messages, and in all of them in th
     town.pass(5_000);
   }
   const told = ben.person.sent.filter(({ type }) => type === "MESSAGE" || type === "MESSAGE_MANY").length;
+  return [town, ada, ben, told, last];
+}
+
+test("texts to many groups are told of in few messages, and in all of them in the end", () => {
+  const [town, ada, ben, told, last] = toldInAMinute();
   assert.ok(told <= RECEIPTS && told > RECEIPTS / 2, `${told} messages`);
   town.pass(2 * MINUTE);
   const states = last.map((id) => ada.groups.progress(id).get(ben.id));
   assert.deepEqual(new Set(states), new Set([DeliveryState.DELIVERED]));
+});
+
+test("the control: without a bound they take most messages", ({ mock }) => {
+  const { acquire } = Window.prototype;
+  mock.method(Window.prototype, "acquire", function (this: Window, now: number, several?: number): number {
+    return this.limit === RECEIPTS ? 0 : acquire.call(this, now, several);
+  });
+  const [, , , told] = toldInAMinute();
+  assert.ok(told > 2 * RECEIPTS, `${told} messages`);
 });
 
 test("an own device that was stolen gets a part, and takes nothing of what others may have", () => {
