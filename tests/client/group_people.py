@@ -93,14 +93,17 @@ def known(device: Device, name: str = "Tea") -> Group:
     return group
 
 
-def signed(device: Device, *ops: Op, name: str = "Tea") -> changes.Change:
-    """A change that follows what the device knows, signed by it whether it may or not."""
+def signed(device: Device, *ops: Op, name: str = "Tea", more: int = 1, previous: bytes = b"") -> changes.Change:
+    """A change that follows what the device knows, signed by it whether it may or not.
+
+    ``more``: revisions on; ``previous``: the head that it names instead.
+    """
     group = known(device, name)
     return changes.write(
         device.messenger._identity,
         group=group.record.group,
-        revision=group.state.revision + 1,
-        previous=group.chain.head,
+        revision=group.state.revision + more,
+        previous=previous or group.chain.head,
         at=1,
         ops=ops,
     )

@@ -6,7 +6,7 @@ import pytest
 from client_samples import Device, Town, pass_time, settle
 from group_people import group_of, said, unread, write
 
-from phantom_messenger.client.groups.arrivals import Arrivals
+from phantom_messenger.client.groups.texts import Texts
 from phantom_messenger.client.many.store import ManyStore
 from phantom_messenger.client.status import DeliveryState
 from support.people import Frame, canonical
@@ -108,7 +108,7 @@ def test_text_that_comes_again_while_it_is_to_be_told_as_read_is_told_as_read(to
 
 
 def test_control_without_telling_once_more_the_sender_never_learns(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Arrivals, "came_again", lambda *_: None)
+    monkeypatch.setattr(Texts, "came_again", lambda *_: None)
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)
     (first,) = write(ada, "first")

@@ -196,8 +196,10 @@ def _places() -> list[Story]:
     old = Story("old-head", "a change that follows a head which others have followed").begin(add("ben", "admin"))
     head = old.chain.head
     old.write("ben", SetName(text="Two"))
-    old.write("ada", SetName(text="x"), previous=head, expected=Verdict.SKIPPED)
-    old.write("ada", SetName(text="x"), previous=head, revision=7, expected=Verdict.SKIPPED)
+    old.write("ada", SetName(text="x"), previous=head, expected=Verdict.FORK)
+    old.write("ada", SetName(text="x"), previous=head, revision=7, expected=Verdict.FORK)
+    old.write("ada", SetName(text="x"), previous=head, revision=2 + MAX_AHEAD, expected=Verdict.SKIPPED, note="too far")
+    old.write("eve", SetName(text="x"), previous=head, expected=Verdict.SKIPPED, note="by no admin of then")
     other = Story("other-group", "a change of another group").begin()
     other.write("ada", SetName(text="x"), group=group_of("elsewhere"), expected=Verdict.SKIPPED)
     return [gap, again, behind, old, other]
@@ -223,7 +225,22 @@ def _forks() -> list[Story]:
     rival = hole.change("ben", [SetName(text="x")], revision=2)
     hole.write("ada", SetName(text="Three"), revision=3)
     hole.judge(rival.encoded, Verdict.FORK, by="ben")
-    return [both, elsewhere, no_fork, hole]
+    over = Story("fork-over-others", "a rival that leaves out the revisions of those who went on").begin(
+        add("ben", "admin")
+    )
+    rivals = [over.change("ben", [SetName(text=f"at {number}")], revision=number) for number in (3, 5, 40)]
+    twice = over.change("ben", [add("ben")], revision=41)
+    over.write("ada", SetName(text="Two"))
+    for change in rivals:
+        over.judge(change.encoded, Verdict.FORK, by="ben", note="the next one, or any behind it")
+    over.judge(twice.encoded, Verdict.SKIPPED, by="ben", note="nobody would have taken it up")
+    over.write("ada", Remove(person=IDS["ben"]), revision=4, note="our head is followed again")
+    for change in rivals:
+        over.judge(change.encoded, Verdict.FORK, by="ben", note="its author was an admin there")
+    over.write("ada", Close(), revision=6)
+    over.judge(rivals[1].encoded, Verdict.FORK, by="ben", note="it might have been taken up before the end")
+    over.judge(rivals[2].encoded, Verdict.SKIPPED, by="ben", note="a closed group takes up nothing")
+    return [both, elsewhere, no_fork, hole, over]
 
 
 def _versions() -> list[Story]:

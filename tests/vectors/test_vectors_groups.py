@@ -225,7 +225,7 @@ def test_control_other_bounds_go_red(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(states, "MAX_ADMINS", 17)
     assert red_chains() == {"full", "admins"}
     monkeypatch.setattr(states, "MAX_AHEAD", 10_000)
-    assert red_chains() == {"full", "admins", "skipped"}
+    assert red_chains() == {"full", "admins", "skipped", "old-head"}
 
 
 def test_control_rules_that_are_not_asked_go_red(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,26 +247,31 @@ class Group:
         return "applied", ""
 
     def _past(self, change: Change) -> str:
-        revision = change.fields["revision"]
-        if not self.taken or revision <= self.taken[0][1].revision:
+        if not self.taken or change.fields["revision"] <= self.taken[0][1].revision:
             return "stale"
-        there, before, head = next(one for one in self.taken if one[0].fields["revision"] >= revision)
-        if there.encoded == change.encoded:
-            return "known"
-        if change.fields["previous"] != head:
-            raise Refused("previous")
-        try:
-            before.after(change)
-        except Refused as refused:
-            if refused.code != "newer":
-                raise
-        return "fork"
+        if verdict := self._there(change):
+            return verdict
+        raise Refused("previous")
+
+    def _there(self, change: Change) -> str:
+        """The verdict of a change that follows one of our earlier heads; '' if it does not."""
+        for there, before, head in self.taken:
+            if head == change.fields["previous"]:
+                if there.encoded == change.encoded:
+                    return "known"
+                try:
+                    before.after(change)
+                except Refused as refused:
+                    if refused.code != "newer":
+                        raise
+                return "fork"
+        return ""
 
     def _elsewhere(self, change: Change) -> str:
         if self.state.closed:
             raise Refused("closed")
-        if change.fields["previous"] in [head for _, _, head in self.taken]:
-            raise Refused("previous")
+        if verdict := self._there(change):
+            return verdict
         if change.fields["revision"] > self.state.revision + 1:
             return "behind"
         if self.state.members.get(change.fields["author"]) != 2:

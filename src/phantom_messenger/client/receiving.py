@@ -171,7 +171,7 @@ class Receiving:
             if stores.inbox.has_seen(sender, message_id):
                 self._acknowledge_again(sender, message_id, now.persistent)
                 if self.groups is not None:
-                    self.groups.came_again(frame.payload)
+                    self.groups.texts.came_again(frame.payload)
             else:
                 try:
                     with stores.vault.transaction() as tx:

@@ -30,7 +30,7 @@ from phantom_messenger.client.groups.contents import (
     GroupText,
 )
 from phantom_messenger.client.groups.duties import Duties
-from phantom_messenger.client.groups.records import GroupHeldRecord, GroupRecord, GroupToldRecord
+from phantom_messenger.client.groups.records import GroupHeldRecord, GroupRecord
 from phantom_messenger.client.groups.speaking import CHANGE, MAX_TOLD
 from phantom_messenger.client.groups.state import GroupState, Role, conversation_of
 from phantom_messenger.client.groups.store import (
@@ -58,8 +58,6 @@ from phantom_messenger.wire import frames
 MAX_WISHES: Final = 50
 """Changes that an admin's client is still to make; ``MAX_ASKED`` of them may be others': the rest is the user's own."""
 
-MAX_TOLD_AGAIN: Final = 1_000
-
 Follow = Callable[[Transaction, str, str, DeliveryState, Moment], list[Event]]
 
 
@@ -76,12 +74,10 @@ class Arrivals:
         self._stores = stores
         self._store = stores.groups
         self._duties = duties
-        self._texts = Texts(stores)
+        self.texts = Texts(stores)
         self._aside = Aside()
         self.strangers = Strangers(stores)
         self._follow = follow
-        self._told_again: dict[tuple[str, str], None] = {}
-        """Texts of which their senders were told once more, each once until this program ends."""
 
     @property
     def _own_id(self) -> str:
@@ -134,8 +130,7 @@ class Arrivals:
                 events = self._take(tx, group, [said.change], sender, now, invites=said)
                 return events or self._invited_elsewhere(tx, group, sender, said)
             case GroupChanges():
-                self._duties.answered(group, device, said, now)
-                return self._take(tx, group, said.changes, sender, now, picture=said.picture)
+                return self._answers(tx, group, device, said, now)
             case GroupText():
                 return self._text(tx, group, held(payload, said, now), said, now)
             case GroupHello() if raw_of(sender) not in group.state.members:
@@ -171,7 +166,7 @@ class Arrivals:
                 return self._take(tx, group, said.changes, self._own_id, now, picture=said.picture)
             case GroupText():
                 events: list[Event] = []
-                self._texts.keep_own(tx, group, held(payload, said, now), said.body, now, events)
+                self.texts.keep_own(tx, group, held(payload, said, now), said.body, now, events)
                 return events
             case GroupAsk():
                 self._duties.asked(group.id, payload.sender_id, said, now)
@@ -423,6 +418,21 @@ class Arrivals:
         events.append(self._event(group, GroupNews.FORKED, rival.who, words.forked(who, self._title(group))))
         return doubts.forked(group, rival)
 
+    def _names(self, group: Group, standing: Standing, named: doubts.Rival, now: Moment, events: list[Event]) -> Group:
+        """A member has named a head; nothing is sent any more if they live in another history."""
+        group, is_apart = doubts.named(group, standing, named.who, now.persistent)
+        return self._fork(group, named, events) if is_apart else group
+
+    def _answers(self, tx: Transaction, group: Group, device: str, said: GroupChanges, now: Moment) -> list[Event]:
+        """Somebody answers with changes; whoever knows others than these tells it by that."""
+        events: list[Event] = []
+        sender = self._stores.devices.person_of(device)
+        self._duties.answered(group, device, said, now)
+        # A linked device may know a group from a later state on than its person does.
+        rival = doubts.shown_by_answer(group, sender, said.changes) if sender == device else None
+        group = group if rival is None else self._fork(group, rival, events)
+        return events + self._take(tx, group, said.changes, sender, now, picture=said.picture)
+
     def _hold_change(
         self, tx: Transaction, group: Group, encoded: bytes, sender: str, now: Moment, *, invites: GroupChange | None
     ) -> None:
@@ -480,31 +490,12 @@ class Arrivals:
                 self._duties.tell_removed(group, sender, said.revision, now)
             return events
         before, group = group, naming.noted(group, sender, said.name)
-        if standing is Standing.FORK:
-            group = self._fork(group, doubts.Rival(sender, said.head), events)
+        group = self._names(group, standing, doubts.Rival(sender, said.head), now, events)
         if group is not before:
             self._store.put(tx, group)
         if group.state.may_write(person):
-            self._texts.keep(tx, group, held, said, now, events)
+            self.texts.keep(tx, group, held, said, now, events)
         return events
-
-    def came_again(self, payload: frames.RoutedMessagePayload) -> None:
-        """A text that is here already has come again: its sender may not know that, and is told once more."""
-        group = self._store.any_of_conversation(payload.conversation_id)
-        if group is None or group.record.relation != MEMBER or len(group.state.members) > MAX_TOLD:
-            return
-        sender, message_id = self._stores.devices.person_of(payload.sender_id), payload.message_id
-        name = (sender, message_id)
-        if name in self._told_again or self._store.text(group, sender, message_id) is None:
-            return
-        if any((one.sender, one.message_id) == name for one in self._store.told().get(group.id, [])):
-            return  # what is to be told says as much, or that it was read
-        self._told_again[name] = None
-        if len(self._told_again) > MAX_TOLD_AGAIN:
-            del self._told_again[next(iter(self._told_again))]
-        with self._stores.vault.transaction() as tx:
-            told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
-            self._store.tell(tx, told)
 
     def _held_text(
         self, tx: Transaction, group: Group, held: GroupHeldRecord, events: list[Event], now: Moment
@@ -520,14 +511,13 @@ class Arrivals:
         )
         person, standing = self._person(held.sender), group.chain.compare(said.revision, said.head)
         if person == self._own:
-            self._texts.keep_own(tx, group, held, said.body, now, events)
+            self.texts.keep_own(tx, group, held, said.body, now, events)
             return group
         if person in group.state.members:
             group = naming.noted(group, written(person), held.name)
-        if standing is Standing.FORK and person in group.state.members:
-            group = self._fork(group, doubts.Rival(written(person), held.head), events)
+            group = self._names(group, standing, doubts.Rival(written(person), held.head), now, events)
         if group.state.may_write(person):
-            self._texts.keep(tx, group, held, said, now, events)
+            self.texts.keep(tx, group, held, said, now, events)
         elif standing in _MAY_BE_A_DEVICE and person not in group.state.members:
             self._store.hold(tx, held)
         return group
@@ -537,9 +527,8 @@ class Arrivals:
     def _hello(self, tx: Transaction, group: Group, sender: str, said: GroupHello, now: Moment) -> list[Event]:
         events: list[Event] = []
         group, standing = naming.noted(group, sender, said.name), group.chain.compare(said.revision, said.head)
-        if standing is Standing.FORK:
-            group = self._fork(group, doubts.Rival(sender, said.head), events)
-        elif standing is Standing.AHEAD:
+        group = self._names(group, standing, doubts.Rival(sender, said.head), now, events)
+        if standing is Standing.AHEAD:
             self._duties.behind(group.id, sender, said.revision, now)
         if sender in group.record.absent:
             group = group.with_record(absent=[one for one in group.record.absent if one != sender])

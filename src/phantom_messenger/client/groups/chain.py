@@ -122,14 +122,18 @@ class Chain(NamedTuple):
 
     def _judge_past(self, change: Change) -> Judged:
         """A change in whose place, or beyond it, there is one already."""
-        step = next((step for step in self.steps if step.change.revision >= change.revision), None)
-        if step is None or (step is self.steps[0] and change.revision <= step.before.revision):
+        if not self.steps or change.revision <= self.steps[0].before.revision:
             return Judged(Verdict.STALE, self)
-        if step.change.encoded == change.encoded:
-            return Judged(Verdict.KNOWN, self)
-        if change.previous != step.previous:
+        left = self._step_from(change.previous)
+        if left is None:
             return Judged(Verdict.SKIPPED, self, "previous")
-        return self._rival(step.before, change)
+        if left.change.encoded == change.encoded:
+            return Judged(Verdict.KNOWN, self)
+        return self._rival(left.before, change)
+
+    def _step_from(self, head: bytes) -> Step | None:
+        """The step that was taken from a head; None if none was."""
+        return next((step for step in self.steps if step.previous == head), None)
 
     def _rival(self, before: GroupState, change: Change) -> Judged:
         """It would have been taken up, had it come first; so somebody else may have done so."""
@@ -155,12 +159,12 @@ class Chain(NamedTuple):
         """A change that follows another head than ours."""
         if self.state.is_closed:
             return Judged(Verdict.SKIPPED, self, "closed")
+        left = self._step_from(change.previous)
+        if left is not None:  # with whatever revision: an admin who divides a group may leave numbers out
+            return self._rival(left.before, change)
         if change.revision > self.state.revision + 1:
-            is_old = any(step.previous == change.previous for step in self.steps)
-            return Judged(Verdict.SKIPPED, self, "previous") if is_old else Judged(Verdict.BEHIND, self)
-        is_admin = change.author in self.state.admins
-        is_old = any(step.previous == change.previous for step in self.steps)
-        if not is_admin or is_old:
+            return Judged(Verdict.BEHIND, self)
+        if change.author not in self.state.admins:
             return Judged(Verdict.SKIPPED, self, "previous")
         return Judged(Verdict.FORK, self, rival=change.previous)
 

@@ -21,6 +21,9 @@ MAX_FORMER: Final = 50
 """Devices that are no member's any more, and whose texts are still counted, of one group."""
 
 
+MAX_TOLD_AGAIN: Final = 1_000
+
+
 class Texts:
     """Keeps them.
 
@@ -31,6 +34,8 @@ class Texts:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._store = stores.groups
+        self._told_again: dict[tuple[str, str], None] = {}
+        """Texts of which their senders were told once more, each once until this program ends."""
 
     def keep(  # noqa: PLR0917 - a text, and where it goes
         self,
@@ -69,6 +74,24 @@ class Texts:
             events.append(WarningEvent(peer=peer, code="missing", message=message))
         event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
         events.append(event)
+
+    def came_again(self, payload: frames.RoutedMessagePayload) -> None:
+        """A text that is here already has come again: its sender may not know that, and is told once more."""
+        group = self._store.any_of_conversation(payload.conversation_id)
+        if group is None or group.record.relation != MEMBER or len(group.state.members) > MAX_TOLD:
+            return
+        sender, message_id = self._stores.devices.person_of(payload.sender_id), payload.message_id
+        name = (sender, message_id)
+        if name in self._told_again or self._store.text(group, sender, message_id) is None:
+            return
+        if any((one.sender, one.message_id) == name for one in self._store.told().get(group.id, [])):
+            return  # what is to be told says as much, or that it was read
+        self._told_again[name] = None
+        if len(self._told_again) > MAX_TOLD_AGAIN:
+            del self._told_again[next(iter(self._told_again))]
+        with self._stores.vault.transaction() as tx:
+            told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
+            self._store.tell(tx, told)
 
     def keep_own(  # noqa: PLR0917 - as above
         self, tx: Transaction, group: Group, held: GroupHeldRecord, text: str, now: Moment, events: list[Event]

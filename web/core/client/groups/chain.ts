@@ -106,12 +106,16 @@ export class Chain {
 
   /** A change in whose place, or beyond it, there is one already. */
   #judgePast(change: Change): Judged {
-    const index = this.steps.findIndex((one) => one.change.revision >= change.revision);
-    const step = this.steps[index];
-    if (step === undefined || (index === 0 && change.revision <= step.before.revision)) return this.#is("stale");
-    if (changes.isSame(step.change, change)) return this.#is("known");
-    if (!isEqual(change.previous, step.change.previous)) return this.#is("skipped", "previous");
-    return this.#rival(step.before, change);
+    const [first] = this.steps;
+    if (first === undefined || change.revision <= first.before.revision) return this.#is("stale");
+    const left = this.#stepFrom(change.previous);
+    if (left === undefined) return this.#is("skipped", "previous");
+    return changes.isSame(left.change, change) ? this.#is("known") : this.#rival(left.before, change);
+  }
+
+  /** The step that was taken from a head. */
+  #stepFrom(head: Uint8Array): Step | undefined {
+    return this.steps.find((step) => isEqual(step.change.previous, head));
   }
 
   /** It would have been taken up, had it come first; so somebody else may have done so. */
@@ -137,8 +141,9 @@ export class Chain {
   /** A change that follows another head than ours. */
   #judgeElsewhere(change: Change): Judged {
     if (this.state.isClosed) return this.#is("skipped", "closed");
-    const isOld = this.steps.some((step) => isEqual(step.change.previous, change.previous));
-    if (isOld) return this.#is("skipped", "previous");
+    const left = this.#stepFrom(change.previous);
+    // With whatever revision: an admin who divides a group may leave numbers out.
+    if (left !== undefined) return this.#rival(left.before, change);
     if (change.revision > this.state.revision + 1) return this.#is("behind");
     const isAdmin = adminsOf(this.state).includes(change.author);
     return isAdmin ? this.#is("fork", "", change.previous) : this.#is("skipped", "previous");
