@@ -13,6 +13,7 @@ from phantom_messenger.client.groups.store import Group
 from phantom_messenger.client.groups.views import GroupInfo
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupEvent, GroupNews
+from support.people import Frame
 from support.simulated import SECOND
 
 
@@ -116,3 +117,16 @@ def tell(device: Device, to: list[Device], said_: GroupSaid, order: OrderRecord 
     messenger.groups._speaking.say(
         about, [other.id for other in to], said_, messenger._now(), order=order, purpose=CHANGE if order else ""
     )
+
+
+def keep_back(device: Device, other: Device) -> list[Frame]:
+    """The relay does not deliver what somebody has sent to it; those messages."""
+    late: list[Frame] = []
+
+    def later(frame: Frame) -> list[Frame]:
+        is_theirs = frame["type"] == "MESSAGE" and frame["payload"]["senderId"] == other.id
+        late.extend([frame] if is_theirs else [])
+        return [] if is_theirs else [frame]
+
+    device.tamper = later
+    return late

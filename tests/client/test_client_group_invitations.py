@@ -3,7 +3,7 @@
 import pytest
 from client_samples import Device, Town, pass_time
 from group_forger import Forger
-from group_people import group_of, info, known, names, unread, write
+from group_people import group_of, info, keep_back, known, names, unread, write
 
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import invitations
@@ -11,7 +11,6 @@ from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import MAX_REVISION
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.status import GroupEvent, GroupNews
-from support.people import Frame
 from support.simulated import SECOND
 
 NO_ADMIN = "was no admin of it then"
@@ -20,19 +19,6 @@ NO_ADMIN = "was no admin of it then"
 def forks(device: Device) -> list[str]:
     """What its user has heard of other histories since this was asked last."""
     return [one.message for one in device.heard(GroupEvent) if one.news is GroupNews.FORKED]
-
-
-def keep_back(device: Device, other: Device) -> list[Frame]:
-    """The relay does not deliver what somebody has sent to it; those messages."""
-    late: list[Frame] = []
-
-    def later(frame: Frame) -> list[Frame]:
-        is_theirs = frame["type"] == "MESSAGE" and frame["payload"]["senderId"] == other.id
-        late.extend([frame] if is_theirs else [])
-        return [] if is_theirs else [frame]
-
-    device.tamper = later
-    return late
 
 
 def left(town: Town, *, by_an_admin: bool = False) -> tuple[Device, Device, Device, bytes]:

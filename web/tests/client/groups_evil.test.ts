@@ -30,15 +30,19 @@ test("a member changes nothing, and a change of theirs divides nobody", () => {
     for (const previous of [chain.head, new Uint8Array(32), random(32)]) {
       const change = mallory.signs({ group, revision: chain.state.revision + 1 + index, previous, ops: one });
       mallory.says(members, { kind: "group-change", group, change, state: encodeState(chain.state), base: chain.digest });
-      mallory.says(members, { kind: "group-changes", group, changes: [change], picture: new Uint8Array(), ordered: 0 });
       town.pass(2_000);
     }
   }
   town.pass(10_000);
-  for (const one of members) {
-    const found = one.groups.found(keyOf(group));
-    assert.deepEqual([toHex(found.chain.head), found.record.doubt], [toHex(chain.head), ""]);
-  }
+  const heads = (): string[] => members.map((one) => one.head(keyOf(group)));
+  const doubts = (): string[] => members.map((one) => one.groups.found(keyOf(group)).record.doubt);
+  assert.deepEqual([heads(), doubts()], [members.map(() => toHex(chain.head)), members.map(() => "")]);
+  // Who answers with such a change says that it is theirs, as with the head of a text, and is shown to be elsewhere.
+  const change = mallory.signs({ group, revision: chain.state.revision + 1, previous: random(32), ops: [{ op: "close" }] });
+  mallory.says(members, { kind: "group-changes", group, changes: [change], picture: new Uint8Array(), ordered: 0 });
+  town.pass(2_000);
+  assert.deepEqual([heads(), doubts()], [members.map(() => toHex(chain.head)), members.map(() => "forked")]);
+  for (const one of members) assert.equal(one.groups.found(keyOf(group)).record.rival, mallory.id);
 });
 
 test("a member who claims changes that there are none of does not stop those of an admin", () => {

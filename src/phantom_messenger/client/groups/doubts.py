@@ -52,15 +52,15 @@ def shown_by(group: Group, sender: str, encoded: bytes, head: bytes = b"") -> Ri
 def shown_by_answer(group: Group, sender: str, encoded: Sequence[bytes]) -> Rival | None:
     """Who has another history, of a member's answer that does not go on from what is known here.
 
-    Whoever knows the changes behind ours answers with these; whoever has come in since, with the one that adds them.
+    Whoever knows the changes behind ours answers with these. Whoever was removed and added again since knows none from
+    before that, and is taken for it until others' answers come: what they bring ends the doubt.
     """
-    chain, person = group.chain, raw_of(sender)
-    for one in encoded if person in group.state.members else ():
+    chain = group.chain
+    for one in encoded if raw_of(sender) in group.state.members else ():
         judged = chain.judge(one)
         chain = judged.chain
         if judged.verdict is Verdict.BEHIND or judged.code == "previous":
-            change = changes.read_own(one)
-            return None if change.adds(person) else Rival(sender, change.previous)
+            return Rival(sender, changes.read_own(one).previous)
         if judged.verdict not in {Verdict.APPLIED, Verdict.KNOWN, Verdict.STALE}:
             return None
     return None

@@ -15,11 +15,11 @@ import type { Moment } from "../moment.ts";
 import { DeliveryState, labelOf } from "../status.ts";
 import type { Event, GroupEvent } from "../status.ts";
 import type { Transaction } from "../vault.ts";
-import type { Chain, Verdict } from "./chain.ts";
+import type { Chain, Standing, Verdict } from "./chain.ts";
 import { packOps } from "./change.ts";
 import type { Op } from "./change.ts";
-import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
-import { afterChange, forked, isOld, shownBy } from "./doubts.ts";
+import type { GroupChange, GroupChanges, GroupHeard, GroupHello, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
+import { afterChange, forked, isOld, named, shownBy, shownByAnswer } from "./doubts.ts";
 import type { Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
 import { begun, elsewhere, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
@@ -56,7 +56,7 @@ export class Arrivals {
   readonly #store: GroupStore;
   readonly #many: Many;
   readonly #duties: Duties;
-  readonly #texts: Texts;
+  readonly texts: Texts;
   readonly strangers: Strangers;
   /** What has happened in this step. */
   #events: Event[] = [];
@@ -67,7 +67,7 @@ export class Arrivals {
     this.#store = store;
     this.#many = many;
     this.#duties = duties;
-    this.#texts = new Texts(ports, store);
+    this.texts = new Texts(ports, store);
     this.strangers = new Strangers(ports, store);
   }
 
@@ -119,8 +119,7 @@ export class Arrivals {
         }
         return;
       case "group-changes":
-        this.#duties.answered(group, frame.payload.senderId, said, now);
-        this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
+        this.#answers(tx, group, device, said, now);
         return;
       case "group-text":
         this.#text(tx, group, heldOf(frame, said, now), now);
@@ -156,7 +155,7 @@ export class Arrivals {
         this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
         break;
       case "group-text":
-        this.#texts.keepOwn(tx, group, heldOf(frame, said, now), now);
+        this.texts.keepOwn(tx, group, heldOf(frame, said, now), now);
         break;
       case "group-ask":
         this.#duties.asked(idOf(group), frame.payload.senderId, said, now);
@@ -349,12 +348,9 @@ export class Arrivals {
   takeOwn(tx: Transaction, before: Group, encoded: Uint8Array, now: Moment): Event[] {
     return this.#gathered(() => {
       const [after, verdict] = this.#judge(tx, before, encoded, this.#persons.own, now);
-      let group = after;
-      if (verdict === "applied") {
-        group = this.#takeHeld(tx, group, now);
-      } else if (verdict !== "known") {
-        // The relay has told others something else.
-        group = this.#fork(tx, group, { who: "" }, now);
+      let group = verdict === "applied" ? this.#takeHeld(tx, after, now) : after;
+      if (verdict !== "applied" && verdict !== "known") {
+        group = this.#fork(tx, group, { who: "" }, now); // the relay has told others something else
       }
       this.#withdraw(tx, before, group);
       this.#store.put(tx, group);
@@ -369,9 +365,7 @@ export class Arrivals {
         const isMembers = ({ change, sender }: GroupHeldRecord): boolean => {
           return change.length === 0 && members.has(this.#persons.of(sender));
         };
-        if (this.#store.held(idOf(group)).some(isMembers)) {
-          this.#store.put(tx, this.#takeHeld(tx, group, now));
-        }
+        if (this.#store.held(idOf(group)).some(isMembers)) this.#store.put(tx, this.#takeHeld(tx, group, now));
       }
     });
   }
@@ -442,6 +436,22 @@ export class Arrivals {
     return withRecord(group, { doubt: "newer", rival, rivalHead: NO_BYTES });
   }
 
+  /** A member has named a head; nothing is sent any more if they live in another history. */
+  #names(tx: Transaction, before: Group, standing: Standing, rival: Rival, now: Moment): Group {
+    const [group, isApart] = named(before, standing, rival.who, now.persistent);
+    return isApart ? this.#fork(tx, group, rival, now) : group;
+  }
+
+  /** Somebody answers with changes; whoever knows others than these tells it by that. */
+  #answers(tx: Transaction, before: Group, device: string, said: GroupChanges, now: Moment): void {
+    const sender = this.#persons.of(device);
+    this.#duties.answered(before, device, said, now);
+    // A linked device may know a group from a later state on than its person does.
+    const rival = sender === device ? shownByAnswer(before, sender, said.changes) : null;
+    const group = rival === null ? before : this.#fork(tx, before, rival, now);
+    this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
+  }
+
   #holdChange(tx: Transaction, group: Group, change: Uint8Array, { sender, now, invites }: Source): void {
     const { state = NO_BYTES, base = NO_BYTES } = invites ?? {};
     this.#store.hold(tx, GroupHeldRecord.make({ group: idOf(group), at: now.persistent, sender, change, state, base }));
@@ -491,50 +501,40 @@ export class Arrivals {
       }
       return;
     }
-    const isFork = standing === "fork";
-    const known = noted(group, sender, held.name);
-    const after = isFork ? this.#fork(tx, known, { who: sender, head }, now) : known;
+    const after = this.#names(tx, noted(group, sender, held.name), standing, { who: sender, head }, now);
     if (after !== group) {
       this.#store.put(tx, after);
     }
     if (mayWrite(stateOf(group), sender)) {
-      this.#events.push(...this.#texts.keep(tx, after, held, now));
+      this.#events.push(...this.texts.keep(tx, after, held, now));
     }
   }
 
   #heldText(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): Group {
     const { head, revision } = held;
     const standing = group.chain.compare(revision, head);
-    const rival = this.#persons.of(held.sender);
-    if (rival === this.#persons.own) {
-      this.#texts.keepOwn(tx, group, held, now);
+    const who = this.#persons.of(held.sender);
+    if (who === this.#persons.own) {
+      this.texts.keepOwn(tx, group, held, now);
       return group;
     }
-    const isMember = stateOf(group).members.has(rival);
-    const isFork = standing === "fork" && isMember;
-    const known = isMember ? noted(group, rival, held.name) : group;
-    const after = isFork ? this.#fork(tx, known, { who: rival, head }, now) : known;
-    if (mayWrite(stateOf(after), rival)) {
-      this.#events.push(...this.#texts.keep(tx, after, held, now));
+    const isMember = stateOf(group).members.has(who);
+    const after = isMember ? this.#names(tx, noted(group, who, held.name), standing, { who, head }, now) : group;
+    if (mayWrite(stateOf(after), who)) {
+      this.#events.push(...this.texts.keep(tx, after, held, now));
     } else if (!isMember && mayBeOfMember(standing)) {
       this.#store.hold(tx, held);
     }
     return after;
   }
 
-  /** A text that is here already has come again. */
-  cameAgain(frame: RoutedMessage): void {
-    this.#texts.cameAgain(frame);
-  }
-
   // --- what else members say ----------------------------------------------------------
 
   #hello(tx: Transaction, before: Group, sender: string, said: GroupHello, now: Moment): void {
-    let group = noted(before, sender, said.name ?? null);
-    const standing = group.chain.compare(said.revision, said.head);
-    if (standing === "fork") {
-      group = this.#fork(tx, group, { who: sender, head: said.head }, now);
-    } else if (standing === "ahead") {
+    const standing = before.chain.compare(said.revision, said.head);
+    const known = noted(before, sender, said.name ?? null);
+    let group = this.#names(tx, known, standing, { who: sender, head: said.head }, now);
+    if (standing === "ahead") {
       this.#duties.behind(idOf(group), sender, said.revision, now);
     }
     if (group.record.absent.includes(sender)) {

@@ -35,7 +35,7 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
       return groups.arrivals.strangers.asksInVain(frame, now, said ? heard(said) : said);
     },
     take: (tx, frame, said, now) => groups.arrivals.take(tx, frame, heard(said), now),
-    cameAgain: (frame) => groups.arrivals.cameAgain(frame),
+    cameAgain: (frame) => groups.arrivals.texts.cameAgain(frame),
     mayNotify: (peer) => store.isFellow(persons.of(peer)),
     forgetExpired(tx, now) {
       many.extension.forgetExpired(tx, now);

@@ -28,7 +28,8 @@ const never = withDefault(orNull(int), null);
  * '' if nothing; `names`: the same of others, by user id. `leaving`: members who have said that they leave. `adminsThen`:
  * who were admins when this user was last a member, while somebody invites them back or has done so; none else.
  * `inviters`: who has invited to another group of this id; of each the user was told. `invitedAt`: when the invitation was
- * written, in milliseconds since 1970; 0 if that is not known.
+ * written, in milliseconds since 1970; 0 if that is not known. `apart`: when members were first heard who have named since
+ * nothing but revisions from before all that is kept.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -60,6 +61,7 @@ export const GroupRecord = recordType({
   adminsThen: withDefault(list(text), []),
   inviters: withDefault(list(text), []),
   invitedAt: zero,
+  apart: withDefault(mapOf(int), new Map()),
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 

@@ -1,0 +1,128 @@
+/** Groups that are divided, or made up, at revisions that are far from each other: whoever lives in one half is told. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { APART_MS, named, shownByAnswer } from "../../core/client/groups/doubts.ts";
+import { stateOf, withRecord } from "../../core/client/groups/store.ts";
+import type { Group } from "../../core/client/groups/store.ts";
+import { Forger, withStranger } from "./forger.ts";
+import { groupOf, keyOf, withMallory } from "./members.ts";
+import type { Mallory, Member } from "./members.ts";
+import { random } from "./support.ts";
+import type { Town } from "./town.ts";
+
+/** Who has another history, as somebody is shown; '' if nobody. */
+function rivalOf(member: Member, id: string): string {
+  const { doubt, rival } = member.groups.found(id).record;
+  assert.equal(doubt === "forked", rival !== "");
+  return rival;
+}
+
+/** Mallory, an admin, tells Ada and Ben one change each, of which Ben's is so many revisions on. */
+function divided(far: number, timers: readonly [number, number]): { town: Town; ada: Member; ben: Member; id: string } {
+  const [town, members, mallory, group] = withMallory();
+  const [ada, ben] = members as [Member, Member];
+  const id = keyOf(group);
+  ada.groups.setRole(id, mallory.id, "admin");
+  town.pass(3_000);
+  const { chain } = ada.groups.found(id);
+  for (const [to, more, ms] of [[ada, 1, timers[0]], [ben, far, timers[1]]] as const) {
+    const revision = chain.state.revision + more;
+    const change = mallory.signs({ group, revision, previous: chain.head, ops: [{ op: "timer", ms }] });
+    mallory.says([to], { kind: "group-change", group, change, state: new Uint8Array(), base: new Uint8Array() });
+  }
+  town.pass(3_000);
+  return { town, ada, ben, id };
+}
+
+test("who is lower in a group that an admin has divided is told as well", () => {
+  for (const far of [2, 5, 1_000]) {
+    const { ada, ben, id, town } = divided(far, [60_000, 120_000]);
+    ben.groups.sendText(id, "hello");
+    town.pass(20_000);
+    assert.equal(rivalOf(ada, id), ben.id, `${far} revisions on`);
+    assert.throws(() => ada.groups.sendText(id, "to whom?"), /two histories/);
+  }
+});
+
+test("the control: who tells both the same divides nobody", () => {
+  const { ada, ben, id, town } = divided(1, [60_000, 60_000]);
+  ben.groups.sendText(id, "hello");
+  town.pass(20_000);
+  assert.equal(rivalOf(ada, id), "");
+  ada.groups.sendText(id, "to you");
+  town.pass(20_000);
+  assert.equal(rivalOf(ben, id), "");
+});
+
+/** Mallory has Ben in a group of her own with the id of Ada's and with her in it; then she adds him. */
+function madeUp(revision: number): { town: Town; ada: Member; ben: Member; mallory: Mallory; id: string } {
+  const [town, ada, ben, mallory, id, group] = withStranger(1);
+  for (let number = 0; number < 6; number += 1) {
+    ada.groups.setTimer(id, 60_000 + number);
+    town.pass(2_000);
+  }
+  ada.groups.setTimer(id, 0);
+  town.pass(2_000);
+  new Forger(mallory, group, [ada], revision).invites(ben);
+  ben.groups.accept(id);
+  town.pass(5_000);
+  ada.groups.add(id, [ben.id], "member");
+  town.pass(10_000);
+  return { town, ada, ben, mallory, id };
+}
+
+for (const isLong of [true, false]) {
+  const what = isLong ? "a member who stays below it for an hour" : "nobody who may not have read yet: the control";
+  test(`who has accepted into what was made up is stopped by ${what}`, () => {
+    const { ada, ben, id, town } = madeUp(40);
+    for (const text of ["one", "two"]) {
+      ada.groups.sendText(id, text);
+      town.pass(isLong ? APART_MS : APART_MS / 3);
+    }
+    assert.equal(rivalOf(ben, id), isLong ? ada.id : "");
+    assert.deepEqual([...ben.groups.found(id).record.apart.keys()], [ada.id]);
+    assert.deepEqual(ben.texts(id), ["one", "two"]);
+  });
+}
+
+test("who has accepted into what was made up at a lower revision is told by the first answer", () => {
+  const { ada, ben, id, town } = madeUp(4);
+  ada.groups.sendText(id, "hello");
+  town.pass(30_000);
+  assert.equal(rivalOf(ben, id), ada.id);
+  assert.throws(() => ben.groups.sendText(id, "to Mallory as well"), /two histories/);
+});
+
+test("who names what is known begins anew, and who is no member any more is forgotten", () => {
+  const [, members, id] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  const low = withRecord(ben.groups.found(id), { apart: new Map([[ada.id, 1]]) });
+  for (const standing of ["same", "ahead", "older"] as const) {
+    const [after, isApart] = named(low, standing, ada.id, APART_MS + 1);
+    assert.deepEqual([after.record.apart.size, isApart], [0, false]);
+  }
+  assert.equal(named(low, "unknown", ada.id, APART_MS + 1)[1], true, "the control");
+  assert.equal(named(low, "unknown", ada.id, APART_MS)[1], false);
+  const others = Array.from({ length: 500 }, () => [Buffer.from(random(32)).toString("base64"), 1] as const);
+  const full = withRecord(ben.groups.found(id), { apart: new Map(others) });
+  assert.deepEqual([...named(full, "unknown", ada.id, 5)[0].record.apart], [[ada.id, 5]]);
+});
+
+test("an answer with a hole shows another history", () => {
+  const [town, members, id] = groupOf(3);
+  const [ada, ben, cleo] = members as [Member, Member, Member];
+  const group: Group = cleo.groups.found(id);
+  const { revision } = stateOf(group);
+  ada.groups.remove(id, [ben.id]);
+  town.pass(3_000);
+  ada.groups.add(id, [ben.id], "member");
+  town.pass(3_000);
+  ben.groups.accept(id);
+  town.pass(3_000);
+  const answerOf = (one: Member, since: number): Uint8Array[] => one.groups.found(id).chain.since(since, { most: 30_000 });
+  assert.equal(shownByAnswer(group, ada.id, answerOf(ada, 0)), null);
+  assert.equal(shownByAnswer(group, ada.id, answerOf(ada, revision)), null);
+  assert.equal(group.chain.judge(answerOf(ben, revision)[0] as Uint8Array).verdict, "behind");
+  assert.equal(shownByAnswer(group, ada.id, answerOf(ben, revision))?.who, ada.id);
+  assert.equal(shownByAnswer(group, Buffer.from(random(32)).toString("base64"), answerOf(ben, revision)), null);
+});
