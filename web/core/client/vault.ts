@@ -119,6 +119,12 @@ export function isAllowed({ memoryKib, passes, lanes }: Cost): boolean {
   return isPossible && memoryKib <= MAX_COST.memoryKib && passes <= MAX_COST.passes && lanes <= MAX_COST.lanes;
 }
 
+/** No position of a vault. */
+const MOST = 2 ** 50;
+
+/** Whether a record has a place: nothing that is sealed says which. */
+const isPlaced = ({ position }: StoredRecord): boolean => Number.isInteger(position) && position > 0 && position < MOST;
+
 /** After so many records it is told how far a batch is. */
 const PROGRESS_STEP = 256;
 
@@ -240,14 +246,20 @@ export class Vault {
     this.#records = derived(key, "phantom/1 vault records\n");
     this.#names = derived(key, "phantom/1 vault names\n");
     this.#random = random;
-    const inOrder = [...stored].sort((one, other) => one.position - other.position);
-    for (const { kind, name, position, due, value } of inOrder) {
+    const all = [...stored];
+    const inOrder = all.filter(isPlaced).sort((one, other) => one.position - other.position);
+    for (const { kind, name, position: found, due, value } of [...inOrder, ...all.filter((one) => !isPlaced(one))]) {
+      // Two in one place, or one where none can be, would have whoever reads on from there come back for ever.
+      const position = found > this.#last && found < MOST ? found : this.#last + 1;
       const shelf = this.#shelf(kind);
       shelf.entries.set(name, { position, due, sealed: value, value: undefined, kind: null });
       if (due !== null) {
         shelf.dues.set(name, due);
       }
-      this.#last = Math.max(this.#last, position);
+      if (position !== found) {
+        this.#note(kind, name);
+      }
+      this.#last = position;
     }
   }
 

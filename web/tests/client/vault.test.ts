@@ -41,6 +41,24 @@ test("what is stored opens again, in its order, and a record that was put again 
   assert.equal(again.hasChanged, false);
 });
 
+test("records whose places are damaged get others, behind which new ones stand, and keep these", () => {
+  const vault = newVault(KEY, random);
+  for (let at = 1; at <= 8; at += 1) put(vault, `${at}`, at);
+  const whole = stored([], vault.takeBatch());
+  assert.equal(openVault(KEY, random, whole).hasChanged, false, "the control");
+  const places = [1, 3, 3, 3, 2 ** 53, Number.NaN, Number.POSITIVE_INFINITY, -0.5];
+  const damaged = whole.map((one, index) => ({ ...one, position: places[index] ?? 0 }));
+  const again = openVault(KEY, random, damaged);
+  put(again, "new", 9);
+  const placesOf = (one: Vault): number[] => [...one.all(records.SEEN)].map(([position]) => position);
+  assert.deepEqual(placesOf(again), [1, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.deepEqual(listed(again), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  const { puts } = again.takeBatch();
+  assert.equal(puts.length, 7, "those that were moved, and the new one");
+  const last = openVault(KEY, random, stored(damaged, { puts, deletes: [] }));
+  assert.deepEqual([placesOf(last), listed(last), last.hasChanged], [placesOf(again), listed(again), false]);
+});
+
 test("how far a large batch is, is told while it is sealed, and of a small one nothing", () => {
   const vault = newVault(KEY, random);
   const shares: number[] = [];
