@@ -12,7 +12,9 @@ from test_client_group_names import called, labels, strangers
 from phantom_messenger.client import content2
 from phantom_messenger.client.content import BetweenDevices, Claim, Ends, Marks
 from phantom_messenger.client.devices import kinds
+from phantom_messenger.client.devices.in_step import InStep
 from phantom_messenger.client.devices.kinds import NamedMember, SyncGroup
+from phantom_messenger.client.devices.records import SyncedRecord
 from phantom_messenger.client.groups import naming
 from phantom_messenger.client.groups.contents import GroupHello
 from phantom_messenger.client.groups.store import raw_of
@@ -71,10 +73,12 @@ def test_control_told_by_a_first_device_of_before_it_waits_until_they_say_it_aga
     assert labels(tablet)[carol.id] == called("Carol C.", carol)
 
 
-def test_device_that_lacks_a_name_learns_it_with_the_next_change(town: Town) -> None:
+def test_device_of_before_learns_a_name_with_the_next_change(town: Town) -> None:
     alice, bob, carol = strangers(town, "", "", "Carol C.")
     tablet = with_tablet(town, alice, bob, carol)
     forget_names(tablet)
+    name, in_step = f"group {info(bob).group}", bob.messenger._device_parts.in_step
+    in_step._known[name] = SyncedRecord(user_id=name, at=0)
     assert labels(tablet)[carol.id] == short_id(carol.id)
     alice.messenger.groups.rename("Tea", "Cake")
     pass_time(10 * SECOND, alice, bob, carol, tablet)
@@ -94,6 +98,66 @@ def test_name_that_a_device_has_heard_itself_stays(town: Town) -> None:
     forget_names(tablet)
     take(tablet, *((one.id, one.name) for one in naming.of_others(known(bob))))
     assert labels(tablet)[carol.id] == called("Carol C.", carol), "the control: of whom it knows none, it takes it"
+
+
+def names_told(town: Town) -> list[list[str]]:
+    """The names that Bob's first device tells: as a device is linked, with four changes, and as another one is.
+
+    Before the second change Carol calls herself something else, and before the third nothing any more.
+    """
+    alice, bob, carol = strangers(town, "Alice A.", "Bobby", "Carol C.")
+    group, found = info(bob).group, list[list[str]]()
+    desk, say = bob.messenger.desk, bob.messenger.desk.say_to_own
+
+    def heard(said: Any, **options: Any) -> None:
+        found.extend([[one.name for one in said.names]] if isinstance(said, SyncGroup) else [])
+        say(said, **options)
+
+    desk.say_to_own = heard  # type: ignore[method-assign]
+    tablet, laptop = (town.device(name, strangers="ask").login() for name in ("tablet", "laptop"))
+    people = (alice, bob, carol, tablet, laptop)
+    link(bob, tablet, alice, carol)
+    for title, name in (("Cake", "Carol C."), ("Pie", "Caroline"), ("Bread", ""), ("Salt", "")):
+        carol.messenger.groups.call_me(group, name)
+        pass_time(5 * SECOND, *people)
+        alice.messenger.groups.rename(group, title)
+        pass_time(5 * SECOND, *people)
+    link(bob, laptop, alice, carol, tablet)
+    pass_time(5 * SECOND, *people)
+    return [sorted(names) for names in found]
+
+
+def test_names_are_told_to_a_new_device_and_when_they_have_changed(town: Town) -> None:
+    assert names_told(town) == [["Alice A.", "Carol C."], [], ["Caroline"], [], [], ["Alice A."]]
+
+
+def test_control_if_it_were_not_known_what_was_told_all_were_told_again(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgets(in_step: InStep, tx: Any, group: str) -> None:
+        if in_step._stores.devices.is_first and in_step._stores.devices.own_others():
+            in_step._put(tx, SyncedRecord(user_id=f"group {group}", at=0, waits=True))
+
+    monkeypatch.setattr(InStep, "_group_changed", forgets)
+    both, alone = ["Alice A.", "Carol C."], ["Alice A."]
+    assert names_told(town) == [both, both, ["Alice A.", "Caroline"], alone, alone, alone]
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "control: not kept"])
+def test_name_that_was_withdrawn_does_not_come_back_with_what_was_told_before(town: Town, is_kept: bool) -> None:
+    alice, bob, carol = strangers(town, "", "", "Carol C.")
+    tablet = with_tablet(town, alice, bob, carol)
+    carol.messenger.groups.call_me("Tea", "")
+    pass_time(5 * SECOND, alice, bob, carol, tablet)
+    assert labels(bob)[carol.id] == labels(tablet)[carol.id] == short_id(carol.id)
+    if not is_kept:
+        forget_names(tablet)
+    take(tablet, (raw_of(carol.id), "Carol C."))
+    assert labels(tablet)[carol.id] == (short_id(carol.id) if is_kept else called("Carol C.", carol))
+    write(carol, "hello")
+    carol.messenger.groups.call_me("Tea", "Carol again")
+    pass_time(5 * SECOND, alice, bob, carol, tablet)
+    assert labels(bob)[carol.id] == labels(tablet)[carol.id] == called("Carol again", carol)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +183,7 @@ def test_name_that_a_first_device_tells_is_made_safe(town: Town, name: str, show
     tell(carol, [alice], hello)
     settle(alice, carol)
     take(tablet, (raw_of(carol.id), name))
-    assert known(tablet).record.names == known(alice).record.names == ({carol.id: shown} if shown else {})
+    assert known(tablet).record.names == known(alice).record.names == {carol.id: shown}
 
 
 def test_names_are_taken_of_other_members_of_the_state_alone(town: Town) -> None:

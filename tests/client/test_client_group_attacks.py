@@ -360,6 +360,36 @@ def test_control_without_a_bound_they_are_greeted_each_time(town: Town, monkeypa
         welcomed(town, 3)
 
 
+def greeted(town: Town, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many are greeted of 50 who join each of two groups, then of two more; and an hour later of two more."""
+    vic, dol = town.friends("vic", "dol")
+    for name in ("Tea", "Cake"):
+        group_of(vic, dol, name=name)
+    told, found = vic.messenger.groups._duties, [0]
+    monkeypatch.setattr(told, "_greet", lambda *_: found.append(found.pop() + 1))
+    counts = []
+    for number, (many, pause) in enumerate(((50, 0), (1, HOUR - SECOND), (1, SECOND))):
+        pass_time(pause, vic, dol, step=MINUTE)
+        for name in ("Tea", "Cake"):
+            for place in range(many):
+                told.welcome(info(vic, name).group, f"newcomer {number} {place}")
+        told.step(vic.messenger._now())
+        counts.append(found.pop())
+        found.append(0)
+    return counts
+
+
+def test_of_all_who_join_64_are_greeted_in_an_hour_whichever_group_it_is(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert greeted(town, monkeypatch) == [64, 0, 2]
+
+
+def test_control_with_another_bound_it_is_another_number(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duties, "WELCOMES", 101)
+    assert greeted(town, monkeypatch) == [100, 1, 2]
+
+
 def told_in_a_minute(town: Town) -> tuple[list[Device], int]:
     """Vic, and somebody who writes to each of many groups of both every 5 s; how often it is told of in a minute."""
     vic, mal = devices = town.friends("vic", "mal")

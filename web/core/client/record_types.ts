@@ -160,3 +160,16 @@ export function withDefault<T>(of: Field<T>, fallback: T): DefaultField<T> {
 export function orMissing<T>(of: Field<T>): DefaultField<T | null> {
   return { ...withDefault(orNull(of), null), isOmitted: true };
 }
+
+/** Values by name. */
+export function mapOf<T>(of: Field<T>): Field<ReadonlyMap<string, T>> {
+  return {
+    read(raw) {
+      if (typeof raw !== "object" || raw === null || Array.isArray(raw) || raw instanceof Uint8Array) {
+        throw new TypeError("it is no map");
+      }
+      return new Map(Object.entries(raw).map(([name, value]) => [name, of.read(value)]));
+    },
+    write: (value) => Object.fromEntries([...value].map(([name, one]) => [name, of.write(one)])) as Packed,
+  };
+}

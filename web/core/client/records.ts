@@ -1,6 +1,6 @@
 /** What the vault holds, as typed records. Each kind's name and value stand together here. */
 import { isEqual, NO_BYTES } from "../bytes.ts";
-import { bool, bytes, int, list, orMissing, orNull, recordType, text, withDefault } from "./record_types.ts";
+import { bool, bytes, int, list, mapOf, orMissing, orNull, recordType, text, withDefault } from "./record_types.ts";
 import type { RecordOf, RecordType } from "./record_types.ts";
 
 const none = withDefault(bytes, NO_BYTES);
@@ -353,9 +353,10 @@ export type EarlyRecord = RecordOf<typeof EarlyRecord>;
 
 /**
  * When the user has changed what is known of a person (`userId`), or, if that is '', the settings: milliseconds since
- * 1970, see protocol/devices.md. `waits`: the other own devices are still to be told.
+ * 1970, see protocol/devices.md. `waits`: the other own devices are still to be told. `names`: of a group, what they were
+ * told last that its members call themselves, by user id.
  */
-export const SyncedRecord = recordType({ userId: text, at: int, waits: no });
+export const SyncedRecord = recordType({ userId: text, at: int, waits: no, names: withDefault(mapOf(text), new Map()) });
 export type SyncedRecord = RecordOf<typeof SyncedRecord>;
 
 /** The user of this new device has agreed that it will belong to a person, who has this key. `secret`: of the code. */

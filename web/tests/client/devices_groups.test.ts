@@ -9,7 +9,7 @@ import { DEVICE_KINDS, fieldsOf, MAX_NAMED, type SyncedGroup } from "../../core/
 import { UsageError } from "../../core/client/errors.ts";
 import { withRecord } from "../../core/client/groups/store.ts";
 import { GroupView } from "../../core/client/groups/view.ts";
-import { SYNCED } from "../../core/client/records.ts";
+import { SYNCED, SyncedRecord } from "../../core/client/records.ts";
 import { MAX_PADDED } from "../../core/crypto/body.ts";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
 import { pad, TooLong } from "../../core/crypto/padding.ts";
@@ -191,11 +191,78 @@ test("a new device knows what members call themselves", () => {
   assert.deepEqual([said(ada, cleo, group), said(laptop, cleo, group)], ["Cleo C.", "Cleo C."]);
   assert.ok(ada.person.sent.every((frame) => !JSON.stringify(frame).includes("Cleo")), "the relay was told");
   forget(laptop, group);
+  forgetTold(ada, group);
   assert.equal(said(laptop, cleo, group), "");
   ada.groups.rename(group, "We");
   town.pass(5_000);
-  assert.equal(said(laptop, cleo, group), "Cleo C.", "who lacks it learns it with the next change");
+  assert.equal(said(laptop, cleo, group), "Cleo C.", "one of before learns it with the next change");
 });
+
+/** The first device begins anew as one of before, which remembers of no names that they were told. */
+function forgetTold(first: Member, group: string): void {
+  const userId = `group ${group}`;
+  first.person.vault.transaction((tx) => tx.put(SYNCED, userId, SyncedRecord.make({ userId, at: 0 })));
+  first.beginAnew();
+}
+
+for (const isKnown of [true, false]) {
+  const all = isKnown ? [["Cleo C."], [], ["Cleopatra"], [], ["Cleopatra"]] : [["Cleo C."], ["Cleo C."], ["Cleopatra"], ["Cleopatra"], ["Cleopatra"]];
+  const name = isKnown ? "to a new device and when they have changed" : "each time if it is not known what was told: the control";
+
+  test(`names are told ${name}`, () => {
+    const found: string[][] = [];
+    const listen = ({ person }: Member): void => {
+      const { desk } = devicesOf(person);
+      const say = desk.say.bind(desk);
+      desk.say = (to, said) => {
+        if (said.kind === "sync-group") found.push((said.names ?? []).map(({ name }) => name));
+        return say(to, said);
+      };
+    };
+    const [town, ada, , cleo, group] = withCleo(listen);
+    for (const [title, called] of [["Cake", "Cleo C."], ["Pie", "Cleopatra"], ["Bread", "Cleopatra"]] as const) {
+      cleo.groups.callMe(group, called);
+      town.pass(5_000);
+      if (!isKnown) {
+        forgetTold(ada, group);
+        listen(ada);
+      }
+      ada.groups.rename(group, title);
+      town.pass(5_000);
+    }
+    link(town, ada.person, new Member(town).person);
+    assert.deepEqual(found, all);
+  });
+}
+
+for (const isKept of [true, false]) {
+  test(`a name that was withdrawn ${isKept ? "does not come" : "comes, if that is not kept: the control,"} back with what was told before`, () => {
+    const [town, ada, laptop, cleo, group] = withCleo();
+    ada.groups.sendText(group, "by which Cleo hears of the laptop");
+    town.pass(5_000);
+    cleo.groups.callMe(group, "");
+    town.pass(5_000);
+    assert.deepEqual([said(ada, cleo, group), said(laptop, cleo, group)], ["", ""]);
+    if (!isKept) forget(laptop, group);
+    devicesOf(ada.person).desk.say([laptop.id], naming(ada, group, [cleo.id, "Cleo C."]));
+    town.pass(5_000);
+    assert.equal(said(laptop, cleo, group), isKept ? "" : "Cleo C.");
+    cleo.groups.callMe(group, "Cleo again");
+    town.pass(5_000);
+    assert.deepEqual([said(ada, cleo, group), said(laptop, cleo, group)], ["Cleo again", "Cleo again"]);
+  });
+}
+
+for (const isTold of [true, false]) {
+  test(`what one is called in a group ${isTold ? "is told to linked devices at once" : "is not, if nobody is told: the control"}`, () => {
+    const [town, ada, laptop, ben, group] = people();
+    if (!isTold) ada.groups.store.follow(() => undefined);
+    ada.groups.callMe(group, "Adele");
+    town.settle();
+    assert.equal(ben.groups.found(group).record.names.get(ada.id), "Adele");
+    assert.equal(laptop.groups.found(group).record.ownName, isTold ? "Adele" : "");
+  });
+}
 
 test("the control: told by a first device of before, it waits until they say it again", () => {
   const [town, ada, laptop, cleo, group] = withCleo(({ groups: { store } }) => {
@@ -234,7 +301,7 @@ test("names are taken of other members of the state alone, and made safe as if t
     const names = [[cleo.id, name], [ada.id, "Me"], [laptop.id, "Laptop"], [nobody, "Nobody"]] as const;
     devicesOf(ada.person).desk.say([laptop.id], naming(ada, group, ...names));
     town.pass(5_000);
-    assert.deepEqual([...laptop.groups.found(group).record.names], shown === "" ? [] : [[cleo.id, shown]]);
+    assert.deepEqual([...laptop.groups.found(group).record.names], [[cleo.id, shown]]);
   }
 });
 

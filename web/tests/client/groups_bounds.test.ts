@@ -2,13 +2,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { toHex } from "../../core/bytes.ts";
-import { ANSWERS, MAX_ASKS, MAX_REMOVED_TOLD, RECEIPTS } from "../../core/client/groups/duties.ts";
+import { Chain } from "../../core/client/groups/chain.ts";
+import { ANSWERS, Duties, MAX_ASKS, MAX_REMOVED_TOLD, RECEIPTS } from "../../core/client/groups/duties.ts";
 import { GROUP_HELD } from "../../core/client/groups/records.ts";
 import { headOf, stateAfter } from "../../core/client/groups/state.ts";
+import type { Speaking } from "../../core/client/groups/speaking.ts";
 import { MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
 import { digestOf, read } from "../../core/client/groups/change.ts";
 import { Window } from "../../core/client/rate_window.ts";
 import { DeliveryState } from "../../core/client/status.ts";
+import { encodeBase64 } from "../../core/wire/base64.ts";
 import { groupOf, keyOf, Mallory, type Member, membersOf, recipientsOf, withMallory } from "./members.ts";
 import { random } from "./support.ts";
 import type { Town } from "./town.ts";
@@ -111,6 +114,41 @@ test("somebody who joins again and again is greeted once an hour", () => {
   assert.deepEqual([again(), again(), again()], [1, 0, 0]);
   town.pass(60 * MINUTE);
   assert.equal(again(), 1, "the control: after that they are");
+});
+
+/** How many are greeted of so many who join each of two groups at once, of whom join just before an hour is over, and then. */
+function greeted(count: number): number[] {
+  const [town, members, tea] = groupOf(2);
+  const [ada] = members as [Member, Member];
+  const cake = ada.groups.create("Cake", []);
+  town.pass(1_000);
+  const joins = (many: number): (readonly [string, string])[] => {
+    return [tea, cake].flatMap((group) => Array.from({ length: many }, () => [group, encodeBase64(random(32))] as const));
+  };
+  const rounds = [joins(count), joins(1), joins(1)];
+  for (const id of [tea, cake]) {
+    const group = ada.groups.found(id);
+    const joined = rounds.flat().flatMap(([into, who]) => (into === id ? [[who, "member"] as const] : []));
+    const state = { ...stateOf(group), members: new Map([...stateOf(group).members, ...joined]) };
+    ada.person.vault.transaction((tx) => ada.groups.store.put(tx, { ...group, chain: new Chain(state, group.chain.digest) }));
+  }
+  let found = 0;
+  const speaking = { greet: () => (found += 1) } as unknown as Speaking;
+  const { ports } = new Mallory(town);
+  const duties = new Duties(ports, ada.groups.store, speaking);
+  return rounds.map((round, place) => {
+    town.clock.monotonic += [0, 60 * MINUTE - 1, 1][place] ?? 0;
+    for (const [group, who] of round) duties.welcome(group, who);
+    found = 0;
+    duties.step(ports.now());
+    return found;
+  });
+}
+
+test("64 who join are greeted in an hour, in all groups together; of fewer all are: the control", () => {
+  assert.deepEqual(greeted(33), [64, 0, 2]);
+  assert.deepEqual(greeted(32), [64, 0, 2]);
+  assert.deepEqual(greeted(31), [62, 2, 2]);
 });
 
 /** Ben, and Ada, who writes to each of many groups of both every 5 s: how often he tells of it in a minute; and her last texts. */

@@ -20,7 +20,7 @@ from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, Sy
 from phantom_messenger.client.devices.records import SYNCED, SyncedRecord
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import naming
-from phantom_messenger.client.groups.store import INVITED, MEMBER
+from phantom_messenger.client.groups.store import INVITED, MEMBER, written
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import checked_name
 from phantom_messenger.client.presence import Presence
@@ -98,7 +98,8 @@ class InStep:
         """A group is another one, or something else to this user: linked devices learn it from the first one."""
         devices = self._stores.devices
         if devices.own is not None and devices.is_first and devices.own_others():
-            self._put(tx, SyncedRecord(user_id=f"{_GROUP}{group}", at=0, waits=True))
+            name = f"{_GROUP}{group}"
+            self._put(tx, replace(self._known.get(name) or SyncedRecord(user_id=name, at=0), waits=True))
 
     def _note(self, tx: Transaction, user_id: str) -> None:
         at = content.time_of(max(self._moment().wall, self._at(user_id) + 1))
@@ -146,10 +147,16 @@ class InStep:
             self._is_telling = False
 
     def _tell_group(self, one: SyncedRecord) -> None:
-        """What a group is now; nothing, if it is none, or the user has not accepted yet: that is told then."""
+        """What a group is now; nothing, if it is none, or the user has not accepted yet: that is told then.
+
+        Of names, those that were not told before: all of them are larger than everything else.
+        """
         group = self._group(one.user_id)
         if group is not None:
-            self._desk.say_to_own(group, also=lambda tx: self._told(tx, [one]))
+            names = {written(member.id): member.name for member in group.names}
+            told = replace(one, waits=False, names=names)
+            news = [member for member in group.names if member.name != one.names.get(written(member.id))]
+            self._desk.say_to_own(replace(group, names=news), also=lambda tx: self._put(tx, told))
             return
         with self._stores.vault.transaction() as tx:
             self._told(tx, [one])

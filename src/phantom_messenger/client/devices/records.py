@@ -22,11 +22,13 @@ class SyncedRecord(Record, frozen=True, kw_only=True):
     """``SYNCED``/user id of a person, '' for the settings, 'group <id>': when the user has changed what is known of it.
 
     ``at``: milliseconds since 1970, see protocol/devices.md. ``waits``: the other own devices are still to be told.
+    ``names``: of a group, what they were told last that its members call themselves, by user id.
     """
 
     user_id: str
     at: int
     waits: bool = False
+    names: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class AgreedRecord(Record, frozen=True, kw_only=True):

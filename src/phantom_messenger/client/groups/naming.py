@@ -53,12 +53,14 @@ def checked(name: str) -> str:
 
 
 def noted(group: Group, person: str, name: str | UnsetType) -> Group:
-    """The group once a member has said a name; the same if they have said none, or the one that is known."""
-    if isinstance(name, UnsetType) or group.record.names.get(person, "") == (said := shown(name)):
+    """The group once a member has said a name; the same if they have said nothing of it, or the one that is known.
+
+    That they are called nothing any more is kept, too: what was said before could come back by a late ``sync-group``.
+    """
+    if isinstance(name, UnsetType) or group.record.names.get(person) == (said := shown(name)):
         return group
     names = {one: known for one, known in group.record.names.items() if one != person}
-    if said:
-        names[person] = said
+    names[person] = said
     people = set(group.people)
     gone = [one for one in names if one not in people][: max(0, len(names) - MAX_NAMES)]
     return group.with_record(names={one: known for one, known in names.items() if one not in gone})
@@ -67,13 +69,13 @@ def noted(group: Group, person: str, name: str | UnsetType) -> Group:
 def of_others(group: Group) -> list[NamedMember]:
     """What members have said that they are called, for linked devices."""
     known = sorted((raw_of(person), name) for person, name in group.record.names.items())
-    return [NamedMember(id=one, name=name) for one, name in known if one in group.state.members]
+    return [NamedMember(id=one, name=name) for one, name in known if name and one in group.state.members]
 
 
 def taken_over(group: Group, said: SyncGroup, own: str) -> Group:
     """The group on a linked device once the first one has told the names in it.
 
-    What this device knows of others stays: it may have heard that later than the first one.
+    What this device has heard of others stays, a name that was withdrawn, too: it may be later than what is told.
     """
     group = group.with_record(own_name=shown(said.name))
     for one in said.names:

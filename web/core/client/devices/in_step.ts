@@ -20,7 +20,7 @@ import type { Stores } from "../stores.ts";
 import type { Transaction } from "../vault.ts";
 import type { DeviceBook } from "./book.ts";
 import type { DeviceDesk } from "./desk.ts";
-import { type DeviceSaid, type KnownPerson, MAX_CONTACTS } from "./kinds.ts";
+import { type DeviceSaid, type KnownPerson, MAX_CONTACTS, type Named } from "./kinds.ts";
 
 /** The name under which the settings stand. */
 const SETTINGS = "";
@@ -82,12 +82,18 @@ export class InStep {
   #groupChanged(tx: Transaction, group: string): void {
     const { devices } = this.#parts;
     if (!devices.isFirst || devices.ownOthers().length === 0) return;
-    this.#put(tx, { userId: `${GROUP}${group}`, at: 0, waits: true });
+    this.#put(tx, { ...this.#ofGroup(group), waits: true });
   }
 
   #note(tx: Transaction, userId: string): void {
     const at = timeOf(Math.max(this.#parts.moment().wall, this.#at(userId) + 1));
-    this.#put(tx, { userId, at, waits: true });
+    this.#put(tx, records.SyncedRecord.make({ userId, at, waits: true }));
+  }
+
+  /** What is remembered of a group. */
+  #ofGroup(group: string): SyncedRecord {
+    const userId = `${GROUP}${group}`;
+    return this.#known.get(userId) ?? records.SyncedRecord.make({ userId, at: 0 });
   }
 
   #at(userId: string): number {
@@ -114,7 +120,24 @@ export class InStep {
     for (const said of this.contacts(people)) this.#say(said);
     if (names.includes(SETTINGS)) this.#say(this.settings());
     const groups = names.filter((name) => name.startsWith(GROUP)).map((name) => name.slice(GROUP.length));
-    for (const said of this.groups(groups)) this.#say(said);
+    for (const group of groups) this.#tellGroup(group);
+  }
+
+  /** What a group is now. Of names, those that were not told before: all of them are larger than everything else. */
+  #tellGroup(group: string): void {
+    const said = this.#parts.groups?.of(group) ?? null;
+    if (said === null) return;
+    const { names: all = [], ...others } = said;
+    const { names: before } = this.#ofGroup(group);
+    const names = all.filter(({ id, name }) => before.get(encodeBase64(id)) !== name);
+    this.#told(group, all);
+    this.#say(names.length === 0 ? others : { ...others, names });
+  }
+
+  /** The other devices know, or will, what members of a group call themselves. */
+  #told(group: string, names: readonly Named[]): void {
+    const told = new Map(names.map(({ id, name }) => [encodeBase64(id), name]));
+    this.#parts.stores.vault.transaction((tx) => this.#put(tx, { ...this.#ofGroup(group), names: told }));
   }
 
   #say(said: DeviceSaid): void {
@@ -139,9 +162,15 @@ export class InStep {
     return found.map(({ userId }) => userId).filter(isPerson);
   }
 
-  /** What these groups are; by default, all in which the user is a member. */
-  groups(groups = this.#parts.groups?.members() ?? []): readonly DeviceSaid[] {
-    return groups.flatMap((group) => this.#parts.groups?.of(group) ?? []);
+  /** What all groups are in which the user is a member, for a new device. */
+  groups(): readonly DeviceSaid[] {
+    const { devices, groups } = this.#parts;
+    const isAlone = devices.ownOthers().length === 1; // others are still to be told what is new to them
+    return (groups?.members() ?? []).flatMap((group) => {
+      const said = groups?.of(group) ?? null;
+      if (said !== null && isAlone) this.#told(group, said.names ?? []);
+      return said ?? [];
+    });
   }
 
   /** The settings, for other devices. */
@@ -173,7 +202,7 @@ export class InStep {
     const before = stores.book.get(userId);
     const isNew = !this.#known.has(userId) && !isKnown(before) && !before.blocked;
     if (!isNew && order(person, countedOf(before, this.#at(userId))) <= 0) return;
-    if (person.at > 0) this.#put(tx, { userId, at: person.at, waits: false });
+    if (person.at > 0) this.#put(tx, records.SyncedRecord.make({ userId, at: person.at }));
     if (!person.removed) {
       this.#store(tx, person, before);
     } else if (isKnown(before)) {
@@ -207,7 +236,7 @@ export class InStep {
     if (orderOf([at, ...said(after)], [this.#at(SETTINGS), ...said(own)]) <= 0) return;
     this.#taking(() =>
       stores.vault.transaction((tx) => {
-        this.#put(tx, { userId: SETTINGS, at, waits: false });
+        this.#put(tx, records.SyncedRecord.make({ userId: SETTINGS, at }));
         presence.change(after);
       }),
     );

@@ -319,6 +319,7 @@ export class Groups implements Listener {
       this.#duties.show(id);
     } else {
       this.#transaction(also);
+      this.#ports.sendPending();
     }
   }
 

@@ -49,18 +49,19 @@ export function checkedOwnName(given: string): string {
   return name;
 }
 
-/** The group once a member has said a name; the same if they have said none, or the one that is known. */
+/**
+ * The group once a member has said a name; the same if they have said nothing of it, or the one that is known. That they
+ * are called nothing any more is kept, too: what was said before could come back by a late `sync-group`.
+ */
 export function noted(group: Group, person: string, name: string | null): Group {
   const { names: before } = group.record;
-  const said = name === null ? (before.get(person) ?? "") : shownName(name);
-  if (said === (before.get(person) ?? "")) {
+  const said = name === null ? before.get(person) : shownName(name);
+  if (said === undefined || said === before.get(person)) {
     return group;
   }
   const names = new Map(before);
   names.delete(person);
-  if (said !== "") {
-    names.set(person, said);
-  }
+  names.set(person, said);
   const people = new Set(peopleOf(group));
   const others = [...names.keys()].filter((one) => !people.has(one));
   for (const one of others.slice(0, Math.max(0, names.size - MAX_NAMES))) {
@@ -70,8 +71,8 @@ export function noted(group: Group, person: string, name: string | null): Group 
 }
 
 /**
- * The group on a linked device once the first one has told the names in it. What this device knows of others stays: it
- * may have heard that later than the first one.
+ * The group on a linked device once the first one has told the names in it. What this device has heard of others stays, a
+ * name that was withdrawn, too: it may be later than what is told.
  */
 export function takenOver(before: Group, { name = "", names = [] }: SyncedGroup, own: string): Group {
   let group = withRecord(before, { ownName: shownName(name) });

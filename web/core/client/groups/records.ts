@@ -1,9 +1,8 @@
 /** What the vault holds of groups; the same records as `src/phantom_messenger/client/records.py` has, but for events. */
 import { NO_BYTES } from "../../bytes.ts";
-import type { Packed } from "../../msgpack.ts";
 import { rowType } from "../many/rows.ts";
-import { bool, bytes, int, list, orNull, recordType, text, withDefault } from "../record_types.ts";
-import type { Field, RecordOf } from "../record_types.ts";
+import { bool, bytes, int, list, mapOf, orNull, recordType, text, withDefault } from "../record_types.ts";
+import type { RecordOf } from "../record_types.ts";
 import { kindOf } from "../records.ts";
 import type { Kind } from "../records.ts";
 
@@ -164,17 +163,4 @@ export function textsOf(number: number): Kind<GroupTextRecord> {
 /** The kind of what has happened to a group, by the number of the event. */
 export function eventsOf(number: number): Kind<GroupEventRecord> {
   return kindOf(`group-event-${number}`, GroupEventRecord);
-}
-
-/** Records by name. */
-export function mapOf<T>(of: Field<T>): Field<ReadonlyMap<string, T>> {
-  return {
-    read(raw) {
-      if (typeof raw !== "object" || raw === null || Array.isArray(raw) || raw instanceof Uint8Array) {
-        throw new TypeError("it is no map");
-      }
-      return new Map(Object.entries(raw).map(([name, value]) => [name, of.read(value)]));
-    },
-    write: (value) => Object.fromEntries([...value].map(([name, one]) => [name, of.write(one)])) as Packed,
-  };
 }

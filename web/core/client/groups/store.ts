@@ -567,13 +567,13 @@ export function groupOf(key: string): string {
 /** Whether a linked device is to learn of it. */
 function isNews(before: GroupRecord, after: GroupRecord): boolean {
   const isSame = isEqual(before.digest, after.digest) && isEqual(before.picture, after.picture);
-  return before.relation !== after.relation || !isSame;
+  return before.relation !== after.relation || before.ownName !== after.ownName || !isSame;
 }
 
 /** What members have said that they are called, for linked devices. */
 function namesIn({ names, state }: GroupRecord): readonly Named[] {
   const { members } = decodeState(state);
-  const there = [...names].filter(([person]) => members.has(person));
+  const there = [...names].filter(([person, name]) => name !== "" && members.has(person));
   return there.map(([person, name]) => ({ id: rawOf(person), name })).sort((one, other) => compare(one.id, other.id));
 }
 
