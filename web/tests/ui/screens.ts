@@ -394,6 +394,14 @@ export const SCREENS: readonly Screen[] = [
     act: (page) => page.getByRole("heading", { name: "Join this group?" }).waitFor(),
   },
   {
+    name: "group-asked",
+    query: "saved=1&groups#g=phantom%3Ajoin%3Frelay%3Dr%26token%3Dt",
+    async act(page) {
+      await press(page, "Ask to join");
+      await page.getByRole("button", { name: "Open Family" }).waitFor();
+    },
+  },
+  {
     name: "group-leave",
     query: "saved=1&groups",
     async act(page) {

@@ -115,10 +115,18 @@ function KnownAlready({ admin }: { readonly admin: string }) {
   );
   return (
     <div class="aside">
-      {invitations.length > 0 && <p>You are invited to a group of theirs already. If the link is to it, accept the invitation.</p>}
-      <div class="buttons">{invitations.map((one) => shows(one, "See the invitation to"))}</div>
-      {mine.length > 0 && <p>You are in a group of theirs already. If the link is to it, there is nothing to do.</p>}
-      <div class="buttons">{mine.map((one) => shows(one, "Open"))}</div>
+      {invitations.length > 0 && (
+        <>
+          <p>You are invited to a group of theirs already. If the link is to it, accept the invitation.</p>
+          <div class="buttons">{invitations.map((one) => shows(one, "See the invitation to"))}</div>
+        </>
+      )}
+      {mine.length > 0 && (
+        <>
+          <p>You are in a group of theirs already. If the link is to it, there is nothing to do.</p>
+          <div class="buttons">{mine.map((one) => shows(one, "Open"))}</div>
+        </>
+      )}
     </div>
   );
 }
