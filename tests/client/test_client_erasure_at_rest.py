@@ -14,7 +14,7 @@ from support.amounts import seeds
 from support.simulated import SECOND, World
 
 VAULTS = [0, 9, 15, *range(16, seeds(17, 500))]
-LIVES = range(seeds(2, 30))
+LIVES = range(seeds(1, 30))
 
 
 @pytest.fixture

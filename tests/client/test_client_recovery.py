@@ -8,7 +8,7 @@ import pytest
 from client_samples import Device, Town, again, fast_folder, pass_time, settle, with_field
 from recovery_faults import STATE, FaultyDevice, run
 
-from phantom_messenger.client import records, recovery
+from phantom_messenger.client import prekey_store, records, recovery
 from phantom_messenger.client.batching import Batching
 from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.outbox_queue import Queue
@@ -21,7 +21,7 @@ from support.amounts import seeds
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
-RUNS = seeds(6, 1_000)
+RUNS = seeds(4, 1_000)
 GROUPS = seeds(2, 20)
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
@@ -255,7 +255,8 @@ def test_peer_whom_nobody_can_read_makes_a_bounded_number_of_sessions_and_messag
     mumble(alice)
     for number in range(5):
         alice.send(bob, f"text {number}")
-    pass_time(24 * HOUR, alice, bob, step=MINUTE, reconnect=True)
+    pass_time(4 * HOUR, alice, bob, step=MINUTE, reconnect=True)
+    pass_time(20 * HOUR, alice, bob, step=10 * MINUTE, reconnect=True)
     # Three sessions at most for each of the hours in which something was asked for.
     assert 1 <= len(bob.frames_sent("KEY_EXCHANGE_INIT")) <= 3 * recovery.MAX_ASKS
     assert len(alice.frames_sent("MESSAGE")) <= 5 * (1 + recovery.MAX_RESENDS) + 5
@@ -278,9 +279,9 @@ def test_control_without_its_bound_the_same_peer_makes_many_more(town: Town, mon
 def test_three_new_sessions_an_hour_and_none_within_thirty_seconds(town: Town) -> None:
     alice, bob = friends(town)
     mumble(alice)
-    for number in range(200):
+    for number in range(60):
         alice.send(bob, f"text {number}")
-        pass_time(15 * SECOND, alice, bob, step=5 * SECOND)
+        pass_time((15 if number < 15 else 60) * SECOND, alice, bob, step=15 * SECOND)
     assert len(bob.frames_sent("KEY_EXCHANGE_INIT")) == recovery.MAX_SESSIONS_PER_HOUR
     found = bob.vault.get(records.RECOVERY, alice.id, records.RecoveryRecord)
     assert found is not None
@@ -443,7 +444,7 @@ def test_control_without_looking_for_gaps_it_stays_lost(town: Town, monkeypatch:
 def test_newcomer_reaches_at_once_somebody_whose_prekeys_were_lost(town: Town, fault: str) -> None:
     alice, bob = friends(town)
     copy = bob.backup()
-    for number in range(30):  # so many first contacts that all prekeys of the copy are used up
+    for number in range(prekey_store.ONE_TIME_TARGET + 2):  # so many first contacts that all prekeys of the copy are used up
         stranger: Any = town.device(f"stranger {number}").login()
         stranger.send(bob, "hello")
         settle(stranger, bob)

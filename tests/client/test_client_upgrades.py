@@ -17,7 +17,9 @@ from phantom_messenger.wire.frames import Feature
 from support.amounts import seeds
 from support.simulated import MINUTE, SECOND, World
 
-RUNS: Final = seeds(5, 300)
+RUNS: Final = seeds(3, 300)
+CONTROLS: Final = 20
+"""Runs at most until one shows what is missing; most do."""
 STEPS: Final = 80
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
@@ -88,15 +90,15 @@ def last_suite(one: Device) -> int:
     return base64.b64decode(one.frames_sent("MESSAGE")[-1]["payload"]["encrypted"])[0]
 
 
-def each_run(tmp_path: Path, look: Callable[[Upgrades], None]) -> None:
-    for seed in range(RUNS):
-        world = World()
-        with fast_folder(tmp_path) as folder:
-            run = Upgrades(Town(world, folder), seed)
-            run.play()
-            look(run)
-            run.close()
-        world.close()
+def look_at(seed: int, tmp_path: Path, look: Callable[[Upgrades], None]) -> None:
+    """Play one run."""
+    world = World()
+    with fast_folder(tmp_path) as folder:
+        run = Upgrades(Town(world, folder), seed)
+        run.play()
+        look(run)
+        run.close()
+    world.close()
 
 
 def test_no_text_is_lost_and_both_come_to_suite_2_whatever_devices_forget(tmp_path: Path) -> None:
@@ -106,7 +108,8 @@ def test_no_text_is_lost_and_both_come_to_suite_2_whatever_devices_forget(tmp_pa
         told = {code for one in run.people for code in one.troubles()}
         assert told <= {"waiting", "resent", "unknown-user"}, run.faults
 
-    each_run(tmp_path, look)
+    for seed in range(RUNS):
+        look_at(seed, tmp_path, look)
 
 
 def test_control_programs_that_make_no_use_of_dated_prekeys_do_not_all_come_to_suite_2(
@@ -114,5 +117,8 @@ def test_control_programs_that_make_no_use_of_dated_prekeys_do_not_all_come_to_s
 ) -> None:
     monkeypatch.setattr(PeerState, "begins_with", lambda state, _: state.sending is None)
     found: set[int] = set()
-    each_run(tmp_path, lambda run: found.update(map(last_suite, run.people)))
-    assert 1 in found
+    for seed in range(CONTROLS):
+        look_at(seed, tmp_path, lambda run: found.update(map(last_suite, run.people)))
+        if 1 in found:
+            return
+    pytest.fail("all of them have come to suite 2")

@@ -144,7 +144,7 @@ def run_storm(
 
 
 def test_accepted_messages_survive_kill_after_kill(start_relay: StartRelay) -> None:
-    kills = seeds(4, 100)
+    kills = seeds(3, 100)
     relay = start_relay("--limits", "off", command=SERVE)  # a start is timed
     ledger, report = run_storm(relay, people=20, kills=kills)
     figures = {

@@ -23,8 +23,8 @@ from phantom_messenger.client.vault import Vault
 from support.amounts import LONG, TIMES, amount
 
 SEED = 4
-FRIENDS_STRIDE = max(16 // TIMES, 1) if LONG else 400
-STRANGERS_STRIDE = max(16 // TIMES, 1) if LONG else 2_400
+FRIENDS_STRIDE = max(16 // TIMES, 1) if LONG else 800
+STRANGERS_STRIDE = max(16 // TIMES, 1) if LONG else 4_800
 """Bytes from one cut to the next: a first contact takes long."""
 
 CONTROLS_STRIDE = min(FRIENDS_STRIDE, 80)

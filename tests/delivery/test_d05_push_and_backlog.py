@@ -170,7 +170,7 @@ def race(relay: RelayProcess, messages: int, visits: int) -> tuple[Ledger, Repor
 def test_backlog_comes_first_and_nothing_is_lost_or_moved_while_the_recipient_comes_and_goes(
     relay: RelayProcess,
 ) -> None:
-    messages, visits = amount(600, 10_000), amount(15, 200)
+    messages, visits = amount(400, 10_000), amount(10, 200)
     ledger, report = race(relay, messages, visits)
     figures = {**report.ends, "most waiting at a login": report.most_waiting, "accepted": ledger.accepted}
     said = f"seed {SEED}, {figures}"

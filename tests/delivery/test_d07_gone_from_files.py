@@ -34,8 +34,8 @@ from support.stores import (
 )
 
 MAIL = [1, *range(2, seeds(2, 20))]
-SMALL_MAIL = range(seeds(6, 200))
-ORDERS = range(seeds(8, 1_000))
+SMALL_MAIL = range(seeds(3, 200))
+ORDERS = range(seeds(4, 1_000))
 NEVER = 1_000_000.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 

@@ -29,12 +29,12 @@ STEPS = amount(50, 100)
 FORM = settings(
     database=None,
     derandomize=not LONG,
-    max_examples=seeds(12, 500),
+    max_examples=seeds(8, 500),
     print_blob=LONG,
     stateful_step_count=STEPS,
     suppress_health_check=list(HealthCheck),
 )
-ON_POSTGRES = settings(FORM, max_examples=seeds(4, 100), phases=tuple(Phase) if LONG else [Phase.generate])
+ON_POSTGRES = settings(FORM, max_examples=seeds(3, 100), phases=tuple(Phase) if LONG else [Phase.generate])
 """The short form shows what it finds as it was found. It waits for the server some thousand times, each time for its
 turn: on a busy machine, making it smaller would outlast the limit of the test, which hides what was found."""
 

@@ -33,7 +33,7 @@ PATIENCE: Final = 60.0
 GIVEN_UP_SECONDS: Final = 12.0
 """Longer than a relay waits for an answer of its database."""
 
-WORTH: Final = 60
+WORTH: Final = amount(30, 60)
 """Messages that are accepted before each fault, and again after it."""
 
 GOING_AWAY: Final = 1001

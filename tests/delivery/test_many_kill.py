@@ -13,9 +13,9 @@ from support.reference_client import ReferenceClient
 from support.relay_process import WARM, RelayProcess, StartRelay, patched
 
 RECIPIENTS = 20
-POINTS = seeds(4, 200)
+POINTS = seeds(3, 200)
 SEED = 6
-EXTRA_KILLS = amount(2, 50)
+EXTRA_KILLS = amount(1, 50)
 """From outside, at a moment that nobody has chosen."""
 
 FRAMES_A_MEMBER = 15

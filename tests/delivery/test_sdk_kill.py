@@ -20,7 +20,7 @@ from support.relay_process import RelayProcess, environment
 from support.sdk_clients import opened
 
 PROGRAM = Path(__file__).with_name("sdk_kill_program.py")
-KILLS = seeds(3, 100)
+KILLS = seeds(2, 100)
 SEED = 11
 PATIENCE = 60.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name

@@ -218,7 +218,7 @@ ACKNOWLEDGED = ("recipient", "seq", "payload size", "row id", "checksum", *IN_IT
 def test_item_that_was_delivered_can_be_acknowledged(sample: Sample, rotten: Rotten, part: str) -> None:
     known = ("recipient", "seq", "sqlite_autoindex_items_1: pointers", "sqlite_autoindex_items_1: entries")
     stays = Silent(part, known)
-    for bit, _ in flips(sample, part, 48 if part in known else amount(16, 48)):
+    for bit, _ in flips(sample, part, 48 if part in known else amount(8, 48)):
         outcome = rotten.look(bit, acknowledges=True)
         with stays.end(), unless_told(outcome, part, (*CELL, *IN_INDEXES)):
             assert set(outcome.removals) <= {True}, f"bit {bit}"

@@ -1,4 +1,4 @@
-"""40 runs of a relay and its people in which everything breaks; 3,000 in the long form.
+"""16 runs of a relay and its people in which everything breaks; 3,000 in the long form.
 
 A run that shows a fault names its seed; ``make replay SEED=…`` runs it again and prints its events.
 """
@@ -18,7 +18,7 @@ from simulation_checks import Violation
 from simulation import FAULTS, FIRST_WITH_GROUP, extra_of, fast_folder, simulate, small_amounts
 from support.amounts import amount, replayed, seeds
 
-RUNS: Final = seeds(40, 3_000)
+RUNS: Final = seeds(16, 3_000)
 PARTS: Final = seeds(4, 60)
 HERE: Final = Path(__file__).parent
 
@@ -122,7 +122,7 @@ def test_replayed_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 FIRST_WITH_OLD: Final = 500_000
-RUNS_WITH_OLD: Final = seeds(10, 600)
+RUNS_WITH_OLD: Final = seeds(5, 600)
 
 
 @pytest.mark.skipif(replayed() is not None, reason="one seed is replayed")
@@ -135,7 +135,7 @@ def test_no_run_shows_a_fault_in_which_one_program_is_old_and_then_upgraded(fold
     assert counts["suite 2 after an upgrade"] > RUNS_WITH_OLD
 
 
-SAME: Final = range(900_000, 900_000 + seeds(4, 40))
+SAME: Final = range(900_000, 900_000 + seeds(2, 40))
 
 DIGESTS: Final = """
 import sys

@@ -11,7 +11,7 @@ from phantom_messenger.client.devices.desk import DeviceDesk
 from simulation import FIRST_WITH_DEVICES
 from support.amounts import amount, seeds
 
-RUNS: Final = seeds(6, 500)
+RUNS: Final = seeds(4, 500)
 PARTS: Final = seeds(2, 20)
 MOST_SEEDS: Final = amount(100, 500)
 

@@ -14,7 +14,7 @@ from phantom_messenger.engines.sqlite.orders import SQLiteOrders
 from simulation import FIRST_WITH_GROUP
 from support.amounts import amount, seeds
 
-RUNS: Final = seeds(12, 1_000)
+RUNS: Final = seeds(8, 1_000)
 PARTS: Final = seeds(4, 40)
 MOST_SEEDS: Final = amount(100, 1_000)
 
