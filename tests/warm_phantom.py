@@ -30,7 +30,7 @@ from phantom_messenger.cli.main import COMMANDS, main
 OURS: Final = "phantom_messenger."
 LOADED: Final = {
     "relay": {"serve"},
-    "client": COMMANDS.keys() - {"serve", "store", "bench", "conformance"},
+    "client": COMMANDS.keys() - {"serve", "store"},
 }
 """Commands whose modules are loaded: a relay has nothing of a client in its memory."""
 
@@ -86,7 +86,7 @@ def end_all(running: list[Started]) -> NoReturn:
 
 def end(code: int) -> NoReturn:
     """End as Python does, but take nothing apart: to copy all that this program has loaded takes longest for most."""
-    threading._shutdown()
+    threading._shutdown()  # type: ignore[attr-defined] # what Python calls, too
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -444,7 +444,8 @@ def test_control_without_looking_for_gaps_it_stays_lost(town: Town, monkeypatch:
 def test_newcomer_reaches_at_once_somebody_whose_prekeys_were_lost(town: Town, fault: str) -> None:
     alice, bob = friends(town)
     copy = bob.backup()
-    for number in range(prekey_store.ONE_TIME_TARGET + 2):  # so many first contacts that all prekeys of the copy are used up
+    # So many first contacts that all prekeys of the copy are used up.
+    for number in range(prekey_store.ONE_TIME_TARGET + 2):
         stranger: Any = town.device(f"stranger {number}").login()
         stranger.send(bob, "hello")
         settle(stranger, bob)

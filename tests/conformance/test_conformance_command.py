@@ -22,21 +22,14 @@ from phantom_messenger.conformance.socket import Target
 from support.amounts import LONG, amount
 from support.certificates import self_signed
 from support.relay_process import PHANTOM, RelayProcess, StartRelay, environment
+from support.warm import finished, warm
 
 PATIENCE = amount(100, 1_000)
 LONG_CASES = 0 if LONG else sum(case.is_long for case in CASES)
 
 
 def judge(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [PHANTOM, "conformance", *arguments],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    return finished(warm("client").start(["conformance", *arguments], environment()), "", PATIENCE)
 
 
 def accounts(relay: RelayProcess) -> int:
