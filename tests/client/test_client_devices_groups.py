@@ -234,7 +234,7 @@ def test_person_with_one_device_says_nothing_of_devices_in_groups(town: Town) ->
     assert alice.messenger._stores.devices.claim() is None
 
 
-@pytest.mark.parametrize("seed", range(amount(2, 20)))
+@pytest.mark.parametrize("seed", range(amount(1, 20)))
 def test_all_devices_of_all_members_have_the_same_texts_whoever_dies(town: Town, seed: int) -> None:
     random = Random(f"groups on devices {seed}")  # noqa: S311 - so that a run can be repeated
     (alice, laptop, bob, carol), group = in_group(town)

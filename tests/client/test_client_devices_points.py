@@ -12,7 +12,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 from support.amounts import amount
 
-POINTS: Final = range(0, 100, amount(15, 1))
+POINTS: Final = range(0, 100, amount(25, 1))
 """After how many frames it dies; a link takes some 60, with prekeys."""
 
 
@@ -88,7 +88,7 @@ def test_link_is_known_to_both_or_to_none_whenever_one_dies(town: Town, point: i
 
 
 @pytest.mark.parametrize("who", ["first", "other", "contact"])
-@pytest.mark.parametrize("point", range(1, 24, amount(6, 1)))
+@pytest.mark.parametrize("point", range(1, 24, amount(8, 1)))
 def test_removal_is_known_to_all_whenever_one_dies(town: Town, point: int, who: str) -> None:
     alice, laptop, bob = two_of_alice(town)
     pass_time(5_000, alice, laptop, bob)

@@ -156,9 +156,11 @@ def test_no_order_of_removals_leaves_anything(place: Path) -> None:
 def test_without_erasing_stale_copies_of_cells_are_left(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: secure_delete alone does not reach what SQLite leaves when it rebalances a b-tree."""
     monkeypatch.setattr(Scrubber, "_scrub", lambda *_: False)
-    found = left_by_orders(place, range(24))
-    assert found
-    assert all(one.is_stale for left in found.values() for one in left)
+    for seed in range(24):
+        if found := left_by_orders(place, [seed]):
+            assert all(one.is_stale for left in found.values() for one in left)
+            return
+    pytest.fail("no order has left any")
 
 
 # --- the other ways to go ---------------------------------------------------------
