@@ -30,7 +30,7 @@ from phantom_messenger.cli.main import COMMANDS, main
 OURS: Final = "phantom_messenger."
 LOADED: Final = {
     "relay": {"serve"},
-    "client": COMMANDS.keys() - {"serve", "store"},
+    "client": COMMANDS.keys() - {"serve"},
 }
 """Commands whose modules are loaded: a relay has nothing of a client in its memory."""
 

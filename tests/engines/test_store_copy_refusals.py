@@ -18,9 +18,10 @@ from phantom_messenger.engines.postgres import PostgresStore
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.commands import Barrier, CommandFailed
 from support.postgres_server import PostgresServer
-from support.relay_process import PHANTOM, StartRelay, environment, serve
+from support.relay_process import StartRelay, environment, serve
 from support.store_user import StoreUser
 from support.stores import ALICE, BOB, append, bind, message
+from support.warm import finished, warm
 
 
 @pytest.fixture
@@ -56,18 +57,19 @@ def run(url: str, *queries: str) -> None:
 
 def command(*arguments: str | Path, patch: str = "", more: dict[str, str] | None = None) -> tuple[int, str, str]:
     """Run ``phantom store copy``, with some Python text before it if there is a patch; exit code, output, errors."""
-    start = [str(PHANTOM)]
+    wanted = ["store", "copy", *map(str, arguments)]
     if patch:
-        start = [sys.executable, "-c", f"{patch}\nfrom phantom_messenger.cli.main import main\nmain()"]
-    done = subprocess.run(
-        [*start, "store", "copy", *map(str, arguments)],
-        env=environment(more),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+        done = subprocess.run(
+            [sys.executable, "-c", f"{patch}\nfrom phantom_messenger.cli.main import main\nmain()", *wanted],
+            env=environment(more),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    else:
+        done = finished(warm("client").start(wanted, environment(more)), "", 60)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout, done.stderr
 
