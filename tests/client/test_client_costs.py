@@ -31,8 +31,8 @@ from phantom_messenger.crypto import suites
 from support.amounts import LONG, amount
 from support.simulated import SECOND
 
-CONTACTS: Final = amount(300, 10_000)
-TEXTS: Final = amount(2_000, 1_000_000)
+CONTACTS: Final = amount(150, 10_000)
+TEXTS: Final = amount(1_000, 1_000_000)
 MOST_MS: Final = 5
 """How long sending and adding a contact may take; judged in the long form alone."""
 

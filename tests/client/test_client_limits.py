@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from client_samples import Device, Town, fast_folder, pass_time, settle, with_field
 
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.relay.config import Config
-from support.amounts import LONG
+from support.amounts import LONG, amount
 from support.people import Frame
 from support.simulated import MINUTE, SECOND, MakeWorld
+
+STEADY: Final = amount(130, 200)
+"""Texts at a steady pace: more than a relay takes in a minute."""
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
 
@@ -101,12 +105,12 @@ def test_texts_of_a_program_that_starts_again_and_again_arrive_in_order(town: To
 @pytest.mark.parametrize("pace", [100, 300, 500, 900] if LONG else [100, 900])
 def test_texts_at_a_steady_pace_arrive_in_order_and_the_relay_never_hangs_up(town: Town, pace: int) -> None:
     alice, bob = town.friends("alice", "bob")
-    for text in texts(200):
+    for text in texts(STEADY):
         alice.send(bob, text)
         pass_time(pace, alice, bob, step=100 if LONG else min(pace, 450))
     pass_time(4 * MINUTE, alice, bob)
     assert alice.closes == []
-    assert bob.read_all() == texts(200)
+    assert bob.read_all() == texts(STEADY)
 
 
 def test_texts_on_a_slow_network_arrive_in_order_and_the_relay_never_hangs_up(town: Town) -> None:

@@ -33,6 +33,7 @@ from support.stores import (
     waiting,
 )
 
+AMOUNT = amount(400, 1_000)
 MAIL = [1, *range(2, seeds(2, 20))]
 SMALL_MAIL = range(seeds(3, 200))
 ORDERS = range(seeds(4, 1_000))
@@ -68,11 +69,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def seen(place: Path) -> Seen:
-    """1,000 burned and 1,000 expired of all sizes for each seed, and fewer small ones for many seeds."""
+    """Many burned and as many expired of all sizes for each seed, and fewer small ones for many seeds."""
     found = Seen()
     for seed in MAIL:
         traffic = Traffic(place / f"mail {seed}", seed)
-        traffic.run(burned=1_000, expired=1_000, delivered=200, kept=500)
+        traffic.run(burned=AMOUNT, expired=AMOUNT, delivered=AMOUNT // 5, kept=AMOUNT // 2)
         found.look(f"seed {seed}", traffic)
     for seed in SMALL_MAIL:
         traffic = Traffic(place / f"small mail {seed}", seed, biggest=1_500)
