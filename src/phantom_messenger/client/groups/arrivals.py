@@ -47,7 +47,7 @@ from phantom_messenger.client.groups.store import (
     written,
 )
 from phantom_messenger.client.groups.strangers import MAX_ASKED, Strangers
-from phantom_messenger.client.groups.texts import Texts, held
+from phantom_messenger.client.groups.texts import Texts, held, held_word
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import Contact, DeliveryState, Event, GroupEvent, GroupNews
 from phantom_messenger.client.stores import Stores
@@ -133,9 +133,9 @@ class Arrivals:
                 return self._answers(tx, group, device, said, now)
             case GroupText():
                 return self._text(tx, group, held(payload, said, now), said, now)
-            case GroupHello() if raw_of(sender) not in group.state.members:
-                self._duties.tell_removed(group, sender, said.revision, now)
-                return []
+            # What changes who is in it is said by their first device alone.
+            case GroupHello() | GroupLeave() if sender == device or isinstance(said, GroupHello):
+                return self._word(tx, group, held_word(payload, said, now), now)
             case _ if raw_of(sender) not in group.state.members:
                 return []
             case GroupReceipt():
@@ -143,8 +143,11 @@ class Arrivals:
             case GroupAsk():
                 self._duties.asked(group.id, device, said, now)
                 return []
+            case GroupPropose() if sender == device and self.strangers.is_proposed(group, sender, said):
+                self._store.put(tx, self._wished(group, Add(person=said.person, role="member")))
+                return []
             case _:
-                return self._of_member(tx, group, device, said, now)
+                return []
 
     def _of_own_device(
         self,
@@ -224,20 +227,6 @@ class Arrivals:
                 self._store.put(tx, self._take_held(tx, group, events, now))
         return events
 
-    def _of_member(self, tx: Transaction, group: Group, device: str, said: GroupSaid, now: Moment) -> list[Event]:
-        """What else members say; what changes who is in it, from their first devices alone."""
-        sender = self._stores.devices.person_of(device)
-        match said:
-            case GroupHello():
-                return self._hello(tx, group, sender, said, now)
-            case GroupLeave() if sender == device:
-                return self._leaves(tx, group, sender)
-            case GroupPropose() if sender == device and self.strangers.is_proposed(group, sender, said):
-                self._wish(tx, group, Add(person=said.person, role="member"))
-                return []
-            case _:
-                return []
-
     # --- invitations ------------------------------------------------------------------
 
     def _invited(
@@ -264,7 +253,7 @@ class Arrivals:
             events.append(self._event(group, GroupNews.INVITED, sender, said_so))
         after = group
         for one in early:
-            after = self._held_text(tx, after, one, events, now)
+            after = self._held_said(tx, after, one, events, now)
         if after is not group:
             self._store.put(tx, after)
         return events
@@ -288,7 +277,9 @@ class Arrivals:
             self.strangers.turn_away(tx, sender, said, now)
             return []
         token, group = found
-        if self._wish(tx, group, Add(person=raw_of(sender), role="member")):
+        after = self._wished(group, Add(person=raw_of(sender), role="member"))
+        if after is not group:
+            self._store.put(tx, after)
             self._store.put_token(tx, replace(token, uses=token.uses - 1))
         return []
 
@@ -463,7 +454,7 @@ class Arrivals:
         self._store.drop_held(tx, group.id)
         for one in waiting:
             try:
-                group = group if one.change else self._held_text(tx, group, one, events, now)
+                group = group if one.change else self._held_said(tx, group, one, events, now)
             except NO_FAULTS:
                 raise
             except Exception as error:  # noqa: BLE001 - the change that it waited for counts all the same
@@ -524,10 +515,34 @@ class Arrivals:
 
     # --- what else members say ----------------------------------------------------------
 
-    def _hello(self, tx: Transaction, group: Group, sender: str, said: GroupHello, now: Moment) -> list[Event]:
+    def _word(self, tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment) -> list[Event]:
+        """Somebody says that they are there, or leave; ``held``: that, as it is kept if it comes too early."""
         events: list[Event] = []
-        group, standing = naming.noted(group, sender, said.name), group.chain.compare(said.revision, said.head)
-        group = self._names(group, standing, doubts.Rival(sender, said.head), now, events)
+        after = self._held_said(tx, group, held, events, now)
+        if after is not group:
+            self._store.put(tx, after)
+        return events
+
+    def _held_said(
+        self, tx: Transaction, group: Group, held: GroupHeldRecord, events: list[Event], now: Moment
+    ) -> Group:
+        if not held.kind:
+            return self._held_text(tx, group, held, events, now)
+        person, is_leaving = self._person(held.sender), held.kind == "leave"
+        if person in group.state.members:
+            return self._leaves(group, held, events) if is_leaving else self._hello(tx, group, held, events, now)
+        is_ahead = not is_leaving and group.chain.compare(held.revision, held.head) is Standing.AHEAD
+        if is_ahead or group.is_adding(person):
+            self._store.hold(tx, held)
+        elif not is_leaving:
+            self._duties.tell_removed(group, written(person), held.revision, now)
+        return group
+
+    def _hello(self, tx: Transaction, group: Group, said: GroupHeldRecord, events: list[Event], now: Moment) -> Group:
+        sender, standing = written(self._person(said.sender)), group.chain.compare(said.revision, said.head)
+        told: list[Event] = []
+        group = naming.noted(group, sender, said.name)
+        group = self._names(group, standing, doubts.Rival(sender, said.head), now, told)
         if standing is Standing.AHEAD:
             self._duties.behind(group.id, sender, said.revision, now)
         if sender in group.record.absent:
@@ -535,9 +550,9 @@ class Arrivals:
             if group.record.own_name and len(group.state.members) <= MAX_TOLD:
                 tx.on_commit(lambda: self._duties.welcome(group.id, sender))
             message = f"{self._contact(group, sender).label} has joined {self._title(group)}"
-            events.append(self._event(group, GroupNews.JOINED, sender, message))
-        self._store.put(tx, group)
-        return events if group.record.relation == MEMBER else []
+            told.append(self._event(group, GroupNews.JOINED, sender, message))
+        events += told if group.record.relation == MEMBER else []
+        return group
 
     def _receipts(self, tx: Transaction, sender: str, said: GroupReceipt, now: Moment) -> list[Event]:
         events: list[Event] = []
@@ -548,23 +563,21 @@ class Arrivals:
                     events += self._follow(tx, message_id, sender, state, now)
         return events
 
-    def _leaves(self, tx: Transaction, group: Group, sender: str) -> list[Event]:
+    def _leaves(self, group: Group, said: GroupHeldRecord, events: list[Event]) -> Group:
+        sender = said.sender
         is_known = sender in group.record.leaving
-        group = group if is_known else self._store.put(tx, group.with_record(leaving=[*group.record.leaving, sender]))
-        self._wish(tx, group, Remove(person=raw_of(sender)))
-        if is_known or group.record.relation != MEMBER:
-            return []
-        message = f"{self._contact(group, sender).label} has left {self._title(group)}"
-        return [self._event(group, GroupNews.LEFT, sender, message)]
+        group = group if is_known else group.with_record(leaving=[*group.record.leaving, sender])
+        if not is_known and group.record.relation == MEMBER:
+            message = f"{self._contact(group, sender).label} has left {self._title(group)}"
+            events.append(self._event(group, GroupNews.LEFT, sender, message))
+        return self._wished(group, Remove(person=raw_of(sender)))
 
-    def _wish(self, tx: Transaction, group: Group, op: Op) -> bool:
-        """An admin's client does what a member may ask for, if it was not asked for already; whether it will."""
+    def _wished(self, group: Group, op: Op) -> Group:
+        """The group, if an admin's client is to do what a member may ask for, and it was not asked for already."""
         wish, wishes = packed_ops([op]), group.record.wishes
         is_admin = self._stores.devices.is_first and group.state.members.get(self._own) is Role.ADMIN
         is_new = is_admin and group.record.relation == MEMBER and wish not in wishes and len(wishes) < MAX_ASKED
-        if is_new:
-            self._store.put(tx, group.with_wishes([*wishes, wish], [*group.record.asked, wish]))
-        return is_new
+        return group.with_wishes([*wishes, wish], [*group.record.asked, wish]) if is_new else group
 
     # --- words ------------------------------------------------------------------------
 

@@ -124,6 +124,7 @@ class GroupHeldRecord(Record, frozen=True, kw_only=True):
     """``GROUP_HELD``/'<group> <name>': what came too early: a change, or a text of its ``sender`` (``content``).
 
     ``state``, ``base``: of a change that may invite this user back, once they are known to be no member any more.
+    ``kind``: '', or hello or leave, if it is that of somebody who is no member yet.
     """
 
     group: str
@@ -140,6 +141,7 @@ class GroupHeldRecord(Record, frozen=True, kw_only=True):
     n: int = 0
     expires_in: int | None = None
     name: str | UnsetType = UNSET
+    kind: str = ""
 
 
 class GroupTokenRecord(Record, frozen=True, kw_only=True):

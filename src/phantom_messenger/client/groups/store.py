@@ -106,6 +106,10 @@ class Group:
         """Whether what comes for it is taken in."""
         return self.record.relation in {INVITED, MEMBER}
 
+    def is_adding(self, person: bytes) -> bool:
+        """Whether a change is under way that adds somebody: they may have heard of it before this user does."""
+        return bool(self.record.flying) and changes.read_own(self.record.flying).adds(person)
+
     @property
     def lacks_picture(self) -> bool:
         """Whether it has a picture which is not here."""

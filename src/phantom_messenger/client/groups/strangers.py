@@ -63,7 +63,8 @@ class Strangers:
         if group is None:
             return self._store.is_of_token(conversation)
         person = raw_of(self._stores.devices.person_of(frame.payload.sender_id))
-        return person in group.state.members or group.chain.removal_of(person, 0) is not None or take()
+        is_known = person in group.state.members or group.is_adding(person)
+        return is_known or group.chain.removal_of(person, 0) is not None or take()
 
     def concerns(self, sender: str, said: GroupSaid, now: Moment) -> bool:
         """Whether what a stranger says is taken in.
@@ -78,7 +79,8 @@ class Strangers:
         if group is None or (not group.is_live and isinstance(said, GroupChange)):
             return False
         person = raw_of(self._stores.devices.person_of(sender))
-        if person in group.state.members or group.chain.removal_of(person, 0) is not None:
+        is_known = person in group.state.members or group.is_adding(person)
+        if is_known or group.chain.removal_of(person, 0) is not None:
             return True
         if isinstance(said, GroupText):
             return self._store.has_room(group.id, sender)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import naming, words
-from phantom_messenger.client.groups.contents import GroupText
+from phantom_messenger.client.groups.contents import GroupHello, GroupLeave, GroupText
 from phantom_messenger.client.groups.records import GroupHeldRecord, GroupTextRecord, GroupToldRecord, SenderCount
 from phantom_messenger.client.groups.speaking import MAX_TOLD
 from phantom_messenger.client.groups.store import MAX_MISSING, MEMBER, Group, written
@@ -151,3 +151,17 @@ def held(payload: frames.RoutedMessagePayload, said: GroupText, now: Moment) -> 
         name=said.name,
         expires_in=payload.options.expires_in,
     )
+
+
+def held_word(payload: frames.RoutedMessagePayload, said: GroupHello | GroupLeave, now: Moment) -> GroupHeldRecord:
+    """A greeting, or a farewell, as it is kept if it comes before its sender is a member."""
+    record = GroupHeldRecord(
+        group=written(said.group),
+        at=now.persistent,
+        sender=payload.sender_id,
+        message_id=payload.message_id,
+        kind="leave",
+    )
+    if isinstance(said, GroupLeave):
+        return record
+    return replace(record, revision=said.revision, head=said.head, name=said.name, kind="hello")
