@@ -1,20 +1,23 @@
 """Groups that are divided, or made up, at revisions that are far from each other: whoever lives in one half is told."""
 
+from collections.abc import Callable
+
 import pytest
 from client_samples import Device, Town, pass_time, settle
 from device_samples import link
 from group_forger import Forger
-from group_people import group_of, info, keep_back, known, said, signed, tell, write
+from group_people import group_of, info, keep_back, known, names, signed, tell, write
 
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import doubts
-from phantom_messenger.client.groups.chain import Chain, Standing
-from phantom_messenger.client.groups.change import SetName, SetTimer
+from phantom_messenger.client.groups.chain import Chain, Verdict
+from phantom_messenger.client.groups.change import Remove, SetName, SetTimer
 from phantom_messenger.client.groups.contents import GroupChange, GroupChanges
-from phantom_messenger.client.status import GroupEvent
+from phantom_messenger.client.groups.duties import Duties
+from phantom_messenger.client.groups.store import Group, raw_of
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.status import GroupEvent, GroupNews
 from support.simulated import MINUTE, SECOND
-
-HOUR = 60 * MINUTE
 
 
 def rival_of(device: Device) -> str:
@@ -66,7 +69,7 @@ def test_control_without_a_look_at_earlier_heads_and_at_answers_the_lower_ones_h
     assert rival_of(ada) == ""
 
 
-# --- made up at a revision that is higher ------------------------------------------------
+# --- made up at a revision that is lower -------------------------------------------------
 
 
 def made_up(town: Town, revision: int) -> tuple[Device, Device, Device]:
@@ -87,63 +90,6 @@ def made_up(town: Town, revision: int) -> tuple[Device, Device, Device]:
     ada.messenger.groups.add("Tea", [ben.id])
     pass_time(10 * SECOND, ada, ben, mal)
     return ada, ben, mal
-
-
-def written_twice(ada: Device, ben: Device, apart: int) -> None:
-    """Ada writes two texts, and so many milliseconds pass after each."""
-    for text in ("one", "two"):
-        write(ada, text)
-        pass_time(apart, ada, ben, step=20 * SECOND)
-
-
-@pytest.mark.parametrize("revision", [40, 1_000_000])
-def test_whoever_has_accepted_into_what_was_made_up_is_stopped_by_a_member_who_stays_below_it(
-    town: Town, revision: int
-) -> None:
-    ada, ben, _ = made_up(town, revision)
-    written_twice(ada, ben, HOUR)
-    assert rival_of(ben) == ada.id
-    assert "another history" in ben.heard(GroupEvent)[-1].message
-    with pytest.raises(UsageError, match="two histories"):
-        write(ben, "to Mal as well")
-    assert said(ben)[:2] == ["one", "two"]
-
-
-def test_control_without_a_bound_nobody_below_is_ever_judged(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doubts, "APART_MS", 1 << 60)
-    ada, ben, _ = made_up(town, 40)
-    written_twice(ada, ben, HOUR)
-    assert rival_of(ben) == ""
-
-
-def test_member_who_has_not_read_yet_is_not_apart(town: Town) -> None:
-    ada, ben, _ = made_up(town, 40)
-    written_twice(ada, ben, 20 * MINUTE)
-    assert (rival_of(ben), set(known(ben).record.apart)) == ("", {ada.id})
-
-
-@pytest.mark.parametrize("then", ["in step", "ahead", "below"])
-def test_whoever_has_read_since_begins_anew(town: Town, then: str) -> None:
-    ada, ben = town.friends("ada", "ben")
-    group_of(ada, ben)
-    group = known(ben)
-    low = group.with_record(apart={ada.id: 1})
-    standing = {"in step": Standing.SAME, "ahead": Standing.AHEAD, "below": Standing.OLDER}[then]
-    after, is_apart = doubts.named(low, standing, ada.id, doubts.APART_MS + 1)
-    assert (after.record.apart, is_apart) == ({}, False)
-    assert doubts.named(low, Standing.UNKNOWN, ada.id, doubts.APART_MS + 1)[1]  # the control
-    assert not doubts.named(low, Standing.UNKNOWN, ada.id, doubts.APART_MS)[1]
-
-
-def test_who_is_no_member_any_more_is_forgotten_with_the_next_one(town: Town) -> None:
-    ada, ben = town.friends("ada", "ben")
-    group_of(ada, ben)
-    full = known(ben).with_record(apart={f"{number:043d}=": 1 for number in range(500)})
-    after, _ = doubts.named(full, Standing.UNKNOWN, ada.id, 5)
-    assert after.record.apart == {ada.id: 5}
-
-
-# --- made up at a revision that is lower -------------------------------------------------
 
 
 def test_whoever_has_accepted_into_what_was_made_up_at_a_lower_revision_is_told_by_the_first_answer(town: Town) -> None:
@@ -185,7 +131,7 @@ def grown(town: Town) -> tuple[Device, Device, Device, Chain]:
     return ada, ben, cleo, known(ada, "Coffee").chain
 
 
-def test_whoever_was_added_again_is_no_rival_any_more_once_the_changes_between_have_come(town: Town) -> None:
+def test_whoever_was_added_again_answers_with_that_and_is_no_rival(town: Town) -> None:
     ada, ben, cleo = town.friends("ada", "ben", "cleo")
     group_of(ada, ben, cleo)
     late = keep_back(cleo, ada)
@@ -195,8 +141,10 @@ def test_whoever_was_added_again_is_no_rival_any_more_once_the_changes_between_h
     settle(ada, ben, cleo)
     ben.messenger.groups.accept("Tea")
     pass_time(8 * SECOND, ada, ben, cleo)
-    assert (rival_of(cleo), info(cleo).revision < info(ben).revision) == (ben.id, True)
-    assert late
+    answer = known(ben).chain.since(info(cleo).revision, most=30_000)
+    assert (bool(late), known(cleo).chain.judge(answer[0]).verdict) == (True, Verdict.BEHIND)
+    assert rival_of(cleo) == ""
+    assert doubts.shown_by_answer(known(cleo), ada.id, answer) is not None  # the control: she was there before
     cleo.tamper = None
     cleo.cut()
     cleo.login()  # and what Ada has sent comes at last
@@ -236,3 +184,70 @@ def test_linked_device_may_know_a_group_from_later_on(town: Town, by_the_first: 
     settle(ada, ben, laptop)
     assert ada.messenger.groups._duties.is_behind(info(ada).group)
     assert rival_of(ada) == (ben.id if by_the_first else "")
+
+
+# --- removed in one history alone ---------------------------------------------------------
+
+
+def removed_by_an_admin(town: Town) -> tuple[Device, Device]:
+    """Mal, an admin, tells Ben alone that Ada is removed, and Ada another change."""
+    ada, ben, mal = town.friends("ada", "ben", "mal")
+    group_of(ada, mal, ben, admins=2)
+    for other, op in ((ada, SetTimer(ms=MINUTE)), (ben, Remove(person=raw_of(ada.id)))):
+        change = signed(mal, op)
+        tell(mal, [other], GroupChange(group=change.group, change=change.encoded))
+    settle(ada, ben, mal)
+    assert names(ben) == {ben.id, mal.id}
+    return ada, ben
+
+
+def removed_elsewhere(town: Town) -> tuple[Device, Device]:
+    """In a group that Mal has made up below Ada's revision, he removes her before Ben accepts."""
+    ada, ben, mal = town.friends("ada", "ben", "mal")
+    group_of(ada, mal)
+    ada.messenger.groups.remove("Tea", [mal.id])
+    pass_time(3 * SECOND, ada, mal)
+    for number in range(6):
+        ada.messenger.groups.set_timer("Tea", MINUTE + number)
+        pass_time(3 * SECOND, ada)
+    forger = Forger(mal, known(ada).record.group, ada, revision=4)
+    forger.invite(ben)
+    pass_time(5 * SECOND, ada, ben, mal)
+    ada.messenger.groups.add("Tea", [ben.id])
+    pass_time(5 * SECOND, ada, ben, mal)
+    (told,) = (one.message for one in ben.heard(GroupEvent) if one.news is GroupNews.FORKED)
+    assert told.startswith("ada invites you to 'Tea', too, but with other members")
+    forger.say(ben, Remove(person=raw_of(ada.id)))
+    pass_time(3 * SECOND, ada, ben, mal)
+    ben.messenger.groups.accept("Tea")
+    pass_time(5 * SECOND, ada, ben, mal)
+    return ada, ben
+
+
+@pytest.mark.parametrize("removed", [removed_by_an_admin, removed_elsewhere])
+def test_whoever_was_removed_in_another_history_learns_of_it_when_they_write(
+    town: Town, removed: Callable[[Town], tuple[Device, Device]]
+) -> None:
+    ada, ben = removed(town)
+    write(ada, "are you there?")
+    pass_time(20 * SECOND, ada, ben)
+    assert rival_of(ada) == ben.id
+    with pytest.raises(UsageError, match="two histories"):
+        write(ada, "hello?")
+
+
+@pytest.mark.parametrize("removed", [removed_by_an_admin, removed_elsewhere])
+def test_control_if_only_who_names_what_was_before_is_told_they_never_learn(
+    town: Town, monkeypatch: pytest.MonkeyPatch, removed: Callable[[Town], tuple[Device, Device]]
+) -> None:
+    tell_removed = Duties.tell_removed
+
+    def only_before(duties: Duties, group: Group, sender: str, since: int, now: Moment) -> None:
+        if group.chain.removal_of(raw_of(sender), since) is not None:
+            tell_removed(duties, group, sender, since, now)
+
+    monkeypatch.setattr(Duties, "tell_removed", only_before)
+    ada, ben = removed(town)
+    write(ada, "are you there?")
+    pass_time(MINUTE, ada, ben)
+    assert rival_of(ada) == ""

@@ -36,6 +36,11 @@ export class Forger {
     this.#says(to, { op: "add", person: to.id, role: "member" });
   }
 
+  /** They tell it to one member alone. */
+  removes(person: Member, to: Member): void {
+    this.#says(to, { op: "remove", person: person.id });
+  }
+
   takesBack(to: Member): void {
     this.#says(to, { op: "remove", person: to.id });
   }

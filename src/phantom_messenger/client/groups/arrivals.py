@@ -409,11 +409,6 @@ class Arrivals:
         events.append(self._event(group, GroupNews.FORKED, rival.who, words.forked(who, self._title(group))))
         return doubts.forked(group, rival)
 
-    def _names(self, group: Group, standing: Standing, named: doubts.Rival, now: Moment, events: list[Event]) -> Group:
-        """A member has named a head; nothing is sent any more if they live in another history."""
-        group, is_apart = doubts.named(group, standing, named.who, now.persistent)
-        return self._fork(group, named, events) if is_apart else group
-
     def _answers(self, tx: Transaction, group: Group, device: str, said: GroupChanges, now: Moment) -> list[Event]:
         """Somebody answers with changes; whoever knows others than these tells it by that."""
         events: list[Event] = []
@@ -477,11 +472,11 @@ class Arrivals:
         if person not in group.state.members:
             if standing in _MAY_BE_A_DEVICE:
                 self._store.hold(tx, held)
-            elif standing is Standing.OLDER:
-                self._duties.tell_removed(group, sender, said.revision, now)
+            self._duties.tell_removed(group, sender, said.revision, now)
             return events
         before, group = group, naming.noted(group, sender, said.name)
-        group = self._names(group, standing, doubts.Rival(sender, said.head), now, events)
+        if standing is Standing.FORK:
+            group = self._fork(group, doubts.Rival(sender, said.head), events)
         if group is not before:
             self._store.put(tx, group)
         if group.state.may_write(person):
@@ -506,7 +501,8 @@ class Arrivals:
             return group
         if person in group.state.members:
             group = naming.noted(group, written(person), held.name)
-            group = self._names(group, standing, doubts.Rival(written(person), held.head), now, events)
+            if standing is Standing.FORK:
+                group = self._fork(group, doubts.Rival(written(person), held.head), events)
         if group.state.may_write(person):
             self.texts.keep(tx, group, held, said, now, events)
         elif standing in _MAY_BE_A_DEVICE and person not in group.state.members:
@@ -534,7 +530,7 @@ class Arrivals:
         is_ahead = not is_leaving and group.chain.compare(held.revision, held.head) is Standing.AHEAD
         if is_ahead or group.is_adding(person):
             self._store.hold(tx, held)
-        elif not is_leaving:
+        if not is_leaving:
             self._duties.tell_removed(group, written(person), held.revision, now)
         return group
 
@@ -542,8 +538,9 @@ class Arrivals:
         sender, standing = written(self._person(said.sender)), group.chain.compare(said.revision, said.head)
         told: list[Event] = []
         group = naming.noted(group, sender, said.name)
-        group = self._names(group, standing, doubts.Rival(sender, said.head), now, told)
-        if standing is Standing.AHEAD:
+        if standing is Standing.FORK:
+            group = self._fork(group, doubts.Rival(sender, said.head), told)
+        elif standing is Standing.AHEAD:
             self._duties.behind(group.id, sender, said.revision, now)
         if sender in group.record.absent:
             group = group.with_record(absent=[one for one in group.record.absent if one != sender])
@@ -564,8 +561,7 @@ class Arrivals:
         return events
 
     def _leaves(self, group: Group, said: GroupHeldRecord, events: list[Event]) -> Group:
-        sender = said.sender
-        is_known = sender in group.record.leaving
+        sender, is_known = said.sender, said.sender in group.record.leaving
         group = group if is_known else group.with_record(leaving=[*group.record.leaving, sender])
         if not is_known and group.record.relation == MEMBER:
             message = f"{self._contact(group, sender).label} has left {self._title(group)}"

@@ -10,16 +10,13 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from phantom_messenger.client.groups import change as changes
-from phantom_messenger.client.groups.chain import Standing, Verdict
+from phantom_messenger.client.groups.chain import Verdict
 from phantom_messenger.client.groups.change import Change
 from phantom_messenger.client.groups.records import GroupRecord
 from phantom_messenger.client.groups.store import FORKED, NEWER, Group, raw_of, written
 
 MAX_SHOWN: Final = 16
 """Rival changes that are remembered as shown, one of each author: as many as there are admins at a time."""
-
-APART_MS: Final = 3_600_000
-"""How long a member may name what is older than all that is kept: they have not read yet what has come since."""
 
 _ID_BYTES: Final = 32
 
@@ -52,37 +49,24 @@ def shown_by(group: Group, sender: str, encoded: bytes, head: bytes = b"") -> Ri
 def shown_by_answer(group: Group, sender: str, encoded: Sequence[bytes]) -> Rival | None:
     """Who has another history, of a member's answer that does not go on from what is known here.
 
-    Whoever knows the changes behind ours answers with these. Whoever was removed and added again since knows none from
-    before that, and is taken for it until others' answers come: what they bring ends the doubt.
+    Whoever knows the changes behind ours answers with these; whoever was removed and added again since, with the one
+    that adds them, for they know none from before that.
+
+    Args:
+        group: of the changes.
+        sender: user id of whoever answers, by their first device.
+        encoded: the changes.
     """
-    chain = group.chain
-    for one in encoded if raw_of(sender) in group.state.members else ():
+    chain, person = group.chain, raw_of(sender)
+    for one in encoded if person in group.state.members else ():
         judged = chain.judge(one)
         chain = judged.chain
         if judged.verdict is Verdict.BEHIND or judged.code == "previous":
-            return Rival(sender, changes.read_own(one).previous)
+            change = changes.read_own(one)
+            return None if change.adds(person) else Rival(sender, change.previous)
         if judged.verdict not in {Verdict.APPLIED, Verdict.KNOWN, Verdict.STALE}:
             return None
     return None
-
-
-def named(group: Group, standing: Standing, member: str, now: int) -> tuple[Group, bool]:
-    """What is known of a member who has named a head, and whether they live in another history.
-
-    Args:
-        group: in which they have said something.
-        standing: of the head.
-        member: their user id.
-        now: persistent time.
-    """
-    apart = {one: at for one, at in group.record.apart.items() if raw_of(one) in group.state.members}
-    since = apart.pop(member, now)
-    is_unknown = standing is Standing.UNKNOWN
-    if is_unknown:
-        apart[member] = since
-    if apart != group.record.apart:
-        group = group.with_record(apart=apart)
-    return group, standing is Standing.FORK or (is_unknown and now - since >= APART_MS)
 
 
 def is_old(group: Group, rival: Rival) -> bool:

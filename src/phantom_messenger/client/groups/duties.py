@@ -191,12 +191,16 @@ class Duties:
             self._note_question(group, sender, question, now)
 
     def tell_removed(self, group: Group, sender: str, since: int, now: Moment) -> None:
-        """Somebody speaks who was removed after a revision: they may not know, and are told all up to that."""
-        removed = group.chain.removal_of(raw_of(sender), since)
+        """Somebody speaks who was removed: they may not know, and are told all up to that; nothing to anybody else.
+
+        ``since``: the revision that they name. Who names a later one may live where nobody has removed them.
+        """
+        person = raw_of(sender)
+        removed = group.chain.removal_of(person, since) or group.chain.removal_of(person, 0)
         told = self._removed_told.get((group.id, sender), 0)
         if removed is not None and told < MAX_REMOVED_TOLD:
             self._removed_told[group.id, sender] = told + 1
-            self._note_question(group.id, sender, _Question(since, removed, False), now)
+            self._note_question(group.id, sender, _Question(min(since, removed - 1), removed, False), now)
 
     def _note_question(self, group: str, sender: str, question: _Question, now: Moment) -> None:
         last = self._answered.get((group, sender))

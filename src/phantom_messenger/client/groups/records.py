@@ -27,8 +27,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     been a member before. ``asked``: those of ``wishes`` that others have asked for. ``leaving``: members who have said
     that they leave. ``admins_then``: who were admins when this user was last a member, while somebody invites them back
     or has done so; [] else. ``inviters``: who has invited to another group of this id; of each the user was told.
-    ``invited_at``: when the invitation was written, in milliseconds since 1970; 0 if that is not known. ``apart``: when
-    members were first heard who have named since nothing but revisions from before all that is kept.
+    ``invited_at``: when the invitation was written, in milliseconds since 1970; 0 if that is not known.
     """
 
     group: bytes
@@ -60,7 +59,6 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     admins_then: list[str] = msgspec.field(default_factory=list)
     inviters: list[str] = msgspec.field(default_factory=list)
     invited_at: int = 0
-    apart: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class SenderCount(Record, frozen=True, array_like=True):

@@ -16,24 +16,23 @@ import { DeliveryState, labelOf } from "../status.ts";
 import type { Event, GroupEvent } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import type { Chain, Standing, Verdict } from "./chain.ts";
-import { packOps } from "./change.ts";
 import type { Op } from "./change.ts";
-import type { GroupChange, GroupChanges, GroupHeard, GroupHello, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
-import { afterChange, forked, isOld, named, shownBy, shownByAnswer } from "./doubts.ts";
+import type { GroupChange, GroupChanges, GroupHeard, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
+import { afterChange, forked, isOld, shownBy, shownByAnswer } from "./doubts.ts";
 import type { Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
 import { begun, elsewhere, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
 import { memberOf, noted, takenOver } from "./naming.ts";
-import { chainOf, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
+import { chainOf, isAdding, mayBeOfMember, pictureAfter, relationAfter, wished, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord } from "./records.ts";
 import { CHANGE, MAX_TOLD } from "./speaking.ts";
 import { conversationOf, mayInvite, mayWrite } from "./state.ts";
-import { idOf, isLive, lacksPicture, peopleOf, stateOf, withRecord, withWishes } from "./store.ts";
+import { idOf, isLive, lacksPicture, peopleOf, stateOf, withRecord } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
-import { MAX_ASKED, Strangers } from "./strangers.ts";
-import { heldOf, Texts } from "./texts.ts";
+import { Strangers } from "./strangers.ts";
+import { heldOf, heldWordOf, Texts } from "./texts.ts";
 import * as words from "./words.ts";
 
 /** Changes that wait to be sent. */
@@ -125,15 +124,20 @@ export class Arrivals {
         this.#text(tx, group, heldOf(frame, said, now), now);
         return;
       case "group-hello":
-        if (isMember) {
-          this.#hello(tx, group, sender, said, now);
-        } else {
-          this.#duties.tellRemoved(group, sender, said.revision, now);
-        }
+        this.#word(tx, group, heldWordOf(frame, said, now), now);
         return;
-      default:
-        if (isMember) {
-          this.#ofMember(tx, group, device, said, now);
+      case "group-leave": // what changes who is in it is said by their first devices alone
+        if (sender === device) this.#word(tx, group, heldWordOf(frame, said, now), now);
+        return;
+      case "group-receipt":
+        if (isMember) this.#receipts(tx, device, said, now);
+        return;
+      case "group-ask":
+        if (isMember) this.#duties.asked(idOf(group), device, said, now);
+        return;
+      case "group-propose":
+        if (sender === device && mayInvite(stateOf(group), sender) && this.#persons.isPerson(encodeBase64(said.person))) {
+          this.#store.put(tx, this.#wished(group, { op: "add", person: encodeBase64(said.person), role: "member" }));
         }
     }
   }
@@ -159,30 +163,6 @@ export class Arrivals {
         break;
       case "group-ask":
         this.#duties.asked(idOf(group), frame.payload.senderId, said, now);
-        break;
-    }
-  }
-
-  /** What else members say; what changes who is in it, from their first devices alone. */
-  #ofMember(tx: Transaction, group: Group, device: string, said: GroupHeard, now: Moment): void {
-    const sender = this.#persons.of(device);
-    if (sender !== device && (said.kind === "group-leave" || said.kind === "group-propose")) {
-      return;
-    }
-    switch (said.kind) {
-      case "group-receipt":
-        this.#receipts(tx, device, said, now);
-        break;
-      case "group-ask":
-        this.#duties.asked(idOf(group), device, said, now);
-        break;
-      case "group-leave":
-        this.#leaves(tx, group, sender, now);
-        break;
-      case "group-propose":
-        if (mayInvite(stateOf(group), sender) && this.#persons.isPerson(encodeBase64(said.person))) {
-          this.#wish(tx, group, { op: "add", person: encodeBase64(said.person), role: "member" });
-        }
         break;
     }
   }
@@ -259,7 +239,7 @@ export class Arrivals {
     }
     const first = group;
     for (const early of held.filter(({ revision }) => revision >= chain.state.revision)) {
-      group = this.#heldText(tx, group, early, now);
+      group = this.#heldSaid(tx, group, early, now);
     }
     if (group !== first) {
       this.#store.put(tx, group);
@@ -280,7 +260,11 @@ export class Arrivals {
     const [token, group] = this.strangers.joining(sender, said, now) ?? [null, null];
     if (token === null) {
       this.strangers.turnAway(tx, sender, said, now);
-    } else if (this.#wish(tx, group, { op: "add", person: sender, role: "member" })) {
+      return;
+    }
+    const after = this.#wished(group, { op: "add", person: sender, role: "member" });
+    if (after !== group) {
+      this.#store.put(tx, after);
       this.#store.putToken(tx, { ...token, uses: token.uses - 1 });
     }
   }
@@ -436,10 +420,9 @@ export class Arrivals {
     return withRecord(group, { doubt: "newer", rival, rivalHead: NO_BYTES });
   }
 
-  /** A member has named a head; nothing is sent any more if they live in another history. */
-  #names(tx: Transaction, before: Group, standing: Standing, rival: Rival, now: Moment): Group {
-    const [group, isApart] = named(before, standing, rival.who, now.persistent);
-    return isApart ? this.#fork(tx, group, rival, now) : group;
+  /** A member has named a head. */
+  #names(tx: Transaction, group: Group, standing: Standing, rival: Rival, now: Moment): Group {
+    return standing === "fork" ? this.#fork(tx, group, rival, now) : group;
   }
 
   /** Somebody answers with changes; whoever knows others than these tells it by that. */
@@ -478,7 +461,7 @@ export class Arrivals {
       if (one.change.length > 0) {
         this.#store.hold(tx, one);
       } else {
-        group = this.#heldText(tx, group, one, now);
+        group = this.#heldSaid(tx, group, one, now);
       }
     }
     return group;
@@ -496,9 +479,8 @@ export class Arrivals {
     if (!stateOf(group).members.has(sender)) {
       if (mayBeOfMember(standing)) {
         this.#store.hold(tx, held);
-      } else if (standing === "older") {
-        this.#duties.tellRemoved(group, sender, revision, now);
       }
+      this.#duties.tellRemoved(group, sender, revision, now);
       return;
     }
     const after = this.#names(tx, noted(group, sender, held.name), standing, { who: sender, head }, now);
@@ -530,21 +512,38 @@ export class Arrivals {
 
   // --- what else members say ----------------------------------------------------------
 
-  #hello(tx: Transaction, before: Group, sender: string, said: GroupHello, now: Moment): void {
+  /** Somebody says that they are there, or leave; `held`: that, as it is kept if it comes too early. */
+  #word(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): void {
+    const after = this.#heldSaid(tx, group, held, now);
+    if (after !== group) this.#store.put(tx, after);
+  }
+
+  #heldSaid(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): Group {
+    const { head, kind, revision } = held;
+    if (kind === "") return this.#heldText(tx, group, held, now);
+    const sender = this.#persons.of(held.sender);
+    if (stateOf(group).members.has(sender)) {
+      return kind === "leave" ? this.#leaves(tx, group, sender, now) : this.#hello(tx, group, sender, held, now);
+    }
+    const isAhead = kind === "hello" && group.chain.compare(revision, head) === "ahead";
+    if (isAhead || isAdding(group, sender)) {
+      this.#store.hold(tx, held);
+    }
+    if (kind === "hello") this.#duties.tellRemoved(group, sender, revision, now);
+    return group;
+  }
+
+  #hello(tx: Transaction, before: Group, sender: string, said: GroupHeldRecord, now: Moment): Group {
     const standing = before.chain.compare(said.revision, said.head);
-    const known = noted(before, sender, said.name ?? null);
-    let group = this.#names(tx, known, standing, { who: sender, head: said.head }, now);
-    if (standing === "ahead") {
-      this.#duties.behind(idOf(group), sender, said.revision, now);
+    const known = noted(before, sender, said.name);
+    const group = this.#names(tx, known, standing, { who: sender, head: said.head }, now);
+    if (standing === "ahead") this.#duties.behind(idOf(group), sender, said.revision, now);
+    if (!group.record.absent.includes(sender)) return group;
+    if (group.record.ownName !== "" && stateOf(group).members.size <= MAX_TOLD) {
+      tx.onCommit(() => this.#duties.welcome(idOf(before), sender));
     }
-    if (group.record.absent.includes(sender)) {
-      group = withRecord(group, { absent: group.record.absent.filter((one) => one !== sender) });
-      if (group.record.ownName !== "" && stateOf(group).members.size <= MAX_TOLD) {
-        tx.onCommit(() => this.#duties.welcome(idOf(before), sender));
-      }
-      this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} has joined`, now);
-    }
-    this.#store.put(tx, group);
+    this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} has joined`, now);
+    return withRecord(group, { absent: group.record.absent.filter((one) => one !== sender) });
   }
 
   #receipts(tx: Transaction, sender: string, said: GroupReceipt, now: Moment): void {
@@ -562,26 +561,18 @@ export class Arrivals {
     }
   }
 
-  #leaves(tx: Transaction, before: Group, sender: string, now: Moment): void {
+  #leaves(tx: Transaction, before: Group, sender: string, now: Moment): Group {
     const { leaving, relation } = before.record;
     const isKnown = leaving.includes(sender);
-    const group = isKnown ? before : this.#store.put(tx, withRecord(before, { leaving: [...leaving, sender] }));
-    this.#wish(tx, group, { op: "remove", person: sender });
+    const group = isKnown ? before : withRecord(before, { leaving: [...leaving, sender] });
     if (!isKnown && relation === "member") {
       this.#happened(tx, group, "left", sender, `${this.#label(group, sender)} has left`, now);
     }
+    return this.#wished(group, { op: "remove", person: sender });
   }
 
-  /** An admin's client does what a member may ask for, if nobody has asked for it already; whether it will. */
-  #wish(tx: Transaction, group: Group, op: Op): boolean {
-    const isAdmin = this.#persons.isFirst && stateOf(group).members.get(this.#persons.own) === "admin";
-    const { relation, wishes } = group.record;
-    const wish = packOps([op]);
-    const isNew = wishes.length < MAX_ASKED && !wishes.some((one) => isEqual(one, wish));
-    if (isAdmin && relation === "member" && isNew) {
-      this.#store.put(tx, withWishes(group, [...wishes, wish], [...group.record.asked, wish]));
-    }
-    return isAdmin && relation === "member" && isNew;
+  #wished(group: Group, op: Op): Group {
+    return wished(group, op, this.#persons.isFirst ? this.#persons.own : "");
   }
 
   // --- words ------------------------------------------------------------------------

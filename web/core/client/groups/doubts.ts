@@ -6,8 +6,7 @@
  */
 import { concat, isEqual, NO_BYTES } from "../../bytes.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
-import type { Standing } from "./chain.ts";
-import { digestOf, ID_BYTES, readOwn } from "./change.ts";
+import { addsPerson, digestOf, ID_BYTES, readOwn } from "./change.ts";
 import type { Change } from "./change.ts";
 import type { GroupRecord } from "./records.ts";
 import { stateOf, withRecord } from "./store.ts";
@@ -15,9 +14,6 @@ import type { Group } from "./store.ts";
 
 /** Rival changes that are remembered as shown, one of each author: as many as there are admins at a time. */
 export const MAX_SHOWN = 16;
-
-/** How long a member may name what is older than all that is kept: they have not read yet what has come since. */
-export const APART_MS = 3_600_000;
 
 /** Who is said to know another history. */
 export interface Rival {
@@ -43,8 +39,10 @@ export function shownBy(group: Group, sender: string, encoded: Uint8Array, head:
 /**
  * Who has another history, of a member's answer that does not go on from what is known here; null if nobody.
  *
- * Whoever knows the changes behind ours answers with these. Whoever was removed and added again since knows none from
- * before that, and is taken for it until others' answers come: what they bring ends the doubt.
+ * Whoever knows the changes behind ours answers with these; whoever was removed and added again since, with the one that
+ * adds them, for they know none from before that.
+ *
+ * @param sender user id of whoever answers, by their first device
  */
 export function shownByAnswer(group: Group, sender: string, encoded: readonly Uint8Array[]): Rival | null {
   let { chain } = group;
@@ -52,30 +50,12 @@ export function shownByAnswer(group: Group, sender: string, encoded: readonly Ui
     const { chain: after, code, verdict } = chain.judge(one);
     chain = after;
     if (verdict === "behind" || code === "previous") {
-      return { who: sender, head: readOwn(one).previous };
+      const change = readOwn(one);
+      return addsPerson(change, sender) ? null : { who: sender, head: change.previous };
     }
     if (verdict !== "applied" && verdict !== "known" && verdict !== "stale") return null;
   }
   return null;
-}
-
-/**
- * What is known of a member who has named a head, and whether they live in another history.
- *
- * @param group in which they have said something
- * @param standing of the head
- * @param member their user id
- * @param now persistent time
- */
-export function named(group: Group, standing: Standing, member: string, now: number): readonly [Group, boolean] {
-  const { apart } = group.record;
-  const others = [...apart].filter(([one]) => one !== member && stateOf(group).members.has(one));
-  const isUnknown = standing === "unknown";
-  const since = apart.get(member) ?? now;
-  const after = new Map(isUnknown ? [...others, [member, since]] : others);
-  const isSame = after.size === apart.size && [...after.keys()].every((one) => apart.has(one));
-  const isApart = standing === "fork" || (isUnknown && now - since >= APART_MS);
-  return [isSame ? group : withRecord(group, { apart: after }), isApart];
 }
 
 /**

@@ -189,11 +189,16 @@ export class Duties {
     }
   }
 
-  /** Somebody speaks who was removed after a revision: they may not know, and are told all up to that. */
+  /**
+   * Somebody speaks who was removed: they may not know, and are told all up to that; nothing to anybody else.
+   *
+   * `since`: the revision that they name. Who names a later one may live where nobody has removed them.
+   */
   tellRemoved(group: Group, sender: string, since: number, now: Moment): void {
-    const until = group.chain.removalOf(sender, since);
+    const until = group.chain.removalOf(sender, since) ?? group.chain.removalOf(sender, 0);
     if (until !== null && (this.#removedTold.get(`${idOf(group)} ${sender}`) ?? 0) < MAX_REMOVED_TOLD) {
-      this.#noteQuestion({ group: idOf(group), sender, since, until, picture: false, ordered: 0 }, now);
+      const from = Math.min(since, until - 1);
+      this.#noteQuestion({ group: idOf(group), sender, since: from, until, picture: false, ordered: 0 }, now);
     }
   }
 

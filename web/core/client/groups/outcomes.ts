@@ -4,11 +4,15 @@ import { CryptoError } from "../../crypto/errors.ts";
 import type { SyncedGroup } from "../devices/kinds.ts";
 import { Chain } from "./chain.ts";
 import type { Standing } from "./chain.ts";
-import type { Change } from "./change.ts";
+import { addsPerson, packOps, readOwn } from "./change.ts";
+import type { Change, Op } from "./change.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { decodeState } from "./state.ts";
-import { stateOf, withRecord } from "./store.ts";
+import { stateOf, withRecord, withWishes } from "./store.ts";
 import type { Group } from "./store.ts";
+
+/** Of the changes that wait to be sent, those that others ask an admin's client for: the rest is the user's own. */
+export const MAX_ASKED = 40;
 
 /** A group with the picture that its state names, if that is the one which came, or the one that was here. */
 export function withPicture(group: Group, picture: Uint8Array): Group {
@@ -49,4 +53,22 @@ export function pictureAfter(before: Uint8Array, { ops }: Change): Uint8Array {
 /** Whether one who is no member, and names this, may have been added since, or be a device that is not known yet. */
 export function mayBeOfMember(standing: Standing): boolean {
   return standing === "ahead" || standing === "same";
+}
+
+/** Whether a change is under way that adds somebody: they may have heard of it before this user does. */
+export function isAdding({ record }: Group, person: string): boolean {
+  return record.flying.length > 0 && addsPerson(readOwn(record.flying), person);
+}
+
+/**
+ * The group, if an admin's client is to do what a member may ask for, and nobody has asked for it already.
+ *
+ * @param ownId of this user, if this is their first device, else ''
+ */
+export function wished(group: Group, op: Op, ownId: string): Group {
+  const { asked, relation, wishes } = group.record;
+  const wish = packOps([op]);
+  const isAdmin = stateOf(group).members.get(ownId) === "admin" && relation === "member";
+  const isNew = wishes.length < MAX_ASKED && !wishes.some((one) => isEqual(one, wish));
+  return isAdmin && isNew ? withWishes(group, [...wishes, wish], [...asked, wish]) : group;
 }

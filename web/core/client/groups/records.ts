@@ -27,8 +27,7 @@ const never = withDefault(orNull(int), null);
  * '' if nothing; `names`: the same of others, by user id. `leaving`: members who have said that they leave. `adminsThen`:
  * who were admins when this user was last a member, while somebody invites them back or has done so; none else.
  * `inviters`: who has invited to another group of this id; of each the user was told. `invitedAt`: when the invitation was
- * written, in milliseconds since 1970; 0 if that is not known. `apart`: when members were first heard who have named since
- * nothing but revisions from before all that is kept.
+ * written, in milliseconds since 1970; 0 if that is not known.
  */
 export const GroupRecord = recordType({
   group: bytes,
@@ -60,7 +59,6 @@ export const GroupRecord = recordType({
   adminsThen: withDefault(list(text), []),
   inviters: withDefault(list(text), []),
   invitedAt: zero,
-  apart: withDefault(mapOf(int), new Map()),
 });
 export type GroupRecord = RecordOf<typeof GroupRecord>;
 
@@ -107,7 +105,8 @@ export type GroupToldRecord = RecordOf<typeof GroupToldRecord>;
 
 /**
  * What came too early: a change, or a text of its `sender` (`content`). `state`, `base`: of a change that may invite this
- * user back, once they are known to be no member any more.
+ * user back, once they are known to be no member any more. `kind`: '', or hello or leave, if it is that of somebody who
+ * is no member yet.
  */
 export const GroupHeldRecord = recordType({
   group: text,
@@ -124,6 +123,7 @@ export const GroupHeldRecord = recordType({
   n: zero,
   expiresIn: never,
   name: withDefault(orNull(text), null),
+  kind: empty,
 });
 export type GroupHeldRecord = RecordOf<typeof GroupHeldRecord>;
 

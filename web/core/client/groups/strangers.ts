@@ -22,14 +22,12 @@ import { isOld, shownBy } from "./doubts.ts";
 import { looked } from "./invitations.ts";
 import type { JoinLink } from "./link.ts";
 import { Looks } from "./looks.ts";
+import { isAdding, MAX_ASKED } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import type { GroupTokenRecord } from "./records.ts";
 import { idOf, isLive, stateOf } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
 import { TurningAway } from "./turning_away.ts";
-
-/** Of the changes that wait to be sent, those that others ask an admin's client for: the rest is the user's own. */
-export const MAX_ASKED = 40;
 
 /** Judges it. */
 export class Strangers {
@@ -54,7 +52,8 @@ export class Strangers {
     const group = this.#store.ofConversation(conversationId);
     if (group === null) return this.#store.isOfToken(conversationId);
     const person = this.#persons.of(senderId);
-    const isOrWasIn = stateOf(group).members.has(person) || group.chain.removalOf(person, 0) !== null;
+    const isIn = stateOf(group).members.has(person) || isAdding(group, person);
+    const isOrWasIn = isIn || group.chain.removalOf(person, 0) !== null;
     if (isOrWasIn || !isNew) return isOrWasIn;
     // What waits has had its look.
     return !this.#ports.stores.vault.has(REQUEST, key(senderId, messageId)) && this.#looks.take(now.monotonic);
@@ -71,7 +70,8 @@ export class Strangers {
     const group = this.#store.get(encodeBase64(said.group));
     if (group === null || (!isLive(group) && said.kind === "group-change")) return false;
     const person = this.#persons.of(sender);
-    if (stateOf(group).members.has(person) || group.chain.removalOf(person, 0) !== null) return true;
+    const isIn = stateOf(group).members.has(person) || isAdding(group, person);
+    if (isIn || group.chain.removalOf(person, 0) !== null) return true;
     switch (said.kind) {
       case "group-text":
         return this.#store.hasRoom(idOf(group), sender);

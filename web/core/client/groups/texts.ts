@@ -9,7 +9,7 @@ import type { Moment } from "../moment.ts";
 import { DeliveryState, labelOf } from "../status.ts";
 import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
-import type { GroupText } from "./contents.ts";
+import type { GroupHello, GroupLeave, GroupText } from "./contents.ts";
 import { memberOf } from "./naming.ts";
 import { Persons } from "./persons.ts";
 import { GroupHeldRecord, GroupTextRecord } from "./records.ts";
@@ -138,4 +138,13 @@ export function heldOf(frame: RoutedMessage, said: GroupText & { readonly sentAt
   const named = { group: encodeBase64(said.group), revision, head, n, name };
   const { expiresIn } = optionsOf(frame);
   return GroupHeldRecord.make({ ...named, at: now.persistent, sender, messageId, content: utf8(body), sentAt, expiresIn });
+}
+
+/** A greeting, or a farewell, as it is kept if it comes before its sender is a member. */
+export function heldWordOf({ payload }: RoutedMessage, said: GroupHello | GroupLeave, now: Moment): GroupHeldRecord {
+  const { messageId, senderId: sender } = payload;
+  const word = { group: encodeBase64(said.group), at: now.persistent, sender, messageId };
+  if (said.kind === "group-leave") return GroupHeldRecord.make({ ...word, kind: "leave" });
+  const { head, name = null, revision } = said;
+  return GroupHeldRecord.make({ ...word, revision, head, name, kind: "hello" });
 }
