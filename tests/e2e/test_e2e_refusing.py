@@ -17,6 +17,7 @@ from e2e_people import meet
 from phantom_messenger import Client
 from phantom_messenger.cli import main
 from phantom_messenger.cli.common import count, sentence
+from support.amounts import amount
 from support.command_line import PATIENCE, PHANTOM, Running, environment, phantom
 from support.relay_process import RelayProcess, StartRelay
 
@@ -283,18 +284,20 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("moment", ["loading", "opening", "running", "looping"])
-@pytest.mark.parametrize(
-    ("command", "number", "end"),
-    [
-        ("listen", "SIGINT", (0, "")),
-        ("chat", "SIGINT", (0, "")),
-        ("listen", "SIGTERM", (143, "")),
-        ("chat", "SIGTERM", (143, "")),
-        ("send", "SIGTERM", (143, "")),
-        ("send", "SIGINT", (1, "\nphantom: interrupted\n")),  # the control
-    ],
+MOMENTS = ("loading", "opening", "running", "looping")
+ENDED = (
+    ("listen", "SIGINT", (0, "")),
+    ("chat", "SIGINT", (0, "")),
+    ("listen", "SIGTERM", (143, "")),
+    ("chat", "SIGTERM", (143, "")),
+    ("send", "SIGTERM", (143, "")),
+    ("send", "SIGINT", (1, "\nphantom: interrupted\n")),  # the control
 )
+EARLY = [(moment, *case) for at, case in enumerate(ENDED) for moment in MOMENTS[at % amount(2, 1) :: amount(2, 1)]]
+"""In the short form each command at every other moment, by turns."""
+
+
+@pytest.mark.parametrize(("moment", "command", "number", "end"), EARLY)
 def test_command_that_is_ended_while_it_begins_ends_as_it_does_later(
     begun: Path,
     tmp_path: Path,
