@@ -10,7 +10,8 @@ import pytest
 from store_copies import copied
 
 from phantom_messenger.engines.errors import StoreError
-from phantom_messenger.engines.sqlite import SQLiteStore, content
+from phantom_messenger.engines.sqlite import SQLiteStore, content, corruption
+from phantom_messenger.engines.sqlite.corruption import PastRepair
 from support.store_user import expire
 from support.stores import ALICE, BOB, NOW, append, bind, message, names, run, waiting
 
@@ -146,6 +147,49 @@ def test_sweep_of_what_is_old_comes_to_its_end_and_the_rest_stays(
 def test_control_sweep_that_takes_a_row_for_deleted_goes_on_for_ever(folder: Path) -> None:
     stray(folder, b"<150", AWAY)
     assert swept(folder, is_credulous=True)[0] == SWEEPS
+
+
+def reindexes(folder: Path, *, forgets: bool = False) -> int:
+    """How often indexes are made anew, if that may be done between any two sweeps, and younger mail stays."""
+    opened = SQLiteStore(folder)
+    made: list[str] = []
+
+    def note(_: Any, statement: str, __: Any) -> bool:
+        if statement.startswith("REINDEX"):
+            made.append(statement)
+        return True
+
+    opened._connection.exec_trace = note
+    for _ in range(SWEEPS):
+        expire(opened, NOW + MAIL, stored_before=NOW + OLD - 1)
+        opened.scrub()
+        opened._reindexed_at.clear()
+        if forgets:
+            opened.tables.mailboxes._past_repair = PastRepair()
+    opened.close()
+    return len(made)
+
+
+def test_indexes_are_made_anew_but_once_for_a_row_that_they_do_not_help(folder: Path) -> None:
+    stray(folder, b"<150", AWAY)
+    assert reindexes(folder) == 1
+
+
+def test_control_that_row_forgotten_indexes_are_made_anew_at_each_sweep(folder: Path) -> None:
+    stray(folder, b"<150", AWAY)
+    assert reindexes(folder, forgets=True) == SWEEPS
+
+
+def test_where_too_many_rows_are_past_repair_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corruption, "MAX_PAST_REPAIR", 2)
+    past = PastRepair()
+    past.add(1)
+    assert 1 in past
+    assert 3 not in past
+    for entry in range(2, 9):
+        past.add(entry)
+    assert 3 in past
+    assert len(past._entries) == 2
 
 
 # --- an account -------------------------------------------------------------------

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import apsw
 
-from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
+from phantom_messenger.engines.sqlite.corruption import CorruptRows, PastRepair, is_corruption
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.stranger_quota import StrangerQuota
 from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted, take_kept
@@ -123,6 +123,7 @@ class SQLiteMailboxes:
         self._reserved: dict[int, int] = {}
         self._unreadable: set[int] = set()
         self._suspect: set[int] = set()
+        self._past_repair = PastRepair()
         self._reported: set[int] = set()
         self._without_receipts: set[str] = set()
         self._suspect_senders: set[str] = set()
@@ -358,7 +359,10 @@ class SQLiteMailboxes:
         return self._since
 
     def retry_unreadable(self) -> None:
-        """Retry rows that could not be read or deleted: the fault of the disk may have been transient."""
+        """Retry rows that could not be read or deleted: the fault of the disk may have been transient.
+
+        For those that new indexes have not helped none are made again: once a minute, they would be for ever.
+        """
         self._unreadable.clear()
         self._suspect.clear()
         self._suspect_senders.clear()
@@ -439,6 +443,7 @@ class SQLiteMailboxes:
         """Find the rows that cannot be deleted in this order: when few are left on a page, SQLite needs the next."""
         while (found := self._first_undeletable(entries)) is not None:
             self._unreadable.add(found)
+            self._past_repair.add(found)
         self._report()
 
     def _first_undeletable(self, entries: list[int]) -> int | None:
@@ -472,7 +477,10 @@ class SQLiteMailboxes:
             if not self._connection.changes():
                 raise apsw.CorruptError("a row is not where its number leads")
         except apsw.Error as error:
-            if is_corruption(error) and entry in self._suspect:
+            if not is_corruption(error):
+                raise
+            if entry in self._suspect or entry in self._past_repair:
+                self._past_repair.add(entry)
                 self._unreadable.add(entry)
                 raise CorruptRows(lambda: self._find_undeletable([row[0] for row in of])) from None
             self._suspect.add(entry)
