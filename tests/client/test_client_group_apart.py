@@ -116,7 +116,7 @@ def test_control_without_a_look_at_answers_such_a_group_is_behind_for_ever(
 
 
 def grown(town: Town) -> tuple[Device, Device, Device, Chain]:
-    """A group of which Cleo misses the last changes, one of which adds Dan; the chain as Ada has it."""
+    """A group of which Cleo misses the last changes, one of which adds Ben; the chain as Ada has it."""
     ada, ben, cleo = town.friends("ada", "ben", "cleo")
     group_of(ada, cleo)
     cleo.cut()
@@ -189,16 +189,27 @@ def test_linked_device_may_know_a_group_from_later_on(town: Town, by_the_first: 
 # --- removed in one history alone ---------------------------------------------------------
 
 
-def removed_by_an_admin(town: Town) -> tuple[Device, Device]:
-    """Mal, an admin, tells Ben alone that Ada is removed, and Ada another change."""
+def removed_by_an_admin(town: Town, *, was_removed: bool = False) -> tuple[Device, Device]:
+    """Mal, an admin, tells Ben alone that Ada is removed, perhaps once more, and Ada another change."""
     ada, ben, mal = town.friends("ada", "ben", "mal")
     group_of(ada, mal, ben, admins=2)
+    if was_removed:
+        mal.messenger.groups.remove("Tea", [ada.id])
+        pass_time(3 * SECOND, ada, ben, mal)
+        mal.messenger.groups.add("Tea", [ada.id])
+        pass_time(3 * SECOND, ada, ben, mal)
+        ada.messenger.groups.accept("Tea")
+        pass_time(3 * SECOND, ada, ben, mal)
     for other, op in ((ada, SetTimer(ms=MINUTE)), (ben, Remove(person=raw_of(ada.id)))):
         change = signed(mal, op)
         tell(mal, [other], GroupChange(group=change.group, change=change.encoded))
     settle(ada, ben, mal)
     assert names(ben) == {ben.id, mal.id}
     return ada, ben
+
+
+def removed_again(town: Town) -> tuple[Device, Device]:
+    return removed_by_an_admin(town, was_removed=True)
 
 
 def removed_elsewhere(town: Town) -> tuple[Device, Device]:
@@ -224,7 +235,7 @@ def removed_elsewhere(town: Town) -> tuple[Device, Device]:
     return ada, ben
 
 
-@pytest.mark.parametrize("removed", [removed_by_an_admin, removed_elsewhere])
+@pytest.mark.parametrize("removed", [removed_by_an_admin, removed_again, removed_elsewhere])
 def test_whoever_was_removed_in_another_history_learns_of_it_when_they_write(
     town: Town, removed: Callable[[Town], tuple[Device, Device]]
 ) -> None:

@@ -133,8 +133,7 @@ class Arrivals:
                 return self._answers(tx, group, device, said, now)
             case GroupText():
                 return self._text(tx, group, held(payload, said, now), said, now)
-            # What changes who is in it is said by their first device alone.
-            case GroupHello() | GroupLeave() if sender == device or isinstance(said, GroupHello):
+            case GroupHello() | GroupLeave():
                 return self._word(tx, group, held_word(payload, said, now), now)
             case _ if raw_of(sender) not in group.state.members:
                 return []
@@ -525,6 +524,8 @@ class Arrivals:
         if not held.kind:
             return self._held_text(tx, group, held, events, now)
         person, is_leaving = self._person(held.sender), held.kind == "leave"
+        if is_leaving and held.sender != written(person):
+            return group  # what changes who is in it is said by their first device alone
         if person in group.state.members:
             return self._leaves(group, held, events) if is_leaving else self._hello(tx, group, held, events, now)
         is_ahead = not is_leaving and group.chain.compare(held.revision, held.head) is Standing.AHEAD

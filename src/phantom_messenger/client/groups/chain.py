@@ -199,6 +199,13 @@ class Chain(NamedTuple):
                 return step.change.revision
         return None
 
+    def last_removal_of(self, person: bytes) -> int | None:
+        """The last revision whose change has removed a person; None if none is kept."""
+        for step in reversed(self.steps):
+            if any(isinstance(op, Remove) and op.person == person for op in step.change.ops or ()):
+                return step.change.revision
+        return None
+
     def judge_all(self, encoded: Iterable[bytes]) -> "Judged":
         """What comes of several changes in a row: the last verdict that is neither known nor stale."""
         judged = Judged(Verdict.KNOWN, self)

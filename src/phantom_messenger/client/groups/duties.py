@@ -196,10 +196,8 @@ class Duties:
         ``since``: the revision that they name. Who names a later one may live where nobody has removed them.
         """
         person = raw_of(sender)
-        removed = group.chain.removal_of(person, since) or group.chain.removal_of(person, 0)
-        told = self._removed_told.get((group.id, sender), 0)
-        if removed is not None and told < MAX_REMOVED_TOLD:
-            self._removed_told[group.id, sender] = told + 1
+        removed = group.chain.removal_of(person, since) or group.chain.last_removal_of(person)
+        if removed is not None and self._removed_told.get((group.id, sender), 0) < MAX_REMOVED_TOLD:
             self._note_question(group.id, sender, _Question(min(since, removed - 1), removed, False), now)
 
     def _note_question(self, group: str, sender: str, question: _Question, now: Moment) -> None:
@@ -379,6 +377,8 @@ class Duties:
             return False
         found = group.chain.since(question.since, until=question.until, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
         self._answered[name, sender] = now.monotonic
+        if question.until != MAX_REVISION:
+            self._removed_told[name, sender] = self._removed_told.get((name, sender), 0) + 1
         picture = group.record.picture if question.picture else b""
         about = group.record.group
         size = sum(map(len, found)) + len(picture)

@@ -74,7 +74,9 @@ def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> bool:
     standing = group.chain.compare(chain.state.revision, chain.head)
     # A member's may be an old one that comes late, or follow what has not come yet; ``invited_at`` is what was said.
     is_later, members = 0 < record.invited_at < said.sent_at, chain.state.members
-    is_gone = standing in {Standing.UNKNOWN, Standing.AHEAD} and raw_of(record.inviter) not in members
+    # Whoever has accepted asks for what lies between; whoever has not hears of what is ahead in no other way.
+    is_judged = standing is Standing.UNKNOWN or (standing is Standing.AHEAD and record.relation == INVITED)
+    is_gone = is_judged and raw_of(record.inviter) not in members
     is_doubtful = is_gone or (standing is Standing.UNKNOWN and is_later)
     is_rival = standing is Standing.FORK or is_doubtful or raw_of(sender) not in group.state.members
     is_same = standing in {Standing.SAME, Standing.OLDER}

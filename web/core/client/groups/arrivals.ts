@@ -124,10 +124,8 @@ export class Arrivals {
         this.#text(tx, group, heldOf(frame, said, now), now);
         return;
       case "group-hello":
+      case "group-leave":
         this.#word(tx, group, heldWordOf(frame, said, now), now);
-        return;
-      case "group-leave": // what changes who is in it is said by their first devices alone
-        if (sender === device) this.#word(tx, group, heldWordOf(frame, said, now), now);
         return;
       case "group-receipt":
         if (isMember) this.#receipts(tx, device, said, now);
@@ -522,6 +520,8 @@ export class Arrivals {
     const { head, kind, revision } = held;
     if (kind === "") return this.#heldText(tx, group, held, now);
     const sender = this.#persons.of(held.sender);
+    // What changes who is in it is said by their first devices alone.
+    if (kind === "leave" && sender !== held.sender) return group;
     if (stateOf(group).members.has(sender)) {
       return kind === "leave" ? this.#leaves(tx, group, sender, now) : this.#hello(tx, group, sender, held, now);
     }

@@ -179,6 +179,12 @@ export class Chain {
       revision > since && (ops ?? []).some((op) => op.op === "remove" && op.person === person);
     return this.steps.find(({ change }) => removes(change))?.change.revision ?? null;
   }
+
+  /** The last revision whose change has removed a person; null if none is kept. */
+  lastRemovalOf(person: string): number | null {
+    const removes = ({ ops }: Change): boolean => (ops ?? []).some((op) => op.op === "remove" && op.person === person);
+    return this.steps.findLast(({ change }) => removes(change))?.change.revision ?? null;
+  }
 }
 
 function codeOf(error: unknown): Code {

@@ -195,7 +195,7 @@ export class Duties {
    * `since`: the revision that they name. Who names a later one may live where nobody has removed them.
    */
   tellRemoved(group: Group, sender: string, since: number, now: Moment): void {
-    const until = group.chain.removalOf(sender, since) ?? group.chain.removalOf(sender, 0);
+    const until = group.chain.removalOf(sender, since) ?? group.chain.lastRemovalOf(sender);
     if (until !== null && (this.#removedTold.get(`${idOf(group)} ${sender}`) ?? 0) < MAX_REMOVED_TOLD) {
       const from = Math.min(since, until - 1);
       this.#noteQuestion({ group: idOf(group), sender, since: from, until, picture: false, ordered: 0 }, now);

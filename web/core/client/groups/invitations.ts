@@ -138,8 +138,9 @@ export function elsewhere(group: Group, sender: string, said: Invitation, own: s
   const standing = group.chain.compare(chain.state.revision, chain.head);
   // A member's may be an old one that comes late, or follow what has not come yet; `invitedAt` is what was said.
   const isLater = invitedAt > 0 && (said.sentAt ?? 0) > invitedAt;
-  const isGone = (standing === "unknown" || standing === "ahead") && !chain.state.members.has(inviter);
-  const isDoubtful = isGone || (standing === "unknown" && isLater);
+  // Whoever has accepted asks for what lies between; whoever has not hears of what is ahead in no other way.
+  const isJudged = standing === "unknown" || (standing === "ahead" && group.record.relation === "invited");
+  const isDoubtful = (isJudged && !chain.state.members.has(inviter)) || (standing === "unknown" && isLater);
   const isRival = standing === "fork" || isDoubtful || !stateOf(group).members.has(sender);
   return isRival && standing !== "same" && standing !== "older" && inviters.length < MAX_INVITERS;
 }
