@@ -1,10 +1,11 @@
-"""While the store is behind, little is read of those who have more to send, and nothing is kept of who leaves."""
+"""While the store is behind, little is read of those who have more to send, and nothing is kept of whoever is cut."""
 
 import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -12,7 +13,15 @@ import uvloop
 from test_relay_read_turns import HELLO, LONG, MANY, TINY, Reader, connect_many, pour
 
 from phantom_messenger.relay import reading
-from phantom_messenger.relay.reading import FRAME_COST, LOOK_AGAIN_SECONDS, ReadBudget
+from phantom_messenger.relay.reading import (
+    FRAME_COST,
+    HELD_ROUND,
+    LOOK_AGAIN_SECONDS,
+    PART_OF_WAITING,
+    READ_BUDGET,
+    READ_BYTES,
+    ReadBudget,
+)
 from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import StartRelay, patched
 from support.waiting import PATIENCE
@@ -23,11 +32,13 @@ BEHIND: Final = 256
 FRAMES_OF_ONE: Final = 6
 """Short frames that one is heard with in a turn: five of what it has sent already, and one that it reads then."""
 
-MOST: Final = BEHIND + MANY + 1 + FRAMES_OF_ONE
-"""Frames that are heard while the store does nothing: until it is behind, one of each then, and those of one turn."""
+TURNS_AT_ONCE: Final = 1 + (MANY + 1) // HELD_ROUND
+
+MOST: Final = BEHIND + MANY + 1 + TURNS_AT_ONCE * FRAMES_OF_ONE
+"""Frames that are heard while the store does nothing: until it is behind, one of each then, and those of some turns."""
 
 TURNS: Final = 1_000
-LOOKS: Final = 50
+LOOKS: Final = 12
 NEVER: Final = 1e9
 
 FEW: Final = 3
@@ -101,14 +112,14 @@ async def into_a_store(send: Send) -> tuple[int, Reader]:
 
 
 @pytest.fixture
-def one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who wait have one turn while the store is behind, and not so many a second."""
+def turns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who wait have turns once while the store is behind, and not so often a second."""
     monkeypatch.setattr(reading, "HELD_SECONDS", NEVER)
 
 
 @loops
 @pytest.mark.parametrize(("send", "texts"), [(all_at_once, TINY), (few_at_a_time, TINY), (few_and_then_more, MORE)])
-@pytest.mark.usefixtures("one_turn")
+@pytest.mark.usefixtures("turns_once")
 def test_who_has_more_to_send_waits_for_the_store(run: Run, send: Send, texts: list[bytes]) -> None:
     heard, reader = run(into_a_store(send))
     assert BEHIND <= heard <= MOST
@@ -117,7 +128,7 @@ def test_who_has_more_to_send_waits_for_the_store(run: Run, send: Send, texts: l
 
 @loops
 @pytest.mark.parametrize("send", [all_at_once, few_at_a_time])
-@pytest.mark.usefixtures("one_turn")
+@pytest.mark.usefixtures("turns_once")
 def test_control_who_does_not_wait_for_the_store_fills_it(
     run: Run, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +145,7 @@ def begin(reads: ReadBudget) -> bool:
 
 @loops
 @pytest.mark.parametrize("send", [few_at_a_time, few_and_then_more])
-@pytest.mark.usefixtures("one_turn")
+@pytest.mark.usefixtures("turns_once")
 def test_control_who_sends_little_at_a_time_does_not_wait_if_pouring_is_all_that_counts(
     run: Run, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +174,7 @@ async def heard_in_some_looks() -> int:
     heard = []
     async with asyncio.timeout(PATIENCE):
         for looks in (LOOKS, 2 * LOOKS):
-            while reads.looks < looks:  # noqa: ASYNC110 - some turns, once
+            while reads.looks < looks and not under_way.done():  # noqa: ASYNC110 - some turns, once
                 await asyncio.sleep(0)
             heard.append(sum(one.said == [LONG] for one in reader.people))  # at first some do not wait
     under_way.cancel()
@@ -189,10 +200,113 @@ def test_some_who_wait_are_heard_each_time_that_it_is_looked(
     assert (run(heard_in_some_looks()) > 0) is has_turns
 
 
-# Who leaves.
+class Held(ReadBudget):
+    """Counts how often some of those who wait may have turns."""
+
+    times = 0
+
+    def _turns_while_held(self) -> int:
+        self.times += 1
+        return super()._turns_while_held()
 
 
-async def kept_of_those_who_left() -> int:
+async def times_until_two_are_heard() -> int:
+    """How often some had turns until the second of two frames that somebody sends at once is heard beside many."""
+    reads, reader = Held(is_behind=lambda: True), Reader()
+    with ExitStack() as stack:
+        people = [far for far, _ in await connect_many(stack, reads, reader)]
+        one, said = people.pop(), reader.people[-1].said
+        for far in people:
+            far.sendall(b"".join(frame(TEXT, text) for text in TINY))
+        async with asyncio.timeout(PATIENCE):
+            while reader.heard.total() < MANY:  # noqa: ASYNC110 - some turns, once
+                await asyncio.sleep(0)
+            one.sendall(frame(TEXT, HELLO) * 2)
+            while not said:  # noqa: ASYNC110 - some turns, once
+                await asyncio.sleep(0)
+            began = reads.times
+            while len(said) < 2:  # noqa: ASYNC110 - some turns, once
+                await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert reader.heard.total() < MANY * len(TINY), "the others have not done"
+    return reads.times - began
+
+
+@loops
+@pytest.mark.parametrize("is_one", [False, True], ids=["", "control: one turn each time"])
+def test_two_frames_at_once_are_heard_within_a_round(run: Run, monkeypatch: pytest.MonkeyPatch, is_one: bool) -> None:
+    monkeypatch.setattr(reading, "HELD_SECONDS", 0)
+    if is_one:
+        monkeypatch.setattr(reading, "HELD_ROUND", MANY + 2)
+    times = run(times_until_two_are_heard())
+    assert times > 2 * HELD_ROUND if is_one else times <= HELD_ROUND + 1
+
+
+async def turns_of(count: int, go_on: Callable[[list[int]], bool]) -> int:
+    """How many of those who wait have turns at once, while the store is behind."""
+    reads, had = Looking(is_behind=lambda: True), list[int]()
+    for _ in range(count):
+        reads.wait(partial(go_on, had))
+    async with asyncio.timeout(PATIENCE):
+        while reads.looks < LOOKS:  # noqa: ASYNC110 - some turns, once
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    return len(had)
+
+
+def reads_on(had: list[int]) -> bool:
+    had.append(0)
+    return True
+
+
+def has_done(had: list[int]) -> bool:
+    had.append(0)
+    return False
+
+
+@pytest.mark.usefixtures("turns_once")
+@pytest.mark.parametrize(
+    ("count", "go_on", "turns"),
+    [
+        (HELD_ROUND - 1, has_done, 1),
+        (HELD_ROUND, has_done, 2),
+        (1_000, has_done, 1 + 1_000 // HELD_ROUND),
+        (100_000, has_done, READ_BUDGET // PART_OF_WAITING // FRAME_COST),
+        (1_000, reads_on, READ_BUDGET // PART_OF_WAITING // READ_BYTES),
+    ],
+)
+def test_turns_at_once_are_no_more_than_a_part_of_what_all_may_cost(
+    count: int, go_on: Callable[[list[int]], bool], turns: int
+) -> None:
+    assert asyncio.run(turns_of(count, go_on)) == turns
+
+
+async def turns_after_a_failure() -> tuple[bool, int]:
+    """One fails in its turn; whether another frame may begin then, and how many of the others have turns."""
+    reads, had = ReadBudget(is_behind=lambda: True), list[int]()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+
+    def fail() -> bool:
+        raise ValueError
+
+    reads.wait(fail)
+    reads.wait(partial(has_done, had))
+    await asyncio.sleep(0)
+    may_begin = reads.may_begin()
+    async with asyncio.timeout(PATIENCE):
+        while not had:  # noqa: ASYNC110 - some turns, once
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    return may_begin, len(had)
+
+
+def test_whatever_fails_in_a_turn_the_others_have_theirs() -> None:
+    assert asyncio.run(turns_after_a_failure()) == (False, 1)
+
+
+# Whom the relay cuts, or whose connection fails on a write. Nothing is read of those who wait: it is in their turn that
+# the relay notices that somebody has hung up.
+
+
+async def kept_of_those_who_were_cut() -> int:
     """How many connections are kept that wait for a turn, which does not come, and are cut."""
     reads, reader = ReadBudget(is_behind=lambda: True), Reader()
     with ExitStack() as stack:
@@ -216,7 +330,7 @@ async def kept_of_those_who_left() -> int:
 
 @pytest.mark.parametrize("is_dropped", [True, False], ids=["", "control: not dropped"])
 @loops
-def test_nothing_is_kept_of_who_leaves_while_waiting(
+def test_nothing_is_kept_of_whoever_is_cut_while_waiting(
     run: Run, monkeypatch: pytest.MonkeyPatch, is_dropped: bool
 ) -> None:
     monkeypatch.setattr(ReadBudget, "_turns_while_held", lambda _: 0)
@@ -224,7 +338,7 @@ def test_nothing_is_kept_of_who_leaves_while_waiting(
         monkeypatch.setattr(ReadBudget, "leave", lambda *_: None)
     gc.disable()
     try:
-        kept = run(kept_of_those_who_left())
+        kept = run(kept_of_those_who_were_cut())
     finally:
         gc.enable()
     assert kept == (0 if is_dropped else MANY + 1)

@@ -38,7 +38,14 @@ LOOK_AGAIN_SECONDS: Final = 0.001
 """After which it is looked again whether the store has caught up."""
 
 HELD_SECONDS: Final = 0.03
-"""After which one who waits has a turn while the store is behind: a few short frames come of one, or a long message."""
+"""After which some have a turn while the store is behind: a few short frames come of one, or a long message."""
+
+HELD_ROUND: Final = 32
+"""In so many times, so in about a second, all who wait then have had a turn: whoever sends two frames at once is heard.
+
+That is so of a few hundred. Their turns together are no more than the part of those who wait, whatever their number,
+for the store has to catch up: of a thousand a round takes longer.
+"""
 
 FRAMES_SHARE: Final = 4 * FRAME_COST
 """What is handled at once of frames that were read and had to wait, unless a single one is more."""
@@ -136,27 +143,29 @@ class ReadBudget:
         reading, kept = 0, self._limit * (PART_OF_WAITING - 1) // PART_OF_WAITING
         is_held = bool(self._waiting) and self._is_behind()
         self._is_turn = True
-        for _ in range(self._turns_while_held() if is_held else len(self._waiting)):
-            if self._left - reading <= kept:
-                break
-            self._left -= FRAME_COST
-            self._floor = self._left - FRAMES_SHARE
-            go_on, _ = self._waiting.popitem(last=False)
-            reading += READ_BYTES * go_on()
-        self._floor, self._is_turn = 0, False
-        self.buffer = _SMALL_BUFFER if self._waiting or self._left <= 0 else READ_BUFFER
-        if is_held:
-            self._look_again()
-        elif self._waiting:
-            self._schedule()
+        try:
+            for _ in range(self._turns_while_held() if is_held else len(self._waiting)):
+                if self._left - reading <= kept:
+                    break
+                self._left -= FRAME_COST
+                self._floor = self._left - FRAMES_SHARE
+                go_on, _ = self._waiting.popitem(last=False)
+                reading += READ_BYTES * go_on()
+        finally:  # whatever fails in a turn of one, the others go on waiting for theirs
+            self._floor, self._is_turn = 0, False
+            self.buffer = _SMALL_BUFFER if self._waiting or self._left <= 0 else READ_BUFFER
+            if is_held:
+                self._look_again()
+            elif self._waiting:
+                self._schedule()
 
     def _turns_while_held(self) -> int:
-        """One now and then: whoever sends something long, or closes, waits for no store that is always behind."""
+        """Some now and then: whoever sends two frames at once, or closes, waits for no store that is always behind."""
         now = asyncio.get_running_loop().time()
         if now < self._held_until:
             return 0
         self._held_until = now + HELD_SECONDS
-        return 1
+        return 1 + len(self._waiting) // HELD_ROUND
 
     def _look_again(self) -> None:
         """In a moment, unless somebody who need not wait comes first; every turn would keep the store from working."""

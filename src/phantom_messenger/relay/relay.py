@@ -182,7 +182,7 @@ class Relay:
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much waits for the store that nothing more need be read for now of who pours."""
+        """Whether so much waits for the store that one frame of each read is enough for now."""
         return self._core.pipeline.is_behind
 
     def writable(self, session: Session) -> None:

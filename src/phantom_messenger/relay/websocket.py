@@ -408,7 +408,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _update_held(self) -> None:
-        """Tell the relay how much of an incomplete message is held here; what waits for its turn is handled soon."""
+        """Tell the relay how much of an incomplete message is held here; what waits for a turn is one read."""
         held = len(self._message) + len(self._frame) + (0 if self._waits else len(self._unread))
         if held != self._held:
             self._held = held
