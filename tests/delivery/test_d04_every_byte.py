@@ -24,7 +24,7 @@ from support.amounts import LONG, TIMES, amount
 
 SEED = 4
 FRIENDS_STRIDE = max(16 // TIMES, 1) if LONG else 800
-STRANGERS_STRIDE = max(16 // TIMES, 1) if LONG else 4_800
+STRANGERS_STRIDE = max(16 // TIMES, 1) if LONG else 2_400
 """Bytes from one cut to the next: a first contact takes long."""
 
 CONTROLS_STRIDE = min(FRIENDS_STRIDE, 80)

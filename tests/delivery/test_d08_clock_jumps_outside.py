@@ -266,11 +266,11 @@ def test_faked_wall_clock_leaves_the_others_real(tmp_path: Path) -> None:
 
 CASES = (
     (running, -HOUR),
-    (running, HOUR),
     (running, 400 * DAY),
-    (killed, -HOUR),
     (killed, 400 * DAY),
     (rebooted, 400 * DAY),
+    (running, HOUR),
+    (killed, -HOUR),
     (killed, HOUR),
     (rebooted, -HOUR),
     (rebooted, HOUR),

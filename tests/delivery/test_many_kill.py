@@ -13,7 +13,7 @@ from support.reference_client import ReferenceClient
 from support.relay_process import WARM, RelayProcess, StartRelay, patched
 
 RECIPIENTS = 20
-POINTS = seeds(3, 200)
+POINTS = seeds(4, 200)
 SEED = 6
 EXTRA_KILLS = amount(1, 50)
 """From outside, at a moment that nobody has chosen."""

@@ -293,8 +293,9 @@ ENDED = (
     ("send", "SIGTERM", (143, "")),
     ("send", "SIGINT", (1, "\nphantom: interrupted\n")),  # the control
 )
-EARLY = [(moment, *case) for at, case in enumerate(ENDED) for moment in MOMENTS[at % amount(2, 1) :: amount(2, 1)]]
-"""In the short form each command at every other moment, by turns."""
+STEP = amount(2, 1)
+EARLY = [(moment, *case) for at, case in enumerate(ENDED) for moment in MOMENTS[(at + at // 2) % STEP :: STEP]]
+"""In the short form each command meets each moment with one of its two signals, and each signal meets all moments."""
 
 
 @pytest.mark.parametrize(("moment", "command", "number", "end"), EARLY)

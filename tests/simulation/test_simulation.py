@@ -16,7 +16,7 @@ import pytest
 from simulation_checks import Violation
 
 from simulation import FAULTS, FIRST_WITH_GROUP, extra_of, fast_folder, simulate, small_amounts
-from support.amounts import amount, replayed, seeds
+from support.amounts import LONG, amount, replayed, seeds
 
 RUNS: Final = seeds(16, 3_000)
 PARTS: Final = seeds(4, 60)
@@ -57,8 +57,11 @@ SITUATIONS: Final = {
 }
 """How often 2,000 runs must at least come to each situation: about a fifth of what was seen."""
 
-PER: Final = amount(10_000, 2_000)
-"""Few runs are left more to chance: rare situations need not come at all."""
+PER: Final = amount(1_600, 2_000)
+"""Few runs come to the common situations as often as many do; of the rare ones nothing is asked."""
+
+IN_FEW_RUNS: Final = () if LONG else ("memory compared with a full disk",)
+"""What comes often where it comes, but comes in few runs."""
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +99,7 @@ def run_seed(seed: int, folder: Path) -> Counter[str]:
 
 @pytest.mark.skipif(replayed() is not None, reason="one seed is replayed")
 @pytest.mark.parametrize("part", range(PARTS))
-def test_no_run_shows_a_fault_and_all_together_reach_every_situation(part: int, folder: Path, results: Path) -> None:
+def test_no_run_shows_a_fault_and_all_together_reach_what_they_should(part: int, folder: Path, results: Path) -> None:
     counts: Counter[str] = Counter()
     each = RUNS // PARTS
     for seed in range(part * each, (part + 1) * each):
@@ -108,7 +111,8 @@ def test_no_run_shows_a_fault_and_all_together_reach_every_situation(part: int, 
     if len(parts) == PARTS:  # the last one to come looks at all
         total: Counter[str] = sum((Counter(json.loads(file.read_text())) for file in parts), Counter())
         (results / "total").write_text("".join(f"{count:9} {name}\n" for name, count in sorted(total.items())))
-        rare = {name: total[name] for name, least in SITUATIONS.items() if total[name] < least * RUNS // PER}
+        asked = {name: least * RUNS // PER for name, least in SITUATIONS.items() if name not in IN_FEW_RUNS}
+        rare = {name: total[name] for name, least in asked.items() if total[name] < least}
         assert not rare, f"too rare to prove anything: {rare}"
 
 
