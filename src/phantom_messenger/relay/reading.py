@@ -43,8 +43,8 @@ HELD_SECONDS: Final = 0.03
 HELD_ROUND: Final = 32
 """In so many times, so in about a second, all who wait then have had a turn: whoever sends two frames at once is heard.
 
-That is so of a few hundred. Their turns together are no more than the part of those who wait, whatever their number,
-for the store has to catch up: of a thousand a round takes longer.
+That is so of a few hundred who send short frames. Their turns together are no more than the part of those who wait,
+whatever their number, for the store has to catch up: of more, or of long messages, a round takes longer.
 """
 
 FRAMES_SHARE: Final = 4 * FRAME_COST
