@@ -213,7 +213,7 @@ def group_facts(vault: Vault) -> Facts:
             "timer": state.timer,
             "members": {written(person): ROLES[role] for person, role in state.members.items()},
             "absent": record.absent,
-        } | ({"names": record.names} if record.names else {})
+        } | ({"names": names} if (names := {one: name for one, name in record.names.items() if name}) else {})
         for text in store.texts(group):
             value: Json = {"from": text.sender, "text": text.text}
             own = {"state": str(DeliveryState(text.state))}
