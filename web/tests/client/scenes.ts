@@ -280,6 +280,7 @@ function groupFacts(vault: Vault): Facts {
   for (const group of store.all()) {
     const { record } = group;
     const state = stateOf(group);
+    const names = [...record.names].filter(([, name]) => name !== "");
     found.set(`group ${idOf(group)}`, {
       relation: record.relation,
       doubt: record.doubt,
@@ -289,7 +290,7 @@ function groupFacts(vault: Vault): Facts {
       timer: state.timer,
       members: Object.fromEntries(state.members),
       absent: record.absent,
-      ...(record.names.size > 0 ? { names: Object.fromEntries(record.names) } : {}),
+      ...(names.length > 0 ? { names: Object.fromEntries(names) } : {}),
     });
     for (const [, { messageId, read, sender, state: reached, text }] of vault.all(textsOf(record.number))) {
       const more = sender === "" ? { state: wordOf(reached) } : { read };
