@@ -21,6 +21,9 @@ from support.sdk_clients import opened
 
 PROGRAM = Path(__file__).with_name("sdk_kill_program.py")
 KILLS = seeds(2, 100)
+KILLS_OF_MANY = seeds(2, 40)
+"""Carol is away meanwhile, and a mailbox has 1,000 places: with 100 lives there are more texts."""
+
 SEED = 11
 PATIENCE = 60.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
@@ -264,7 +267,7 @@ def test_killed_program_loses_and_doubles_nothing(tmp_path: Path, relay: RelayPr
 def test_killed_program_that_writes_to_many_loses_and_doubles_nothing_for_any_of_them(
     tmp_path: Path, relay: RelayProcess
 ) -> None:
-    journal, bob, texts = run_many(tmp_path, relay, KILLS)
+    journal, bob, texts = run_many(tmp_path, relay, KILLS_OF_MANY)
     assert check(journal, bob) > 0, "no text was under way when the program was killed"
     assert texts == [text for _, text in bob.got]
 

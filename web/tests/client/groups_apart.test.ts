@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { shownByAnswer } from "../../core/client/groups/doubts.ts";
+import { Duties } from "../../core/client/groups/duties.ts";
 import { stateOf } from "../../core/client/groups/store.ts";
 import type { Group } from "../../core/client/groups/store.ts";
 import { Forger, withStranger } from "./forger.ts";
@@ -110,6 +111,22 @@ test("who was removed in another history than their own learns of it as soon as 
     ada.groups.sendText(id, "are you there?");
     town.pass(20_000);
     assert.equal(rivalOf(ada, id), ben.id, isMadeUp ? "made up" : "by an admin");
+  }
+});
+
+test("the control: if only who names what was before is told, they never learn", () => {
+  const { tellRemoved } = Duties.prototype;
+  Duties.prototype.tellRemoved = function (this: Duties, group, sender, since, now): void {
+    if (group.chain.removalOf(sender, since) !== null) tellRemoved.call(this, group, sender, since, now);
+  };
+  try {
+    for (const { ada, id, town } of [removedElsewhere(), removedByAnAdmin()]) {
+      ada.groups.sendText(id, "are you there?");
+      town.pass(60_000);
+      assert.equal(rivalOf(ada, id), "");
+    }
+  } finally {
+    Duties.prototype.tellRemoved = tellRemoved;
   }
 });
 
