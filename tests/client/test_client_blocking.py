@@ -200,6 +200,36 @@ def test_removed_contact_can_be_added_again(town: Town) -> None:
     assert alice.messenger.state_of(back) is DeliveryState.DELIVERED  # the relay knows that bob has written
 
 
+def test_nobody_is_removed_who_is_in_no_list_of_contacts(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    remove, stranger = bob.messenger.contacts.remove, town.device("carol")
+    with pytest.raises(UnknownContact, match=r"nobody of this ID is in your contacts; 'phantom contacts' lists yours$"):
+        remove(stranger.id, history=True)
+    assert remove("alice").user_id == alice.id, "control"
+    settle(alice, bob)
+    sent = blocks_sent(bob)
+    with pytest.raises(UnknownContact, match=r"--history erases them$"):
+        remove(alice.id)
+    assert bob.messenger.history(alice.id) != []
+    remove(alice.id, history=True)
+    with pytest.raises(UnknownContact, match=r"lists yours$"):
+        remove(alice.id, history=True)
+    assert sent == [(alice.id, True), (alice.id, False)], "of nobody else the relay hears"
+
+
+def test_stranger_who_has_written_or_is_blocked_can_be_removed(town: Town) -> None:
+    alice, bob = town.device("alice"), town.device("bob", strangers="ask").login()
+    alice.login().send(bob, "hi")
+    settle(alice, bob)
+    assert bob.messenger.contacts.remove(alice.id).user_id == alice.id
+    assert bob.messenger.requests() == []
+    with pytest.raises(UnknownContact):
+        bob.messenger.contacts.remove(alice.id)
+    bob.messenger.block(alice.id)
+    bob.messenger.contacts.remove(alice.id)
+    assert bob.messenger.contacts.of(alice.id).blocked
+
+
 def test_removing_who_is_blocked_keeps_them_blocked(town: Town) -> None:
     alice, bob = town.friends("alice", "bob")
     bob.messenger.block(alice.id)

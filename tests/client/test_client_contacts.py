@@ -24,7 +24,14 @@ class Owner(Party):
     def __init__(self, folder: Path, name: str) -> None:
         super().__init__(folder, name)
         self.added: list[str] = []
-        self.contacts = Contacts(self.vault, self.book, own_id=self.id, own_key=self.identity.peer.public, owner=self)
+        self.contacts = Contacts(
+            self.vault,
+            self.book,
+            lambda peer, **_: self.book.has(peer),
+            own_id=self.id,
+            own_key=self.identity.peer.public,
+            owner=self,
+        )
 
     def contact_changed(self, user_id: str) -> None:
         self.added.append(user_id)

@@ -122,6 +122,14 @@ def test_mistyped_name_of_a_contact_is_told_the_nearest_and_not_to_add_one(frien
     assert far == f"phantom: there is no contact 'carol'; {known}", "control"
 
 
+def test_removing_an_id_that_is_no_contact_is_refused_before_it_is_asked(friends: Path) -> None:
+    own = phantom(friends, "id", "-p", "alice").stdout.strip()  # as good as any other that is not in the list
+    refused = said(friends, "contacts", "remove", "-p", "alice", own, code=2)
+    assert refused == "phantom: nobody of this ID is in your contacts; 'phantom contacts -p alice' lists yours"
+    bob = phantom(friends, "id", "-p", "bob").stdout.strip()
+    assert "--yes" in said(friends, "contacts", "remove", "-p", "alice", bob, code=1, stdin=""), "control: it is asked"
+
+
 def test_file_is_not_asked_about_if_the_profile_made_of_it_is_refused(friends: Path) -> None:
     words = {"PHANTOM_EXPORT_PASSPHRASE": "correct horse"}
     assert phantom(friends, "export", str(friends / "file"), "-p", "alice", more=words).returncode == 0

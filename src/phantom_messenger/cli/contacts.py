@@ -116,7 +116,8 @@ def remove(who: str, profile: str, history: bool, yes: bool) -> None:
     Past messages stay ('phantom history ID' shows them), unless you give --history.
     """
     client = open_client(profile)
-    contact = known(client, who)
+    known(client, who)
+    contact = client.contacts.check_removable(who, history=history)
     if not yes:
         what = " and all messages exchanged" if history else ""
         if not confirmed(f"Remove {one_line(contact.label)}{what}?", err=True):

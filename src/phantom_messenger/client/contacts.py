@@ -27,6 +27,13 @@ class Owner(Protocol):
         """Forget a user, and what was said if ``history``."""
 
 
+class IsThere(Protocol):
+    """Whether there is somebody to remove."""
+
+    def __call__(self, peer: str, *, history: bool) -> bool:
+        """``history``: or something that was said with them."""
+
+
 @guarded
 class Contacts:
     """The address book of a profile.
@@ -34,14 +41,18 @@ class Contacts:
     Args:
         vault: holds it.
         book: what is known of everybody.
+        is_there: who can be removed.
         own_id: one's user id, base64.
         own_key: one's public identity key, 32 bytes.
         owner: acts on changes.
     """
 
-    def __init__(self, vault: Vault, book: AddressBook, *, own_id: str, own_key: bytes, owner: Owner) -> None:
+    def __init__(
+        self, vault: Vault, book: AddressBook, is_there: IsThere, *, own_id: str, own_key: bytes, owner: Owner
+    ) -> None:
         self._vault = vault
         self._book = book
+        self._is_there = is_there
         self._own_id = own_id
         self._own_key = own_key
         self._owner = owner
@@ -244,11 +255,28 @@ class Contacts:
             Who it was.
 
         Raises:
-            UnknownContact: no such contact.
+            UnknownContact: as ``check_removable``.
         """
-        contact = self.find(who)
+        contact = self.check_removable(who, history=history)
         self._owner.remove(contact.user_id, history)
         return contact
+
+    def check_removable(self, who: str, *, history: bool = False) -> Contact:
+        """Who ``remove`` would delete.
+
+        Args:
+            who: a name or a user id.
+            history: as for ``remove``: somebody can also be meant of whom nothing is left but messages.
+
+        Raises:
+            UnknownContact: no contact has that name or user id, and no stranger of it has written.
+        """
+        contact = self.find(who)
+        if self._is_there(contact.user_id, history=history):
+            return contact
+        has_texts = not history and self._is_there(contact.user_id, history=True)
+        more = "; the messages exchanged are still here, and --history erases them" if has_texts else ""
+        raise UnknownContact(f"nobody of this ID is in your contacts; 'phantom contacts' lists yours{more}")
 
 
 def is_claimed_id(text: str) -> bool:

@@ -104,6 +104,14 @@ class History:
         except VaultDamaged:
             return list(islice(self._sent(peer, 0), limit))
 
+    def has(self, peer: str) -> bool:
+        """Whether anything of one conversation is kept, be it what is left of a message."""
+        try:
+            found = any(True for _ in self._since(0, peer, self._index.position))
+        except VaultDamaged:
+            found = any(True for _ in self._since(0, peer, 0))
+        return found or any(True for _ in self._past.of(peer))
+
     def erase(self, tx: Transaction, peer: str) -> None:
         """Erase one conversation."""
         try:

@@ -90,9 +90,8 @@ class Messenger:
         self.user_id: str = base64.b64encode(self._identity.peer.user_id).decode()
         self._clock = ExpiryClock(vault, wall=wall, since_boot=since_boot or monotonic, boot=boot)
         self._stores = Stores.of(vault, self._identity, random, asks=strangers == "ask")
-        self.contacts = Contacts(
-            vault, self._stores.book, own_id=self.user_id, own_key=self._identity.peer.public, owner=self
-        )
+        is_there, public = self._stores.may_remove, self._identity.peer.public
+        self.contacts = Contacts(vault, self._stores.book, is_there, own_id=self.user_id, own_key=public, owner=self)
         self._sending = Sending(self._stores, self._identity, random)
         self._receiving = Receiving(self._stores, self._sending, self.user_id)
         self.many = Outgoing(

@@ -54,6 +54,12 @@ class Stores:
             return self.outbox.texts(peer) + self.many.count(peer)
         return self.outbox.texts() + self.many.count_but(self.outbox.waits)
 
+    def may_remove(self, peer: str, *, history: bool) -> bool:
+        """Whether there is somebody to remove; ``history``: or something to erase of what was said with them."""
+        is_met = self.book.has(peer) and not self.requests.holds(peer)  # of others, a group may have told
+        is_stranger = self.book.is_blocked(peer) or self.requests.waiting(peer) > 0
+        return is_met or is_stranger or (history and self.history.has(peer))
+
     @classmethod
     def of(cls, vault: Vault, identity: OwnIdentity, random: Callable[[int], bytes], *, asks: bool) -> Self:
         """Read what is to be in memory.
