@@ -12,7 +12,7 @@ import pytest
 from bit_rot_files import COLUMNS, INDEXES, Sample
 from bit_rot_look import Outcome, Rotten
 
-from phantom_messenger.engines.sqlite import mailboxes
+from phantom_messenger.engines.sqlite import item_rows
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.records import Item
 from support.amounts import amount, seeds
@@ -140,7 +140,7 @@ def test_damaged_item_that_is_not_checked_is_delivered(
     sample: Sample, rotten: Rotten, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     """The control: without checksums the check above goes red."""
-    monkeypatch.setattr(mailboxes, "checksum", AlwaysRight)
+    monkeypatch.setattr(item_rows, "checksum", AlwaysRight)
     bits = [bit for bit, _ in flips(sample, part)[:8]]
     if part == "checksum":  # what it is does not matter then: the item is right
         for bit in bits:

@@ -14,7 +14,7 @@ from migration_samples import FOLDER, LATER, MAIL, SEQ_LIMIT, sample, script_nam
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.engines.sqlite import migrations as engine
-from phantom_messenger.engines.sqlite.mailboxes import checksum
+from phantom_messenger.engines.sqlite.item_rows import checksum
 from phantom_messenger.engines.sqlite.migrations import migrate, migrations
 from phantom_messenger.relay.records import Item, PreKeyCounts
 from support.amounts import amount

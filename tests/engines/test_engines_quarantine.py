@@ -9,13 +9,8 @@ import apsw
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.engines.sqlite.mailboxes import (
-    KEEP_QUARANTINED_MS,
-    SQLiteMailboxes,
-    Times,
-    checksum,
-    checksum_in_sql,
-)
+from phantom_messenger.engines.sqlite.item_rows import checksum, checksum_in_sql
+from phantom_messenger.engines.sqlite.mailboxes import KEEP_QUARANTINED_MS, SQLiteMailboxes, Times
 from phantom_messenger.events import Event
 from phantom_messenger.relay.commands import AcknowledgeHidden, DeliveryOutcome, MessageName
 from phantom_messenger.relay.records import ItemKind, NewItem

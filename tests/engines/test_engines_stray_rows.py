@@ -121,7 +121,7 @@ def swept(folder: Path, *, has_new_indexes: bool = False, is_credulous: bool = F
     if has_new_indexes:
         opened._reindexed_at["items"] = math.inf
     if is_credulous:
-        opened.tables.mailboxes._connection = cast("Any", Credulous(opened._connection))
+        opened.tables.mailboxes._rows._connection = cast("Any", Credulous(opened._connection))
     count = 0
     while count < SWEEPS and expire(opened, NOW + MAIL, limit=100, stored_before=NOW + OLD - 1).deleted:
         count += 1
@@ -165,7 +165,7 @@ def reindexes(folder: Path, *, forgets: bool = False) -> int:
         opened.scrub()
         opened._reindexed_at.clear()
         if forgets:
-            opened.tables.mailboxes._past_repair = PastRepair()
+            opened.tables.mailboxes._rows._past_repair = PastRepair()
     opened.close()
     return len(made)
 

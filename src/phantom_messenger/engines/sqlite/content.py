@@ -27,7 +27,7 @@ from phantom_messenger.engines.errors import StoreError, StoreUnusable
 from phantom_messenger.engines.sqlite.corruption import is_corruption
 from phantom_messenger.engines.sqlite.directory import DAY_MS
 from phantom_messenger.engines.sqlite.folder import is_new, own_database
-from phantom_messenger.engines.sqlite.mailboxes import checksum
+from phantom_messenger.engines.sqlite.item_rows import checksum
 from phantom_messenger.engines.sqlite.migrations import migrate
 from phantom_messenger.engines.sqlite.tables import SQLiteClockStore, SQLiteLimitStore
 from phantom_messenger.engines.sqlite.tombstones import has_kept, keep

@@ -1,20 +1,20 @@
-"""Mailboxes in SQLite: items that wait for their recipients, each row with a checksum.
+"""Mailboxes in SQLite: items that wait for their recipients.
 
 A row that is not as it was written (a disk forgets, memory flips a bit) is quarantined: it blocks
-nothing behind it, is never delivered, and never counts as expired.
+nothing behind it, is never delivered, and never counts as expired. How is in ``item_rows``.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import takewhile
-from typing import Any, Final, NamedTuple
-from zlib import crc32
+from typing import Any, Final
 
 import apsw
 
-from phantom_messenger.engines.sqlite.corruption import CorruptRows, PastRepair, is_corruption
+from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.item_rows import ItemRows, checksum, follow, item_of, items_of
 from phantom_messenger.engines.sqlite.stranger_quota import StrangerQuota
 from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted, take_kept
 from phantom_messenger.events import Event, log
@@ -26,12 +26,6 @@ SEQ_STEP: Final = 1_000
 
 KEEP_QUARANTINED_MS: Final = 7 * 86_400_000
 """How long a corrupt item is kept for the operator to look at."""
-
-# Texts as blobs: a corrupt one need not be UTF-8.
-_ROW: Final = (
-    "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, CAST(text AS BLOB), checksum,"
-    " stored_at, grouped"
-)
 
 _DELETE: Final = "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?"
 _DELETE_QUARANTINED: Final = _DELETE.replace("items", "set_aside")
@@ -79,19 +73,6 @@ class ExpiredItem:
     is_group: bool = False
 
 
-class _Rows(NamedTuple):
-    found: list[Any]
-    complete: bool
-
-
-def checksum(  # noqa: PLR0917 - the columns
-    recipient: Any, seq: Any, kind: Any, sender: str, name: str, expires_at: Any, text: bytes, stored_at: Any = None
-) -> int:
-    """CRC-32 of a row of ``items``."""
-    stored = "" if stored_at is None else f"{stored_at} "
-    return crc32(text, crc32(f"{recipient} {seq} {kind} {sender} {name} {expires_at} {stored}".encode()))
-
-
 class SQLiteMailboxes:
     """The items of all mailboxes.
 
@@ -115,16 +96,13 @@ class SQLiteMailboxes:
         self._directory = directory
         self._has_room = has_room
         self._step = step
+        self._rows = ItemRows(connection)
         self._recently_deleted = RecentlyDeleted()
         self._recently_deleted.restore(take_kept(connection))
         self._quota = StrangerQuota(connection, most_bytes, self._make_way)
         self._since: int | None = None
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
-        self._unreadable: set[int] = set()
-        self._suspect: set[int] = set()
-        self._past_repair = PastRepair()
-        self._reported: set[int] = set()
         self._without_receipts: set[str] = set()
         self._suspect_senders: set[str] = set()
 
@@ -160,7 +138,7 @@ class SQLiteMailboxes:
                 return added
             self._quota.give_back(needs)
         entry = self._entry_of(identity)
-        if entry in self._unreadable:
+        if self._rows.leaves_out(entry):
             return AppendRefusal.DUPLICATE  # what cannot be read stays, and counts as the same
         if entry is not None:
             return self._replace(entry, identity, item, now, mark, replace=replace, has_room=has_room)
@@ -187,7 +165,7 @@ class SQLiteMailboxes:
         if not self._quota.take(needs) and (known or not self._quota.make(item, needs)):
             return AppendRefusal.FULL
         if has_room:
-            self._delete(entry)
+            self._rows.delete(entry)
         self._quota.replaced(identity[0], item)
         return self._insert_alone(identity, item, now, mark, has_room=has_room)
 
@@ -226,16 +204,16 @@ class SQLiteMailboxes:
         """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""
         account = self._directory.account(recipient)
         while True:
-            rows = self._readable(
+            rows = self._rows.read(
                 "recipient = ? AND seq > ? ORDER BY seq",
                 (account, after),
                 max_bytes,
-                find=lambda: self._find_corruption("INDEXED BY items_order WHERE recipient = ?", (account,)),
+                find=lambda: self._rows.find_unreadable("INDEXED BY items_order WHERE recipient = ?", (account,)),
             )
-            if not _follow(rows.found, account, after):
+            if not follow(rows.found, account, after):
                 raise apsw.CorruptError("an index leads to rows of others, or not onwards")
-            items, corrupt = _sorted(rows.found)
-            self._quarantine(corrupt, now)
+            items, corrupt = items_of(rows.found)
+            self._rows.set_aside(corrupt, now)
             # Judged after the checksum: a corrupt time must not hide an item unsaid.
             fresh = [item for item in items if item.expires_at is None or item.expires_at > now]
             if fresh or rows.complete:
@@ -281,27 +259,27 @@ class SQLiteMailboxes:
         when they were stored at or before it. What was stored by a version that did not note it counts
         as stored when this was first asked for.
         """
-        rows = self._readable(
+        rows = self._rows.read(
             f"expires_at <= ? ORDER BY expires_at LIMIT {limit:d}",
             (now,),
             self._step,
-            find=lambda: self._find_corruption("INDEXED BY items_expiry WHERE expires_at <= ?", (now,)),
+            find=lambda: self._rows.find_unreadable("INDEXED BY items_expiry WHERE expires_at <= ?", (now,)),
         ).found
         if before is not None and not rows:
             rows = self._stored(before, limit, now)
         expired: list[ExpiredItem] = []
         corrupt: list[int] = []
         for row in rows:
-            item = _item(row)
+            item = item_of(row)
             recipient = self._directory.user_id(row[1])
             if item is None or recipient is None:
                 corrupt.append(row[0])
                 continue
-            self._delete(row[0], rows)
+            self._rows.delete(row[0], rows)
             if item.kind is ItemKind.MESSAGE:
                 self._recently_deleted.add((recipient, item.sender, item.name), now)
             expired.append(ExpiredItem(item.sender, recipient, item.name, item.kind, row[10] is not None))
-        self._quarantine(corrupt, now)
+        self._rows.set_aside(corrupt, now)
         # An expiry time before the row was quarantined may be the part that is corrupt.
         self._connection.execute(
             "DELETE FROM set_aside WHERE at <= ?1 OR (expires_at > at AND expires_at <= ?2)",
@@ -316,39 +294,14 @@ class SQLiteMailboxes:
             CorruptRows: some cannot be read.
         """
 
-        def find() -> None:
-            most = limit + len(self._unreadable)
-            self._find_corruption("INDEXED BY items_order ORDER BY entry LIMIT ?", (most,))
-
         def is_due(row: Any) -> bool:
             # A corrupt time must not keep what is behind it for ever.
-            return _item(row) is None or self._age_of(row[9], now) <= before
+            return item_of(row) is None or self._age_of(row[9], now) <= before
 
-        def oldest(count: int) -> list[Any]:
-            return self._readable(self._first(count), (), self._step, find=find).found
-
-        first = oldest(1)
-        if not first and self._has_unfound():
-            raise CorruptRows(find)
+        first = self._rows.oldest(1, self._step, most=limit)
         if not first or not is_due(first[0]):
             return []
-        return list(takewhile(is_due, oldest(limit)))
-
-    def _first(self, count: int) -> str:
-        """Which rows are the first that were stored."""
-        which = f"TRUE ORDER BY entry LIMIT {count:d}"
-        if not self._unreadable:
-            return which
-        # A page that cannot be read ends a walk through the table. An index has the entries too; each is read alone.
-        entries = f"SELECT entry FROM items INDEXED BY items_order WHERE {self._is_readable()}{which}"  # noqa: S608 - numbers
-        return f"entry IN ({entries}) ORDER BY entry"
-
-    def _has_unfound(self) -> bool:
-        """Whether an index leads to rows that are not there, beside those that are known for it."""
-        if not self._unreadable:
-            return False
-        entries = f"SELECT 1 FROM items INDEXED BY items_order WHERE {self._is_readable()}TRUE"  # noqa: S608 - numbers
-        return bool(self._connection.execute(f"SELECT EXISTS ({entries})").get)
+        return list(takewhile(is_due, self._rows.oldest(limit, self._step, most=limit)))
 
     def _age_of(self, stored_at: int | None, now: int) -> int:
         """When an item was stored; for an item of a version that did not note it, when ages were first asked for."""
@@ -359,12 +312,8 @@ class SQLiteMailboxes:
         return self._since
 
     def retry_unreadable(self) -> None:
-        """Retry rows that could not be read or deleted: the fault of the disk may have been transient.
-
-        For those that new indexes have not helped none are made again: once a minute, they would be for ever.
-        """
-        self._unreadable.clear()
-        self._suspect.clear()
+        """Retry what could not be read or deleted: the fault of the disk may have been transient."""
+        self._rows.retry_unreadable()
         self._suspect_senders.clear()
 
     def takes_receipts(self, sender: str) -> bool:
@@ -401,104 +350,6 @@ class SQLiteMailboxes:
         """The transaction is on disk."""
         self._recently_deleted.commit()
 
-    def _readable(self, where: str, values: tuple[Any, ...], max_bytes: int, *, find: Callable[[], None]) -> "_Rows":
-        """Rows of a mailbox, at least one if there is any, about ``max_bytes``.
-
-        Raises:
-            CorruptRows: some cannot be read; ``find`` finds which.
-        """
-        found: list[Any] = []
-        room = max_bytes
-        try:
-            rows = self._connection.execute(f"SELECT {_ROW} FROM items WHERE {self._is_readable()}{where}", values)  # noqa: S608 - of numbers and constants
-            for row in rows:
-                if room <= 0:
-                    rows.close()
-                    return _Rows(found, complete=False)
-                found.append(row)
-                room -= len(row[7]) if isinstance(row[7], bytes) else 0
-        except apsw.Error as error:
-            if is_corruption(error):
-                raise CorruptRows(find) from None
-            raise
-        return _Rows(found, complete=True)
-
-    def _is_readable(self) -> str:
-        """A condition, with an AND behind it, or ''."""
-        return f"entry NOT IN ({','.join(map(str, self._unreadable))}) AND " if self._unreadable else ""
-
-    def _find_corruption(self, which: str, values: tuple[Any, ...]) -> None:
-        """Find the rows on corrupt pages, each with a statement of its own, so that no error hides the others."""
-        rows: list[Any] = self._connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
-        for (entry,) in rows:
-            try:
-                found = self._connection.execute(f"SELECT {_ROW} FROM items WHERE entry = ?", (entry,)).fetchall()  # noqa: S608
-            except apsw.Error:
-                found = []
-            if not found:
-                self._unreadable.add(entry)
-        self._report()
-
-    def _find_undeletable(self, entries: list[int]) -> None:
-        """Find the rows that cannot be deleted in this order: when few are left on a page, SQLite needs the next."""
-        while (found := self._first_undeletable(entries)) is not None:
-            self._unreadable.add(found)
-            self._past_repair.add(found)
-        self._report()
-
-    def _first_undeletable(self, entries: list[int]) -> int | None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            for entry in entries:
-                if entry in self._unreadable:
-                    continue
-                try:
-                    self._delete_row(entry)
-                except apsw.CorruptError:
-                    return entry  # what it has left of its page is not to be gone on with
-        finally:
-            self._connection.execute("ROLLBACK")
-        return None
-
-    def _report(self) -> None:
-        if unreported := self._unreadable - self._reported:
-            self._reported |= unreported
-            log(Event.ITEMS_UNREADABLE, count=len(unreported))
-
-    def _delete(self, entry: int, of: Sequence[Any] = ()) -> None:
-        """Delete a row; ``of``: the rows that are to be deleted in one go, with this one.
-
-        Raises:
-            CorruptRows: it cannot be, even with new indexes: it is left out from now on, as others of them may be.
-            apsw.Error: as the first time; new indexes may help.
-        """
-        try:
-            self._delete_row(entry)
-            if not self._connection.changes():
-                raise apsw.CorruptError("a row is not where its number leads")
-        except apsw.Error as error:
-            if not is_corruption(error):
-                raise
-            if entry in self._suspect or entry in self._past_repair:
-                self._past_repair.add(entry)
-                self._unreadable.add(entry)
-                raise CorruptRows(lambda: self._find_undeletable([row[0] for row in of])) from None
-            self._suspect.add(entry)
-            raise
-
-    def _quarantine(self, entries: list[int], now: int) -> None:
-        if not entries:
-            return
-        for entry in entries:
-            self._connection.execute(
-                "INSERT INTO set_aside (at, recipient, seq, kind, sender, name, expires_at, text, checksum, stored_at)"
-                " SELECT ?, recipient, seq, kind, sender, name, expires_at, text, checksum, stored_at FROM items"
-                " WHERE entry = ?",
-                (now, entry),
-            )
-            self._delete(entry)
-        log(Event.ITEMS_QUARANTINED, count=len(entries))
-
     def _insert(
         self, identity: tuple[int, ItemKind, str, str], item: NewItem, now: int, mark: int | None
     ) -> Item | None:
@@ -528,10 +379,7 @@ class SQLiteMailboxes:
 
     def _make_way(self, entry: int) -> None:
         """Delete an item of a stranger, to make room for one from elsewhere."""
-        self._delete_row(entry)
-
-    def _delete_row(self, entry: int) -> None:
-        self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
+        self._rows.delete_unchecked(entry)
 
     def _entry_of(self, identity: tuple[int, int, str, str]) -> int | None:
         """The row of an item that waits; None if there is none."""
@@ -571,46 +419,3 @@ class SQLiteMailboxes:
         self._connection.execute("UPDATE accounts SET seq_limit = ? WHERE account = ?", (limit + SEQ_STEP, account))
         self._reserved[account] = limit + SEQ_STEP
         return limit + 1
-
-
-def checksum_in_sql(*row: Any) -> int:
-    """As ``checksum``; -1, which no row has, for one that is corrupt already."""
-    try:
-        recipient, seq, kind, sender, name, *rest = row
-        return checksum(recipient, seq, kind, sender.decode(), name.decode(), *rest)
-    except (TypeError, ValueError, AttributeError):
-        return -1
-
-
-def _follow(rows: list[Any], account: int | None, after: int) -> bool:
-    """Whether rows are of this mailbox, each behind the one before."""
-    for row in rows:
-        if row[1] != account or row[2] <= after:
-            return False
-        after = row[2]
-    return True
-
-
-def _sorted(rows: list[Any]) -> tuple[list[Item], list[int]]:
-    """The items, and the entries of corrupt rows."""
-    items: list[Item] = []
-    corrupt: list[int] = []
-    for row in rows:
-        item = _item(row)
-        if item is None:
-            corrupt.append(row[0])
-        else:
-            items.append(item)
-    return items, corrupt
-
-
-def _item(row: Any) -> Item | None:
-    """A row of ``_ROW`` as an item, None if it is not as it was written."""
-    _, recipient, seq, kind, sender, name, expires_at, text, kept, stored_at, _ = row
-    try:
-        sender, name = sender.decode(), name.decode()
-        if checksum(recipient, seq, kind, sender, name, expires_at, text, stored_at) != kept:
-            return None
-        return Item(seq, ItemKind(kind), sender, name, text, expires_at)
-    except (TypeError, ValueError, AttributeError):
-        return None

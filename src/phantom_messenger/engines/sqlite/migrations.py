@@ -8,7 +8,7 @@ from importlib import resources
 
 import apsw
 
-from phantom_messenger.engines.sqlite.mailboxes import checksum_in_sql
+from phantom_messenger.engines.sqlite.item_rows import checksum_in_sql
 from phantom_messenger.sqlite import database
 
 
