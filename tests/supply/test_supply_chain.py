@@ -13,7 +13,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 LOCKS: Final = sorted((ROOT / "requirements").glob("*.txt"))
-SCRIPTS: Final = [ROOT / "Makefile", ROOT / ".ci/run", *(ROOT / "scripts").iterdir()]
+SCRIPTS: Final = [ROOT / "Makefile", ROOT / ".ci/run", *(one for one in (ROOT / "scripts").iterdir() if one.is_file())]
 PAGE_LOCK: Final = ROOT / "web/package-lock.json"
 WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
 PACKAGE: Final = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ;.*)? \\$")

@@ -48,7 +48,12 @@ class PostgresServer:
     def __init__(self, **settings: str) -> None:
         self._settle()
         self._run("initdb", "-D", self.data, "-U", "phantom", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync")
-        small = {"shared_buffers": "32MB", "max_connections": "50", "unix_socket_directories": str(self.folder)}
+        small = {
+            "shared_buffers": "32MB",
+            "max_connections": "50",
+            "unix_socket_directories": str(self.folder),
+            "dynamic_shared_memory_type": "mmap",  # in its folder: a server that is killed would leave others behind
+        }
         lines = [f"{name} = '{value}'\n" for name, value in {**small, **settings}.items()]
         with (self.data / "postgresql.conf").open("a") as file:
             file.writelines(lines)
