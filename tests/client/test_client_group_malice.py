@@ -13,7 +13,7 @@ from phantom_messenger.client.groups.contents import GroupChange, GroupText
 from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.groups.store import raw_of
-from phantom_messenger.client.many import sending
+from phantom_messenger.client.many import packing, sending
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
 from support.people import Frame, canonical
@@ -400,6 +400,28 @@ def test_member_who_has_not_heard_of_their_removal_is_told_when_they_speak(town:
 
 @pytest.mark.parametrize("frames", range(8))
 def test_admin_who_dies_leaves_a_change_with_everybody_or_with_nobody(town: Town, frames: int) -> None:
+    people = die_in_a_change(town, frames)
+    _, ben, cleo, _ = people
+    assert len({(info(device).revision, *sorted(names(device))) for device in (ben, cleo)}) == 1
+    goes_on(*people)
+
+
+@pytest.mark.parametrize("frames", range(8))
+def test_admin_who_dies_within_a_change_of_several_frames_leaves_it_to_whoever_has_it(
+    town: Town, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "MAX_RECIPIENTS", 1)
+    goes_on(*die_in_a_change(town, frames))
+
+
+def test_control_change_of_several_frames_reaches_some_alone(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "MAX_RECIPIENTS", 1)
+    _, ben, cleo, _ = die_in_a_change(town, 2)
+    assert info(ben).revision != info(cleo).revision
+
+
+def die_in_a_change(town: Town, frames: int) -> tuple[Device, Device, Device, Device]:
+    """Ada dies after so many frames while she adds Dan."""
     ada, ben, cleo, dan = town.friends("ada", "ben", "cleo", "dan")
     group_of(ada, ben, cleo, admins=2)
     ada.messenger.groups.add("Tea", [dan.id])
@@ -409,14 +431,39 @@ def test_admin_who_dies_leaves_a_change_with_everybody_or_with_nobody(town: Town
         _ = ada.step_up() or ada.step_down() or ben.step_down()
     ada.kill()
     settle(ben, cleo, dan)
-    assert len({(info(device).revision, *sorted(names(device))) for device in (ben, cleo)}) == 1
+    return ada, ben, cleo, dan
+
+
+def goes_on(ada: Device, ben: Device, cleo: Device, dan: Device) -> None:
+    """Ben makes a change while Ada is gone; once she is back, all have one history."""
+    everybody = (ada, ben, cleo, dan)
     ben.messenger.groups.rename("Tea", "Coffee")
     ada.login()
-    everybody = (ada, ben, cleo, dan)
-    pass_time(20 * SECOND, *everybody)
+    pass_time(3 * MINUTE, *everybody)
     assert len(digits(*everybody, name="Coffee")) == 1
     assert all(names(device, "Coffee") == {one.id for one in everybody} for device in everybody)
     assert not [device for device in everybody if GroupNews.FORKED in news(device)]
+
+
+def test_change_that_overtakes_another_one_of_several_frames_waits_for_it(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ben has Ada's change, and makes the next one, before Cleo has hers, which is in another frame."""
+    ada, ben, cleo = people = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    (group,) = cleo.messenger.groups.all()
+    monkeypatch.setattr(packing, "MAX_RECIPIENTS", 1)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    cleo.tamper, _ = dropping("MESSAGE", 1)  # it is not on its way yet
+    settle(ada, ben, cleo)
+    ben.messenger.groups.set_timer("Coffee", MINUTE)
+    settle(*people)
+    behind = info(cleo, group.group)
+    assert (behind.revision, behind.timer, behind.is_behind) == (group.revision, 0, True)
+    pass_time(30 * SECOND, *people)
+    assert len(digits(*people, name="Coffee")) == 1
+    assert info(cleo, "Coffee").timer == MINUTE
+    assert not [device for device in people if GroupNews.FORKED in news(device)]
 
 
 def lose_an_answer(town: Town) -> tuple[Device, Device, Device]:
