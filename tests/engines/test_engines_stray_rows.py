@@ -50,11 +50,17 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def page_of(whole: bytes | bytearray, text: bytes) -> int:
+    """Where the page begins on which a text stands."""
+    [start] = [at for at in range(0, len(whole), PAGE) if whole[at] == LEAF and text in whole[at : at + PAGE]]
+    return start
+
+
 def stray(folder: Path, text: bytes, number: bytes) -> None:
     """Give a row on the page on which a text stands another number, of two bytes as its own."""
     file = folder / "relay.db"
     whole = bytearray(file.read_bytes())
-    [start] = [at for at in range(0, len(whole), PAGE) if whole[at] == LEAF and text in whole[at : at + PAGE]]
+    start = page_of(whole, text)
     at = start + int.from_bytes(whole[start + FIFTH : start + FIFTH + 2])
     while whole[at] & 0x80:  # the length of the row, before its number
         at += 1
@@ -110,6 +116,72 @@ def test_control_copy_that_looks_behind_each_item_is_led_astray(
     monkeypatch.setattr(content.SQLiteContent, "_items", one_by_one)
     with pytest.raises(StoreError):
         copied(folder, tmp_path / "two")
+
+
+class NoFurtherThan(content.SQLiteContent):
+    """Takes all for given whose numbers are not above the highest that was."""
+
+    _last = 0
+
+    def _sound(self, found: Any) -> Iterator[Any]:
+        self._last = max([self._last, *(row[0] for row in found)])
+        return super()._sound(found)
+
+    def _left(self, given: int) -> list[Any]:
+        return [row for row in super()._left(given) if row[0] > self._last]
+
+
+def spoil(folder: Path, text: bytes) -> None:
+    """Make the page on which a text stands one that cannot be read."""
+    file = folder / "relay.db"
+    whole = bytearray(file.read_bytes())
+    whole[page_of(whole, text)] = 0xEE
+    file.write_bytes(whole)
+
+
+def beside(folder: Path, text: bytes) -> int:
+    """How many messages stand on the page of a text."""
+    whole = (folder / "relay.db").read_bytes()
+    start = page_of(whole, text)
+    return int.from_bytes(whole[start + 3 : start + 5])
+
+
+NUMBERS: Final = {"back": BACK, "away": AWAY, "as that of one that is not read yet": b"\x82\x22"}
+
+
+@pytest.fixture(params=[1, 40, MAIL])
+def _read_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "_AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("_read_at_once")
+@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
+@pytest.mark.parametrize("where", [b"<150", b"<250"], ids=["before", "behind"])
+def test_copy_beside_a_page_that_cannot_be_read_has_all_but_that_page(
+    folder: Path, tmp_path: Path, where: bytes, number: bytes
+) -> None:
+    stray(folder, where, number)
+    lost, hidden = beside(folder, b"<200"), beside(folder, where)
+    spoil(folder, b"<200")
+    with pytest.raises(StoreError, match="or copy the others with --leave-out-damaged"):
+        copied(folder, tmp_path / "two")
+    done = copied(folder, tmp_path / "two", leave_out_damaged=True)
+    assert done.digests["items"].count + done.left_out == MAIL
+    if where < b"<200":
+        assert done.left_out == lost
+    else:  # what is behind is looked for number by number, and a wrong one hides those beside it
+        assert lost < done.left_out < lost + hidden
+
+
+def test_control_copy_that_goes_by_numbers_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray(folder, b"<150", AWAY)
+    spoil(folder, b"<200")
+    monkeypatch.setattr(content, "_AT_ONCE", 1)
+    monkeypatch.setattr(content, "SQLiteContent", NoFurtherThan)
+    with pytest.raises(StoreError, match="rows in items, of which"):
+        copied(folder, tmp_path / "two", leave_out_damaged=True)
 
 
 # --- what is too old --------------------------------------------------------------

@@ -151,39 +151,48 @@ class SQLiteContent:
 
     def _items(self) -> Iterator[Row]:
         """In the order of their entries, which is that in which they were stored; damaged ones are noted."""
-        last, rows = 0, None
+        given, rows = 0, None
         while True:
+            found: list[Any] = []
             try:
                 with self._reading(ITEMS.name):
                     # One walk: to look again for what is behind an entry would lead back if that is damaged.
                     rows = self._connection.execute(f"{_ITEM} ORDER BY entry") if rows is None else rows
-                    found: Any = list(islice(rows, _AT_ONCE))
-            except _Unreadable:
-                found = []
-                yield from self._items_one_by_one(last)
+                    found.extend(islice(rows, _AT_ONCE))
+            except _Unreadable:  # those before the page that cannot be read are there
+                yield from self._sound(found)
+                yield from self._items_one_by_one(given + len(found))
+                return
             if not found:
                 return
-            last = max(last, *(row[0] for row in found))
+            given += len(found)
             yield from self._sound(found)
 
-    def _items_one_by_one(self, last: int) -> Iterator[Row]:
-        """Items behind an entry, found by an index, because the table itself cannot be read from there on."""
-        with self._reading(ITEMS.name):
-            entries = [
-                row[0]
-                for row in self._connection.execute("SELECT entry FROM items INDEXED BY items_order")
-                if row[0] > last
-            ]
-        for entry in sorted(entries):
+    def _items_one_by_one(self, given: int) -> Iterator[Row]:
+        """Items behind those that were given, found by an index, because the table cannot be read from there on."""
+        for entry, *place in sorted(self._left(given)):
             try:
                 with self._reading(ITEMS.name):
-                    found = self._connection.execute(f"{_ITEM} WHERE entry = ?", (entry,)).fetchall()
+                    found: Any = self._connection.execute(f"{_ITEM} WHERE entry = ?", (entry,)).fetchall()
             except _Unreadable:
                 found = []
-            if found:
+            if found and list(found[0][1:3]) == place:
                 yield from self._sound(found)
             else:
                 self.damaged.append(entry)
+
+    def _left(self, given: int) -> list[Any]:
+        """Entry, recipient and seq of all rows that an index knows, but for so many that were read first.
+
+        Those are told by recipient and seq, which their checksum covers: an entry itself may be damaged.
+        """
+        with self._reading(ITEMS.name):
+            walk: Any = self._connection.execute("SELECT entry, recipient, seq FROM items NOT INDEXED ORDER BY entry")
+            damaged = set(self.damaged)
+            places = {(recipient, seq) for entry, recipient, seq in islice(walk, given) if entry not in damaged}
+            walk.close()
+            indexed: Any = self._connection.execute("SELECT entry, recipient, seq FROM items INDEXED BY items_order")
+            return [row for row in indexed if row[0] not in damaged and row[1:] not in places]
 
     def _sound(self, found: Sequence[Any]) -> Iterator[Row]:
         for entry, recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, grouped, kept in found:
