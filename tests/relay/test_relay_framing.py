@@ -29,9 +29,9 @@ WHOLE = [
     (bytes((0x81, 0xFE)) + (65_535).to_bytes(2), Header(TEXT, fin=True, size=8, length=65_535)),
     (bytes((0x81, 0xFF)) + (65_536).to_bytes(8), Header(TEXT, fin=True, size=14, length=65_536)),
     (bytes((0x81, 0xFF)) + (2**63 - 1).to_bytes(8), Header(TEXT, fin=True, size=14, length=2**63 - 1)),
-    (bytes((0x88, 0xFD)), Header(CLOSE, fin=True, size=6, length=125)),
-    (bytes((0x89, 0x80)), Header(PING, fin=True, size=6, length=0)),
-    (bytes((0x8A, 0x80)), Header(PONG, fin=True, size=6, length=0)),
+    (bytes((0x88, 0xFD)), Header(CLOSE, fin=True, size=6, length=125, is_control=True)),
+    (bytes((0x89, 0x80)), Header(PING, fin=True, size=6, length=0, is_control=True)),
+    (bytes((0x8A, 0x80)), Header(PONG, fin=True, size=6, length=0, is_control=True)),
 ]
 BROKEN = {
     "first reserved bit": bytes((0xC1, 0x80)),

@@ -33,17 +33,17 @@ _EIGHT_BYTES_FROM: Final = 65_536
 
 
 class Header(NamedTuple):
-    """A client's frame header: opcode, whether the frame ends a message, bytes of header (with mask) and payload."""
+    """A client's frame header."""
 
     opcode: int
     fin: bool
+    """Whether it ends a message."""
     size: int
+    """Bytes of the header, with the mask."""
     length: int
-
-    @property
-    def is_control(self) -> bool:
-        """Whether the frame is a ping, a pong or a close."""
-        return self.opcode in _CONTROL
+    """Bytes of the payload."""
+    is_control: bool = False
+    """Whether the frame is a ping, a pong or a close."""
 
 
 class BrokenFrame(Exception):
@@ -72,7 +72,8 @@ def read_header(data: bytes | memoryview) -> Header | None:
     if second < 0x80:  # noqa: PLR2004 - RFC 6455
         raise BrokenFrame("broken frame")
     size, length = 2 + _MASK_BYTES, second & 0x7F
-    if opcode in _CONTROL:
+    is_control = opcode in _CONTROL
+    if is_control:
         if not fin or length > _MAX_CONTROL_BYTES:
             raise BrokenFrame("broken frame")
     elif opcode not in _DATA:
@@ -85,7 +86,7 @@ def read_header(data: bytes | memoryview) -> Header | None:
         length = int.from_bytes(data[2 : 2 + more], "big")
         if length < (_TWO_BYTES if more == 2 else _EIGHT_BYTES_FROM) or length >> 63:  # noqa: PLR2004 - RFC 6455
             raise BrokenFrame("broken frame")
-    return Header(opcode, fin, size, length) if len(data) >= size else None
+    return Header(opcode, fin, size, length, is_control) if len(data) >= size else None
 
 
 def read_payload(frame: bytes, header: Header) -> bytes:
