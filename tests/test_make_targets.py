@@ -28,7 +28,7 @@ def arguments(target: str) -> list[str]:
     """What pytest is called with by a target of the Makefile."""
     variables = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "ARGS"}}
     said = subprocess.run(["make", "-n", target], cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
-    [line] = [line for line in said.stdout.splitlines() if " -m pytest " in line]
+    [line] = [line for line in said.stdout.splitlines() if " -m pytest -n " in line]
     words = shlex.split(line)
     return words[words.index("pytest") + 1 :]
 
