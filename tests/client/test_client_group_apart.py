@@ -14,6 +14,7 @@ from phantom_messenger.client.groups.chain import Chain, Verdict
 from phantom_messenger.client.groups.change import Remove, SetName, SetTimer
 from phantom_messenger.client.groups.contents import GroupChange, GroupChanges
 from phantom_messenger.client.groups.duties import Duties
+from phantom_messenger.client.groups.state import head_of
 from phantom_messenger.client.groups.store import Group, raw_of
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import GroupEvent, GroupNews
@@ -56,14 +57,53 @@ def test_whoever_is_lower_is_told_as_well(town: Town, writer: str, far: int) -> 
         assert rival_of(cleo) == ada.id
 
 
-def test_control_without_a_look_at_earlier_heads_and_at_answers_the_lower_ones_hear_nothing(
+def told_two(town: Town) -> tuple[Device, Device]:
+    """As ``divided``, but Cleo has a second change, with a gap: what she answers follows no head that Ada has had."""
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    for_ada, first = signed(ben, SetTimer(ms=MINUTE)), signed(ben, SetTimer(ms=2 * MINUTE))
+    after = head_of(first.digest, known(ben).state.after(first))
+    second = signed(ben, SetTimer(ms=3 * MINUTE), more=4, previous=after)
+    for other, change in ((ada, for_ada), (cleo, first), (cleo, second)):
+        tell(ben, [other], GroupChange(group=change.group, change=change.encoded))
+        settle(ada, ben, cleo)
+    assert (info(ada).timer, info(cleo).timer) == (MINUTE, 3 * MINUTE)
+    return ada, cleo
+
+
+def test_change_that_follows_a_head_which_was_left_shows_it_before_anybody_is_asked(town: Town) -> None:
+    ada, _, cleo = divided(town)
+    change = known(cleo).chain.steps[-1].change
+    tell(cleo, [ada], GroupChange(group=change.group, change=change.encoded))
+    settle(ada, cleo)
+    assert rival_of(ada) == cleo.id
+
+
+def test_control_without_a_look_at_earlier_heads_that_change_seems_to_be_ahead(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judge = Chain._judge_elsewhere
     skipped = lambda chain, change: judge(chain._replace(steps=()), change)  # noqa: E731 - it remembers no heads
     monkeypatch.setattr(Chain, "_judge_elsewhere", skipped)
-    monkeypatch.setattr(doubts, "shown_by_answer", lambda *_: None)
     ada, _, cleo = divided(town)
+    change = known(cleo).chain.steps[-1].change
+    tell(cleo, [ada], GroupChange(group=change.group, change=change.encoded))
+    settle(ada, cleo)
+    assert rival_of(ada) == ""
+
+
+def test_answer_that_goes_on_from_no_head_of_ours_shows_it(town: Town) -> None:
+    ada, cleo = told_two(town)
+    write(cleo, "hello")
+    pass_time(20 * SECOND, ada, cleo)
+    assert rival_of(ada) == cleo.id
+
+
+def test_control_without_a_look_at_answers_whoever_is_lower_hears_nothing(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubts, "shown_by_answer", lambda *_: None)
+    ada, cleo = told_two(town)
     write(cleo, "hello")
     pass_time(2 * MINUTE, ada, cleo)
     assert rival_of(ada) == ""
@@ -72,8 +112,8 @@ def test_control_without_a_look_at_earlier_heads_and_at_answers_the_lower_ones_h
 # --- made up at a revision that is lower -------------------------------------------------
 
 
-def made_up(town: Town, revision: int) -> tuple[Device, Device, Device]:
-    """Mal, who was removed, has Ben in a group of his own with the id of Ada's and with her in it; she adds him."""
+def six_on(town: Town) -> tuple[Device, Device, Device]:
+    """Ada's group is six changes on since she has removed Mal; Ben was never in it."""
     ada, ben, mal = town.friends("ada", "ben", "mal")
     group_of(ada, mal)
     ada.messenger.groups.remove("Tea", [mal.id])
@@ -81,6 +121,12 @@ def made_up(town: Town, revision: int) -> tuple[Device, Device, Device]:
     for number in range(6):
         ada.messenger.groups.set_timer("Tea", MINUTE + number)
         pass_time(3 * SECOND, ada)
+    return ada, ben, mal
+
+
+def made_up(town: Town, revision: int) -> tuple[Device, Device, Device]:
+    """Mal, who was removed, has Ben in a group of his own with the id of Ada's and with her in it; she adds him."""
+    ada, ben, mal = six_on(town)
     ada.messenger.groups.set_timer("Tea", 0)
     pass_time(3 * SECOND, ada)
     Forger(mal, known(ada).record.group, ada, revision=revision).invite(ben)
@@ -214,13 +260,7 @@ def removed_again(town: Town) -> tuple[Device, Device]:
 
 def removed_elsewhere(town: Town) -> tuple[Device, Device]:
     """In a group that Mal has made up below Ada's revision, he removes her before Ben accepts."""
-    ada, ben, mal = town.friends("ada", "ben", "mal")
-    group_of(ada, mal)
-    ada.messenger.groups.remove("Tea", [mal.id])
-    pass_time(3 * SECOND, ada, mal)
-    for number in range(6):
-        ada.messenger.groups.set_timer("Tea", MINUTE + number)
-        pass_time(3 * SECOND, ada)
+    ada, ben, mal = six_on(town)
     forger = Forger(mal, known(ada).record.group, ada, revision=4)
     forger.invite(ben)
     pass_time(5 * SECOND, ada, ben, mal)

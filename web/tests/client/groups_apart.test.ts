@@ -1,6 +1,7 @@
 /** Groups that are divided, or made up, at revisions that are far from each other: whoever lives in one half is told. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Chain } from "../../core/client/groups/chain.ts";
 import { shownByAnswer } from "../../core/client/groups/doubts.ts";
 import { Duties } from "../../core/client/groups/duties.ts";
 import { stateOf } from "../../core/client/groups/store.ts";
@@ -55,13 +56,19 @@ test("the control: who tells both the same divides nobody", () => {
   assert.equal(rivalOf(ben, id), "");
 });
 
-/** Mallory has Ben in a group of her own with the id of Ada's and with her in it; then she adds him. */
-function madeUp(revision: number): { town: Town; ada: Member; ben: Member; mallory: Mallory; id: string } {
+/** Ada's group is six changes on; Ben and Mallory are in none. */
+function sixOn(): { town: Town; ada: Member; ben: Member; mallory: Mallory; id: string; group: Uint8Array } {
   const [town, ada, ben, mallory, id, group] = withStranger(1);
   for (let number = 0; number < 6; number += 1) {
     ada.groups.setTimer(id, 60_000 + number);
     town.pass(2_000);
   }
+  return { town, ada, ben, mallory, id, group };
+}
+
+/** Mallory has Ben in a group of her own with the id of Ada's and with her in it; then she adds him. */
+function madeUp(revision: number): { town: Town; ada: Member; ben: Member; mallory: Mallory; id: string } {
+  const { town, ada, ben, mallory, id, group } = sixOn();
   ada.groups.setTimer(id, 0);
   town.pass(2_000);
   new Forger(mallory, group, [ada], revision).invites(ben);
@@ -78,6 +85,19 @@ test("who has accepted into what was made up at a lower revision is told by the 
   town.pass(30_000);
   assert.equal(rivalOf(ben, id), ada.id);
   assert.throws(() => ben.groups.sendText(id, "to Mallory as well"), /two histories/);
+});
+
+test("the control: of an answer that begins with what nobody takes up nothing is said, and such a group is behind for ever", (context) => {
+  const { since } = Chain.prototype;
+  context.mock.method(Chain.prototype, "since", function (this: Chain, ...given: Parameters<typeof since>) {
+    return [random(200), ...since.apply(this, given)];
+  });
+  const { ada, ben, id, town } = madeUp(4);
+  ada.groups.sendText(id, "hello");
+  town.pass(300_000);
+  assert.ok(ben.groups.store.held(id).some(({ change }) => change.length > 0), "the rest of it was read");
+  assert.equal(rivalOf(ben, id), "");
+  ben.groups.sendText(id, "to Mallory as well");
 });
 
 /** Ben was removed and added again, of which Cleo knows nothing; her group, and their answers to her. */
@@ -132,11 +152,7 @@ test("the control: if only who names what was before is told, they never learn",
 
 /** In a group that Mallory has made up below Ada's revision, she removes Ada, whom Ben has never heard there. */
 function removedElsewhere(): { town: Town; ada: Member; ben: Member; id: string } {
-  const [town, ada, ben, mallory, id, group] = withStranger(1);
-  for (let number = 0; number < 6; number += 1) {
-    ada.groups.setTimer(id, 60_000 + number);
-    town.pass(2_000);
-  }
+  const { town, ada, ben, mallory, id, group } = sixOn();
   const forger = new Forger(mallory, group, [ada], 4);
   forger.invites(ben);
   ada.groups.add(id, [ben.id], "member");
