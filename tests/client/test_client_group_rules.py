@@ -31,12 +31,14 @@ from phantom_messenger.client.groups.change import (
 )
 from phantom_messenger.client.groups.state import MAX_ADMINS, MAX_MEMBERS, GroupState, Role, digits_of, still_to_say
 from phantom_messenger.crypto.errors import InvalidMessage
-from phantom_messenger.crypto.keys import OwnIdentity
+from phantom_messenger.crypto.keys import OwnIdentity, PeerIdentity
 from support.amounts import seeds
 
 SCHEDULES: Final = seeds(100, 1_000)
 MUTATIONS: Final = seeds(1_000, 10_000)
 FORKS: Final = seeds(100, 1_000)
+MOST_REFUSALS: Final = 3
+"""How many times the relay refuses a change that an admin wants, as others were first: 4 of 6,992 so often."""
 PEOPLE: Final = [someone(f"person {number}") for number in range(12)]
 BY_ID: Final = {id_of(person): person for person in PEOPLE}
 ADA, BEN, CLEO = PEOPLE[:3]
@@ -69,7 +71,8 @@ class Member:
     chain: Chain | None = None
     mailbox: deque[tuple[bytes, bytes, bytes]] = field(default_factory=deque)
     wishes: deque[Op] = field(default_factory=deque)
-    tries: int = 0
+    refused: int = 0
+    waits_for: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
 
     @property
@@ -105,7 +108,7 @@ class World:
         for member in self.members.values():
             while member.mailbox:
                 member.read()
-        self.retries = 0
+        self.refusals: list[int] = []
 
     def publish(self, author: Member, before: Chain, change: Change) -> bool:
         """Send a change, as MESSAGE_MANY does: to everybody in one transaction, or to nobody."""
@@ -116,7 +119,7 @@ class World:
         for person in before.state.members | after.state.members:
             if person != author.id:
                 self.members[person].mailbox.append((state, before.digest, change.encoded))
-        author.chain = after
+        author.chain = self.last = after
         return True
 
     def wish(self, member: Member) -> None:
@@ -132,7 +135,7 @@ class World:
         member.wishes.append(self.random.choice(ops))
 
     def act(self, member: Member) -> None:
-        """An admin's client does what its user wants, by what it knows."""
+        """An admin's client does what its user wants, by what it knows; once refused, it reads first what is there."""
         if not member.is_member() or not member.wishes:
             return
         chain = member.chain
@@ -140,19 +143,29 @@ class World:
         if chain.state.members[member.id] is not Role.ADMIN:
             member.wishes.clear()
             return
-        ops = still_to_say([member.wishes[0]], chain.state)
+        if chain.state.revision < member.waits_for:
+            return
+        wish = member.wishes[0]
+        ops = still_to_say([wish], chain.state)
         try:
             change = following(chain, member.person, ops, revision=chain.state.revision + 1)
             chain.state.after(change)
-        except RefusedChange:  # there is nothing left to say, or it cannot be said
-            member.wishes.popleft()
+        except RefusedChange:
+            assert says_nothing(wish, chain.state), wish
+            self.settled(member)
             return
         if self.publish(member, chain, change):
-            member.wishes.popleft()
-            member.tries = 0
+            assert says_nothing(wish, self.last.state), wish
+            self.settled(member)
         else:
-            member.tries += 1
-            self.retries += 1
+            member.refused += 1
+            member.waits_for = self.order.revision
+
+    def settled(self, member: Member) -> None:
+        """What was wished for is so, or cannot be any more."""
+        member.wishes.popleft()
+        self.refusals.append(member.refused)
+        member.refused = 0
 
     def run(self) -> None:
         """Everybody in any order, then until all is read."""
@@ -178,8 +191,26 @@ class World:
         return {verdict for member in self.members.values() for verdict in member.verdicts}
 
 
+def says_nothing(wish: Op, state: GroupState) -> bool:
+    """Whether a wish is what a state is already, or cannot be in it."""
+    match wish:
+        case Add(person=person):
+            return person in state.members or len(state.members) == MAX_MEMBERS
+        case Remove(person=person):
+            return person not in state.members or state.admins == [person]
+        case SetRole(person=person, role=role):
+            is_so = person in state.members and (state.members[person] is Role.ADMIN) == (role == "admin")
+            return is_so or person not in state.members or state.admins == [person]
+        case SetName(text=text):
+            return state.name == text
+        case SetTimer(ms=ms):
+            return state.timer == ms
+        case _:
+            return False
+
+
 def test_admins_at_once_make_one_chain_with_one_head() -> None:
-    retries = 0
+    refusals: list[int] = []
     for seed in range(SCHEDULES):
         world = World(seed, compares=True)
         world.run()
@@ -187,8 +218,9 @@ def test_admins_at_once_make_one_chain_with_one_head() -> None:
         assert world.verdicts() <= {Verdict.APPLIED}, seed
         last = next(member.chain for member in world.members.values() if member.chain and member.is_member())
         assert {person for person, one in world.members.items() if one.is_member()} == set(last.state.members), seed
-        retries += world.retries
-    assert retries > SCHEDULES  # they were in each other's way
+        refusals += world.refusals
+    assert sum(refusals) > SCHEDULES / 2  # they were in each other's way
+    assert max(refusals) <= MOST_REFUSALS
 
 
 def divides(seed: int) -> bool:
@@ -231,7 +263,8 @@ def mutated(encoded: bytes, chance: random.Random) -> bytes:
             return encoded[: min(at, other)] + encoded[max(at, other) :] + encoded[min(at, other) : max(at, other)]
 
 
-def test_mutated_changes_do_nothing() -> None:
+def judged_after_mutations() -> list[Verdict]:
+    """What comes of changes that an admin has signed, and somebody else has altered."""
     chance = random.Random(1)  # noqa: S311 - a schedule
     chain = start()
     good = [
@@ -239,16 +272,25 @@ def test_mutated_changes_do_nothing() -> None:
         following(chain, ADA, [Remove(person=id_of(CLEO))]).encoded,
         following(chain, ADA, [SetRole(person=id_of(CLEO), role="admin"), SetTimer(ms=1_000)]).encoded,
     ]
-    tried = 0
-    while tried < MUTATIONS:
+    found: list[Verdict] = []
+    while len(found) < MUTATIONS:
         encoded = chance.choice(good)
         changed = mutated(encoded, chance)
         if changed == encoded:
             continue
-        tried += 1
         judged = chain.judge(changed)
-        assert judged.verdict is Verdict.SKIPPED
-        assert judged.chain == chain
+        assert (judged.chain == chain) == (judged.verdict is not Verdict.APPLIED)
+        found.append(judged.verdict)
+    return found
+
+
+def test_mutated_changes_do_nothing() -> None:
+    assert set(judged_after_mutations()) == {Verdict.SKIPPED}
+
+
+def test_control_without_signatures_mutated_changes_apply(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PeerIdentity, "verify", lambda *_: None)
+    assert Verdict.APPLIED in judged_after_mutations()
 
 
 def test_control_the_changes_themselves_apply() -> None:
