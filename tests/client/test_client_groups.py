@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
-from client_samples import WORDS, Device, Town, pass_time, settle
+from client_samples import WORDS, Town, pass_time, settle
 from group_people import digits, group_of, info, names, news, restored, said, unread, write
 
 from phantom_messenger.client.backup import export_profile
 from phantom_messenger.client.errors import MessageTooLong, UnknownContact, UsageError
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.orders import Orders
-from phantom_messenger.client.groups.store import Group
 from phantom_messenger.client.status import (
     DeliveryEvent,
     DeliveryState,
@@ -89,55 +88,6 @@ def test_receipts_of_many_texts_are_one_message(town: Town) -> None:
     pass_time(10 * SECOND, ada, ben, cleo)
     assert len(cleo.frames_sent("MESSAGE_MANY")) <= 2
     assert len(unread(cleo)) == 40
-
-
-def remove_cleo(town: Town) -> tuple[Device, Device, Device]:
-    """One text is read by all three, then Cleo is removed, and the others have seen it."""
-    ada, ben, cleo = town.friends("ada", "ben", "cleo")
-    group_of(ada, ben, cleo)
-    write(ada, "before")
-    settle(ada, ben, cleo)
-    ada.messenger.groups.remove("Tea", [cleo.id])
-    settle(ada, ben, cleo)
-    assert info(cleo).relation == "removed"
-    cleo.received.clear()
-    return ada, ben, cleo
-
-
-def test_removed_member_reads_nothing_that_is_written_afterwards(town: Town) -> None:
-    ada, ben, cleo = remove_cleo(town)
-    write(ada, "after")
-    settle(ada, ben, cleo)
-    write(ben, "after, too")
-    pass_time(10 * SECOND, ada, ben, cleo)
-    assert not [frame for frame in cleo.received if frame["type"] == "MESSAGE"]
-    assert said(cleo) == ["before"]
-    assert said(ben) == ["before", "after", "after, too"]
-    with pytest.raises(UsageError, match="no longer a member"):
-        write(cleo, "me, too")
-
-
-def test_control_member_who_writes_to_whoever_was_removed_is_heard_by_them(
-    town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ada, ben, cleo = remove_cleo(town)
-    monkeypatch.setattr(Group, "people", property(lambda _: [one.id for one in (ada, ben, cleo)]))
-    write(ada, "after")
-    settle(ada, ben, cleo)
-    assert [frame for frame in cleo.received if frame["type"] == "MESSAGE"]
-
-
-def test_text_of_a_removed_member_is_not_shown(town: Town) -> None:
-    ada, ben, cleo = town.friends("ada", "ben", "cleo")
-    group_of(ada, ben, cleo)
-    cleo.cut()
-    ada.messenger.groups.remove("Tea", [cleo.id])
-    settle(ada, ben)
-    write(cleo, "I am still here")
-    cleo.login()
-    settle(ada, ben, cleo)
-    assert info(cleo).relation == "removed"
-    assert said(ada) == said(ben) == []
 
 
 def test_members_leave_and_an_admin_orders_it(town: Town) -> None:
