@@ -24,7 +24,7 @@ _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https
 _WEBSOCKET: Final = "/ws"
 
 
-@click.group(cls=Group, short_help="Check the page that a relay serves, or write it for another host.")
+@click.group(cls=Group, short_help="Check a relay's page, or write it for another host.")
 def web() -> None:
     """Check the page in the browser that a relay serves, or write it for another host."""
 
