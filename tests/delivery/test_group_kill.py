@@ -23,7 +23,7 @@ from phantom_messenger.client.status import GroupEvent, GroupNews
 from support.amounts import amount, seeds
 from support.postgres_server import PostgresServer
 from support.relay_process import WARM, RelayProcess, StartRelay, environment, patched
-from support.sdk_clients import opened
+from support.sdk_clients import opened, reached
 
 PROGRAM: Final = Path(__file__).with_name("group_kill_program.py")
 POINTS: Final = seeds(2, 50)
@@ -121,17 +121,10 @@ async def town(home: Path, relay: RelayProcess) -> AsyncIterator[list[Person]]:
         for other in others:
             assert await other.client.groups.wait_known(info.group, PATIENCE)
             other.client.groups.accept(info.group)
-        await reached(lambda: all(len(one.client.groups.find(one.group).members) == 3 for one in people))
+        await reached(lambda: all(len(one.client.groups.find(one.group).members) == 3 for one in people), PATIENCE)
         alice.client.groups.set_role(info.group, "bob", "admin")
-        await reached(lambda: others[0].client.groups.find(info.group).is_admin)
+        await reached(lambda: others[0].client.groups.find(info.group).is_admin, PATIENCE)
         yield people
-
-
-async def reached(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(PATIENCE):
-        while not is_so():  # noqa: ASYNC110 - other processes make it so
-            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
@@ -288,7 +281,7 @@ async def relay_killed(home: Path, relay: RelayProcess, engine: str) -> None:
                         DIES.format(engine=engine, store=STORES[engine], count=(point + 1) // 2, behind=point % 2 == 0)
                     )
                     relay.restart()
-                    await reached(lambda: relay.has_ended)
+                    await reached(lambda: relay.has_ended, PATIENCE)
                 relay.kill()
                 relay.command = WARM
                 relay.restart()

@@ -1,5 +1,6 @@
 """docs/what-the-relay-knows.md, row by row: people talk through a relay, then its memory, disk and log are searched."""
 
+import asyncio
 import base64
 import gc
 import re
@@ -13,13 +14,14 @@ import apsw
 import pytest
 
 from phantom_messenger import Client
+from phantom_messenger.client.status import LinkingEvent, LinkingStep
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.prekeys import SQLitePreKeys
 from phantom_messenger.engines.sqlite.tables import Tables
 from support.people import Person, base64_text, key_text
 from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, patched
-from support.sdk_clients import PASSPHRASE, PATIENCE, opened, run
+from support.sdk_clients import PASSPHRASE, PATIENCE, event, opened, reached, run
 from support.simulated import MINUTE, MakeWorld, World
 
 DOCUMENT: Final = (Path(__file__).parents[2] / "docs/what-the-relay-knows.md").read_text()
@@ -32,6 +34,10 @@ COOKIE: Final = "cookie-of-somebody"
 QUERY: Final = "query-of-somebody"
 CONVERSATION: Final = "conversation-of-carol-and-dave"
 GROUP: Final = "group-of-dave-and-carol"
+TITLE: Final = "title-of-what-alice-and-bob-are-in"
+PICTURE: Final = b"\x89PNG\r\n\x1a\npicture of what Alice and Bob are in"
+OWN_NAME: Final = "own-name-xanthippe"
+DEVICE: Final = "device-walter"
 DEVICES: Final = base64_text(b"the devices of Carol, as she has signed them")
 METADATA: Final = "metadata-of-dave"
 CIPHERTEXT: Final = base64_text(b"ciphertext of Dave for Eve, who is away")
@@ -89,6 +95,27 @@ def traces(relay: RelayProcess) -> Traces:
     return Traces(memory_of(relay.pid), b"\0".join(files), relay.log.encode(), relay.data)
 
 
+async def meet(alice: Client, bob: Client) -> None:
+    """They are in a group with a name and a picture, and Bob is called something there."""
+    group = alice.groups.create(TITLE, [CONTACT]).group
+    assert await bob.groups.wait_known(group, PATIENCE)
+    bob.groups.accept(group, own_name=OWN_NAME)
+    alice.groups.set_picture(group, PICTURE)
+    await bob.groups.send(group, TEXT)  # with the name
+    await reached(lambda: bool(bob.groups.find(group).picture and alice.groups.history(group)))
+
+
+async def link(alice: Client, other: Client) -> None:
+    """The other one becomes a device of Alice's, which has a name."""
+    line = other.devices.show_code(DEVICE)
+    shown = asyncio.create_task(event(other, LinkingEvent, lambda: None, step=LinkingStep.DIGITS))
+    await event(alice, LinkingEvent, lambda: alice.devices.link(line, history=False), step=LinkingStep.ANSWERED)
+    digits = (await shown).digits
+    other.devices.agree()
+    assert alice.devices.confirm(digits)
+    await reached(lambda: DEVICE in [one.name for one in other.devices.everybody()])
+
+
 async def talk(alice: Client, bob: Client) -> None:
     """Alice's text is read by Bob."""
     await alice.send(CONTACT, TEXT)
@@ -131,6 +158,10 @@ def played(relay: RelayProcess, folder: Path) -> Story:
             await alice.wait_key(CONTACT, PATIENCE)
             seeds.append(alice._messenger._identity.seed)
             await talk(alice, bob)
+            await meet(alice, bob)
+            async with opened(folder, "second", relay) as second:
+                await second.wait_published(PATIENCE)
+                await link(alice, second)
 
     connected(eve).close()
     with connected(carol) as at_carol, connected(dave) as at_dave:
@@ -183,6 +214,10 @@ NEEDLES: Final[dict[str, Look]] = {
     "text of a message": lambda _: [TEXT.encode(), TEXT.encode("utf-16-le")],
     "name of a contact": lambda _: [CONTACT.encode()],
     "name of a profile": lambda _: [PROFILE.encode()],
+    "name of a group": lambda _: [TITLE.encode()],
+    "picture of a group": lambda _: [PICTURE],
+    "name of a member of a group": lambda _: [OWN_NAME.encode()],
+    "name of a device": lambda _: [DEVICE.encode()],
     "passphrase": lambda _: [PASSPHRASE.encode()],
     "private key": keys_of,
     "user id": lambda story: [story.people["carol"].id.encode()],
@@ -244,7 +279,8 @@ def test_what_was_burned_is_gone_from_disk(story: Story) -> None:
     for gone in (CIPHERTEXT, METADATA):
         assert gone.encode() in story.during.disk
         assert gone.encode() not in story.after.disk
-    assert story.after.count("items WHERE kind = 1") == 0
+    eve = story.people["eve"].id
+    assert story.after.count(f"items JOIN accounts ON account = recipient WHERE kind = 1 AND user_id = '{eve}'") == 0
 
 
 def test_log_holds_events_alone(story: Story) -> None:

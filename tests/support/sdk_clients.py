@@ -56,6 +56,13 @@ def conversation_of(user_id: str) -> Conversation:
     return PersonConversation(cast("Client", None), user_id, lambda _: None)
 
 
+async def reached(is_so: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(patience):
+        while not is_so():  # noqa: ASYNC110 - other processes make it so
+            await asyncio.sleep(0.05)
+
+
 async def first(client: Client, **options: Any) -> Message:
     """The next received text, which is not handled by being looked at."""
     async with contextlib.aclosing(cast("AsyncGenerator[Message, None]", client.messages(**options))) as messages:
