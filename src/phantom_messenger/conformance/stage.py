@@ -293,7 +293,7 @@ class Stage:
     async def contacts(self, *features: str) -> tuple[Client, Client]:
         """Two new users who are contacts; ``features`` are those of the second."""
         alice, bob = await self.user(), await self.user(*features)
-        await befriend(alice, bob)
+        await make_contacts(alice, bob)
         return alice, bob
 
     async def anyone(self) -> Client:
@@ -349,7 +349,7 @@ class Stage:
         await asyncio.gather(*(socket.leave() for socket in self._sockets))
 
 
-async def befriend(alice: Client, bob: Client) -> None:
+async def make_contacts(alice: Client, bob: Client) -> None:
     """Make contacts of two users who are connected, by a key exchange."""
     await alice.send("KEY_EXCHANGE_INIT", alice.init(bob.id))
     asked = await bob.expect("KEY_EXCHANGE_INIT", {"senderId": alice.id})

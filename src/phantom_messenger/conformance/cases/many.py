@@ -8,7 +8,7 @@ from secrets import token_bytes
 from typing import Any, Final
 
 from phantom_messenger.conformance.client import ANY, Client
-from phantom_messenger.conformance.stage import Stage, befriend
+from phantom_messenger.conformance.stage import Stage, make_contacts
 from phantom_messenger.conformance.verdict import Failure, Group, NotJudgedError
 from phantom_messenger.conformance.wire import Frame, Identity, new_uuid, random_text, verifies
 
@@ -211,7 +211,7 @@ async def group_makes_no_contacts(stage: Stage) -> None:
 @many.case("The relay makes no MESSAGE_ACK for it")
 async def group_leads_to_no_receipt(stage: Stage) -> None:
     alice, bob = await _knowing(stage), await stage.user()
-    await befriend(alice, bob)
+    await make_contacts(alice, bob)
     frame = _to_many(alice, [bob.id], group=True)
     await _accepted(alice, frame)
     await bob.acknowledge(await bob.expect("MESSAGE", {"messageId": frame["payload"]["messageId"]}))
