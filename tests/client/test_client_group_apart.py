@@ -9,8 +9,9 @@ from group_forger import Forger
 from group_people import group_of, info, keep_back, known, names, signed, tell, write
 
 from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups import doubts
-from phantom_messenger.client.groups.chain import Chain, Verdict
+from phantom_messenger.client.groups.chain import Chain, Judged, Verdict
 from phantom_messenger.client.groups.change import Remove, SetName, SetTimer
 from phantom_messenger.client.groups.contents import GroupChange, GroupChanges
 from phantom_messenger.client.groups.duties import Duties
@@ -161,6 +162,15 @@ def test_control_without_a_look_at_answers_such_a_group_is_behind_for_ever(
 # --- answers that say nothing of the kind -------------------------------------------------
 
 
+def shown_by(group: Group, sender: str, answer: list[bytes]) -> doubts.Rival | None:
+    """Who has another history, of an answer that is taken up."""
+    chain, found = group.chain, list[Judged]()
+    for one in answer:
+        found.append(chain.judge(one))
+        chain = found[-1].chain
+    return doubts.shown_by_answer(Group(group.record, chain), sender, answer, found)
+
+
 def grown(town: Town) -> tuple[Device, Device, Device, Chain]:
     """A group of which Cleo misses the last changes, one of which adds Ben; the chain as Ada has it."""
     ada, ben, cleo = town.friends("ada", "ben", "cleo")
@@ -190,7 +200,7 @@ def test_whoever_was_added_again_answers_with_that_and_is_no_rival(town: Town) -
     answer = known(ben).chain.since(info(cleo).revision, most=30_000)
     assert (bool(late), known(cleo).chain.judge(answer[0]).verdict) == (True, Verdict.BEHIND)
     assert rival_of(cleo) == ""
-    assert doubts.shown_by_answer(known(cleo), ada.id, answer) is not None  # the control: she was there before
+    assert shown_by(known(cleo), ada.id, answer) is not None  # the control: she was there before
     cleo.tamper = None
     cleo.cut()
     cleo.login()  # and what Ada has sent comes at last
@@ -202,18 +212,47 @@ def test_answer_that_goes_on_or_overlaps_says_nothing(town: Town) -> None:
     ada, _, cleo, chain = grown(town)
     group = known(cleo)
     for since in (0, 1, group.state.revision):
-        assert doubts.shown_by_answer(group, ada.id, chain.since(since, most=30_000)) is None
+        assert shown_by(group, ada.id, chain.since(since, most=30_000)) is None
 
 
 def test_answer_with_a_hole_is_another_history_if_a_member_gives_it(town: Town) -> None:
     ada, ben, cleo, chain = grown(town)
     group = known(cleo)
     holed = chain.since(group.state.revision, most=30_000)[1:]
-    rival = doubts.shown_by_answer(group, ada.id, holed)
+    rival = shown_by(group, ada.id, holed)
     assert rival is not None
     assert (rival.who, rival.change) == (ada.id, None)
-    assert doubts.shown_by_answer(group, ben.id, holed) is None  # of whom Cleo has not heard yet
-    assert doubts.shown_by_answer(group, ada.id, [b"garbage", *holed]) is None
+    assert shown_by(group, ben.id, holed) is None  # of whom Cleo has not heard yet
+    assert shown_by(group, ada.id, [b"garbage", *holed]) is None
+
+
+def test_answer_of_which_a_part_applies_shows_what_does_not_go_on_from_that(town: Town) -> None:
+    ada, _, cleo, chain = grown(town)
+    revision = info(cleo).revision
+    first, *_, last = chain.since(revision, most=30_000)
+    cleo.tamper = lambda frame: [] if frame["type"] == "MESSAGE" else [frame]
+    cleo.login()
+    pass_time(SECOND, cleo)
+    cleo.tamper = None
+    tell(ada, [cleo], GroupChanges(group=known(cleo).record.group, changes=[first, last], picture=b"", ordered=0))
+    settle(ada, cleo)
+    assert (rival_of(cleo), info(cleo).revision) == (ada.id, revision + 1)
+
+
+def test_each_change_of_an_answer_is_verified_once(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, cleo = town.friends("ada", "cleo")
+    group_of(ada, cleo, admins=2)
+    answer, read, seen = known(ada).chain.since(0, most=30_000), changes.read, list[bytes]()
+
+    def verify(encoded: bytes) -> changes.Change:
+        seen.append(encoded)
+        return read(encoded)
+
+    monkeypatch.setattr(changes, "read", verify)
+    tell(ada, [cleo], GroupChanges(group=known(ada).record.group, changes=answer, picture=b"", ordered=0))
+    settle(ada, cleo)
+    assert len(answer) > 1
+    assert seen == answer
 
 
 @pytest.mark.parametrize("by_the_first", [True, False], ids=["control: the first device", "a linked one"])

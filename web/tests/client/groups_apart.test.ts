@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Chain } from "../../core/client/groups/chain.ts";
 import { shownByAnswer } from "../../core/client/groups/doubts.ts";
+import type { Rival } from "../../core/client/groups/doubts.ts";
 import { Duties } from "../../core/client/groups/duties.ts";
 import { stateOf } from "../../core/client/groups/store.ts";
 import type { Group } from "../../core/client/groups/store.ts";
@@ -114,15 +115,43 @@ function cameBack(): { group: Group; cleo: Member; ada: Member; ben: Member; ans
   return { group, cleo, ada, ben, answers: (one, since) => one.groups.found(id).chain.since(since, { most: 30_000 }) };
 }
 
+/** Who has another history, of an answer that is taken up. */
+function shown({ chain, record }: Group, sender: string, answer: readonly Uint8Array[]): Rival | null {
+  let after = chain;
+  const answered = answer.map((one) => {
+    const judged = after.judge(one);
+    after = judged.chain;
+    return [one, judged] as const;
+  });
+  return shownByAnswer({ chain: after, record }, sender, answered);
+}
+
 test("an answer with a hole shows another history, unless it begins with the change that adds its sender again", () => {
   const { ada, answers, ben, group } = cameBack();
   const { revision } = stateOf(group);
-  assert.equal(shownByAnswer(group, ada.id, answers(ada, 0)), null);
-  assert.equal(shownByAnswer(group, ada.id, answers(ada, revision)), null);
+  assert.equal(shown(group, ada.id, answers(ada, 0)), null);
+  assert.equal(shown(group, ada.id, answers(ada, revision)), null);
   assert.equal(group.chain.judge(answers(ben, revision)[0] as Uint8Array).verdict, "behind");
-  assert.equal(shownByAnswer(group, ben.id, answers(ben, revision)), null);
-  assert.equal(shownByAnswer(group, ada.id, answers(ben, revision))?.who, ada.id);
-  assert.equal(shownByAnswer(group, Buffer.from(random(32)).toString("base64"), answers(ben, revision)), null);
+  assert.equal(shown(group, ben.id, answers(ben, revision)), null);
+  assert.equal(shown(group, ada.id, answers(ben, revision))?.who, ada.id);
+  assert.equal(shown(group, Buffer.from(random(32)).toString("base64"), answers(ben, revision)), null);
+});
+
+test("an answer of which a part applies shows what does not go on from that; each change is verified once", (context) => {
+  const [town, members, mallory, group] = withMallory();
+  const [ada, ben] = members as [Member, Member];
+  const id = keyOf(group);
+  ada.groups.setRole(id, mallory.id, "admin");
+  town.pass(3_000);
+  const { head: previous, state } = ben.groups.found(id).chain;
+  const first = mallory.signs({ group, revision: state.revision + 1, previous, ops: [{ op: "timer", ms: 60_000 }] });
+  const holed = mallory.signs({ group, revision: state.revision + 3, previous: random(32), ops: [{ op: "timer", ms: 0 }] });
+  const { mock } = context.mock.method(Chain.prototype, "judge");
+  mallory.says([ben], { kind: "group-changes", group, changes: [first, holed], picture: new Uint8Array(), ordered: 0 });
+  town.pass(3_000);
+  assert.deepEqual([rivalOf(ben, id), stateOf(ben.groups.found(id)).revision], [mallory.id, state.revision + 1]);
+  const isIn = (one: Uint8Array): number => mock.calls.filter(({ arguments: [given] }) => Buffer.compare(given, one) === 0).length;
+  assert.equal(isIn(first), 1);
 });
 
 test("who was removed in another history than their own learns of it as soon as they write", () => {

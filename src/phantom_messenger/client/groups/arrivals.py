@@ -14,7 +14,7 @@ from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.faults import NO_FAULTS, Aside
 from phantom_messenger.client.groups import doubts, invitations, naming, words
 from phantom_messenger.client.groups import picture as pictures
-from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
+from phantom_messenger.client.groups.chain import Chain, Judged, Standing, Verdict
 from phantom_messenger.client.groups.change import Add, Op, Remove, picture_after
 from phantom_messenger.client.groups.contents import (
     GroupAsk,
@@ -130,7 +130,10 @@ class Arrivals:
                 events = self._take(tx, group, [said.change], sender, now, invites=said)
                 return events or self._invited_elsewhere(tx, group, sender, said)
             case GroupChanges():
-                return self._answers(tx, group, device, said, now)
+                self._duties.answered(group, device, said, now)
+                # A linked device may know a group from a later state on than its person does.
+                is_first = sender == device
+                return self._take(tx, group, said.changes, sender, now, picture=said.picture, answers=is_first)
             case GroupText():
                 return self._text(tx, group, held(payload, said, now), said, now)
             case GroupHello() | GroupLeave():
@@ -294,17 +297,22 @@ class Arrivals:
         *,
         picture: bytes = b"",
         invites: GroupChange | None = None,
+        answers: bool = False,
     ) -> list[Event]:
         """Judge changes in a row, then what was held back for want of them.
 
-        ``picture``: it may be the group's. ``invites``: the change may invite this user back.
+        ``picture``: it may be the group's. ``invites``: the change may invite this user back. ``answers``: whoever
+        knows others than these tells it by that.
         """
         events: list[Event] = []
-        start, before = group.chain.head, set(group.people)
+        start, before, found = group.chain.head, set(group.people), list[Judged]()
         for one in encoded:
-            group, verdict = self._judge(tx, group, one, sender, events)
-            if verdict is Verdict.BEHIND:
+            group, judged = self._judge(tx, group, one, sender, events)
+            found.append(judged)
+            if judged.verdict is Verdict.BEHIND:
                 self._hold_change(tx, group, one, sender, now, invites=invites)
+        if answers and (rival := doubts.shown_by_answer(group, sender, encoded, found)):
+            group = self._fork(group, rival, events)
         if group.chain.head != start:
             group = self._take_held(tx, group, events, now)
         if group.lacks_picture and pictures.name_of(picture) == group.state.picture and pictures.type_of(picture):
@@ -340,10 +348,10 @@ class Arrivals:
         """A change of this user that the relay has put in order; what others say in it may have come before."""
         events: list[Event] = []
         before = set(group.people)
-        group, verdict = self._judge(tx, group, encoded, self._own_id, events)
-        if verdict not in {Verdict.APPLIED, Verdict.KNOWN}:  # the relay has told others something else
+        group, judged = self._judge(tx, group, encoded, self._own_id, events)
+        if judged.verdict not in {Verdict.APPLIED, Verdict.KNOWN}:  # the relay has told others something else
             group = self._fork(group, doubts.THE_RELAY, events)
-        elif verdict is Verdict.APPLIED:
+        elif judged.verdict is Verdict.APPLIED:
             group = self._take_held(tx, group, events, now)
         self._withdraw(tx, group, before)
         self._store.put(tx, group)
@@ -351,7 +359,7 @@ class Arrivals:
 
     def _judge(
         self, tx: Transaction, group: Group, encoded: bytes, sender: str, events: list[Event]
-    ) -> tuple[Group, Verdict]:
+    ) -> tuple[Group, Judged]:
         judged = group.chain.judge(encoded)
         match judged.verdict:
             case Verdict.APPLIED:
@@ -364,7 +372,7 @@ class Arrivals:
                 events.append(self._event(group, GroupNews.NEWER, sender, message))
             case _:
                 pass
-        return group, judged.verdict
+        return group, judged
 
     def _applied(self, tx: Transaction, group: Group, chain: Chain, events: list[Event]) -> Group:
         step = chain.steps[-1]
@@ -408,16 +416,6 @@ class Arrivals:
         events.append(self._event(group, GroupNews.FORKED, rival.who, words.forked(who, self._title(group))))
         return doubts.forked(group, rival)
 
-    def _answers(self, tx: Transaction, group: Group, device: str, said: GroupChanges, now: Moment) -> list[Event]:
-        """Somebody answers with changes; whoever knows others than these tells it by that."""
-        events: list[Event] = []
-        sender = self._stores.devices.person_of(device)
-        self._duties.answered(group, device, said, now)
-        # A linked device may know a group from a later state on than its person does.
-        rival = doubts.shown_by_answer(group, sender, said.changes) if sender == device else None
-        group = group if rival is None else self._fork(group, rival, events)
-        return events + self._take(tx, group, said.changes, sender, now, picture=said.picture)
-
     def _hold_change(
         self, tx: Transaction, group: Group, encoded: bytes, sender: str, now: Moment, *, invites: GroupChange | None
     ) -> None:
@@ -441,10 +439,10 @@ class Arrivals:
         while is_new:
             is_new = False
             for one in [one for one in waiting if one.change]:
-                group, verdict = self._judge(tx, group, one.change, one.sender, events)
-                if verdict is not Verdict.BEHIND:
+                group, judged = self._judge(tx, group, one.change, one.sender, events)
+                if judged.verdict is not Verdict.BEHIND:
                     waiting.remove(one)
-                    is_new = is_new or verdict is Verdict.APPLIED
+                    is_new = is_new or judged.verdict is Verdict.APPLIED
         self._store.drop_held(tx, group.id)
         for one in waiting:
             try:

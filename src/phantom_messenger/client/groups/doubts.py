@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from phantom_messenger.client.groups import change as changes
-from phantom_messenger.client.groups.chain import Verdict
+from phantom_messenger.client.groups.chain import Judged, Verdict
 from phantom_messenger.client.groups.change import Change
 from phantom_messenger.client.groups.records import GroupRecord
 from phantom_messenger.client.groups.store import FORKED, NEWER, Group, raw_of, written
@@ -46,21 +46,20 @@ def shown_by(group: Group, sender: str, encoded: bytes, head: bytes = b"") -> Ri
     return Rival(sender if raw_of(sender) in group.state.members else written(change.author), head, change)
 
 
-def shown_by_answer(group: Group, sender: str, encoded: Sequence[bytes]) -> Rival | None:
+def shown_by_answer(group: Group, sender: str, encoded: Sequence[bytes], found: Sequence[Judged]) -> Rival | None:
     """Who has another history, of a member's answer that does not go on from what is known here.
 
     Whoever knows the changes behind ours answers with these; whoever was removed and added again since, with the one
     that adds them, for they know none from before that.
 
     Args:
-        group: of the changes.
+        group: once the changes were taken up.
         sender: user id of whoever answers, by their first device.
         encoded: the changes.
+        found: what has come of each.
     """
-    chain, person = group.chain, raw_of(sender)
-    for one in encoded if person in group.state.members else ():
-        judged = chain.judge(one)
-        chain = judged.chain
+    person = raw_of(sender)
+    for one, judged in zip(encoded, found, strict=True) if person in group.state.members else ():
         if judged.verdict is Verdict.BEHIND or judged.code == "previous":
             change = changes.read_own(one)
             return None if change.adds(person) else Rival(sender, change.previous)

@@ -15,11 +15,11 @@ import type { Moment } from "../moment.ts";
 import { DeliveryState, labelOf } from "../status.ts";
 import type { Event, GroupEvent } from "../status.ts";
 import type { Transaction } from "../vault.ts";
-import type { Chain, Standing, Verdict } from "./chain.ts";
+import type { Chain, Judged, Standing } from "./chain.ts";
 import type { Op } from "./change.ts";
-import type { GroupChange, GroupChanges, GroupHeard, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
+import type { GroupChange, GroupHeard, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
 import { afterChange, forked, isOld, shownBy, shownByAnswer } from "./doubts.ts";
-import type { Rival } from "./doubts.ts";
+import type { Answered, Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
 import { begun, elsewhere, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
 import { memberOf, noted, takenOver } from "./naming.ts";
@@ -46,6 +46,8 @@ interface Source {
   readonly picture?: Uint8Array;
   /** The change may invite this user back. */
   readonly invites?: GroupChange;
+  /** Whoever knows others than these tells it by that. */
+  readonly isAnswer?: boolean;
 }
 
 /** Takes in what others say about groups. */
@@ -118,7 +120,9 @@ export class Arrivals {
         }
         return;
       case "group-changes":
-        this.#answers(tx, group, device, said, now);
+        this.#duties.answered(group, device, said, now);
+        // A linked device may know a group from a later state on than its person does.
+        this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture, isAnswer: sender === device });
         return;
       case "group-text":
         this.#text(tx, group, heldOf(frame, said, now), now);
@@ -276,16 +280,18 @@ export class Arrivals {
     encoded: readonly Uint8Array[],
     source: Source,
   ): boolean {
-    const { sender, now, picture = NO_BYTES } = source;
+    const { sender, now, picture = NO_BYTES, isAnswer = false } = source;
     const count = this.#events.length;
     let group = before;
+    const answered: Answered[] = [];
     for (const one of encoded) {
-      const [after, verdict] = this.#judge(tx, group, one, sender, now);
+      const [after, judged] = this.#judge(tx, group, one, sender, now);
       group = after;
-      if (verdict === "behind") {
-        this.#holdChange(tx, group, one, source);
-      }
+      answered.push([one, judged]);
+      if (judged.verdict === "behind") this.#holdChange(tx, group, one, source);
     }
+    const rival = isAnswer ? shownByAnswer(group, sender, answered) : null;
+    if (rival !== null) group = this.#fork(tx, group, rival, now);
     if (!isEqual(group.chain.head, before.chain.head)) {
       group = this.#takeHeld(tx, group, now);
     }
@@ -329,7 +335,7 @@ export class Arrivals {
   /** A change of this user that the relay has put in order; what others say in it may have come before. */
   takeOwn(tx: Transaction, before: Group, encoded: Uint8Array, now: Moment): Event[] {
     return this.#gathered(() => {
-      const [after, verdict] = this.#judge(tx, before, encoded, this.#persons.own, now);
+      const [after, { verdict }] = this.#judge(tx, before, encoded, this.#persons.own, now);
       let group = verdict === "applied" ? this.#takeHeld(tx, after, now) : after;
       if (verdict !== "applied" && verdict !== "known") {
         group = this.#fork(tx, group, { who: "" }, now); // the relay has told others something else
@@ -352,17 +358,17 @@ export class Arrivals {
     });
   }
 
-  #judge(tx: Transaction, group: Group, encoded: Uint8Array, sender: string, now: Moment): readonly [Group, Verdict] {
-    const { chain, rival: head, verdict } = group.chain.judge(encoded);
-    switch (verdict) {
+  #judge(tx: Transaction, group: Group, encoded: Uint8Array, sender: string, now: Moment): readonly [Group, Judged] {
+    const judged = group.chain.judge(encoded);
+    switch (judged.verdict) {
       case "applied":
-        return [this.#applied(tx, group, chain, now), verdict];
+        return [this.#applied(tx, group, judged.chain, now), judged];
       case "fork":
-        return [this.#fork(tx, group, shownBy(group, sender, encoded, head), now), verdict];
+        return [this.#fork(tx, group, shownBy(group, sender, encoded, judged.rival), now), judged];
       case "newer":
-        return [this.#newer(tx, group, sender, now), verdict];
+        return [this.#newer(tx, group, sender, now), judged];
       default:
-        return [group, verdict];
+        return [group, judged];
     }
   }
 
@@ -423,16 +429,6 @@ export class Arrivals {
     return standing === "fork" ? this.#fork(tx, group, rival, now) : group;
   }
 
-  /** Somebody answers with changes; whoever knows others than these tells it by that. */
-  #answers(tx: Transaction, before: Group, device: string, said: GroupChanges, now: Moment): void {
-    const sender = this.#persons.of(device);
-    this.#duties.answered(before, device, said, now);
-    // A linked device may know a group from a later state on than its person does.
-    const rival = sender === device ? shownByAnswer(before, sender, said.changes) : null;
-    const group = rival === null ? before : this.#fork(tx, before, rival, now);
-    this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
-  }
-
   #holdChange(tx: Transaction, group: Group, change: Uint8Array, { sender, now, invites }: Source): void {
     const { state = NO_BYTES, base = NO_BYTES } = invites ?? {};
     this.#store.hold(tx, GroupHeldRecord.make({ group: idOf(group), at: now.persistent, sender, change, state, base }));
@@ -446,7 +442,7 @@ export class Arrivals {
     for (let isNew = true; isNew; ) {
       isNew = false;
       for (const one of waiting.filter(({ change }) => change.length > 0)) {
-        const [after, verdict] = this.#judge(tx, group, one.change, one.sender, now);
+        const [after, { verdict }] = this.#judge(tx, group, one.change, one.sender, now);
         group = after;
         if (verdict !== "behind") {
           waiting = waiting.filter((other) => other !== one);

@@ -6,6 +6,7 @@
  */
 import { concat, isEqual, NO_BYTES } from "../../bytes.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
+import type { Judged } from "./chain.ts";
 import { addsPerson, digestOf, ID_BYTES, readOwn } from "./change.ts";
 import type { Change } from "./change.ts";
 import type { GroupRecord } from "./records.ts";
@@ -14,6 +15,9 @@ import type { Group } from "./store.ts";
 
 /** Rival changes that are remembered as shown, one of each author: as many as there are admins at a time. */
 export const MAX_SHOWN = 16;
+
+/** A change of an answer, and what has come of it. */
+export type Answered = readonly [Uint8Array, Judged];
 
 /** Who is said to know another history. */
 export interface Rival {
@@ -42,13 +46,12 @@ export function shownBy(group: Group, sender: string, encoded: Uint8Array, head:
  * Whoever knows the changes behind ours answers with these; whoever was removed and added again since, with the one that
  * adds them, for they know none from before that.
  *
+ * @param group once the changes were taken up
  * @param sender user id of whoever answers, by their first device
+ * @param judged each change, and what has come of it
  */
-export function shownByAnswer(group: Group, sender: string, encoded: readonly Uint8Array[]): Rival | null {
-  let { chain } = group;
-  for (const one of stateOf(group).members.has(sender) ? encoded : []) {
-    const { chain: after, code, verdict } = chain.judge(one);
-    chain = after;
+export function shownByAnswer(group: Group, sender: string, judged: readonly Answered[]): Rival | null {
+  for (const [one, { code, verdict }] of stateOf(group).members.has(sender) ? judged : []) {
     if (verdict === "behind" || code === "previous") {
       const change = readOwn(one);
       return addsPerson(change, sender) ? null : { who: sender, head: change.previous };
