@@ -93,7 +93,9 @@ class Messenger:
         is_there, public = self._stores.may_remove, self._identity.peer.public
         self.contacts = Contacts(vault, self._stores.book, is_there, own_id=self.user_id, own_key=public, owner=self)
         self._sending = Sending(self._stores, self._identity, random)
-        self._receiving = Receiving(self._stores, self._sending, self.user_id)
+        self.presence = Presence(vault, self.user_id)
+        """What others may learn of what this user does."""
+        self._sending.visibility.is_absent = self.presence.looks_absent
         self.many = Outgoing(
             self._stores,
             self._sending.many,
@@ -111,16 +113,11 @@ class Messenger:
             random,
             moment=self._now,
             follow=self._sending.many.follow,
-            is_hidden=lambda: self.presence.looks_absent,
-            tells_read=lambda: self.presence.settings.read_receipts,
+            presence=self.presence,
             report=self._report,
         )
         """The groups of this user."""
-        self._receiving.groups = self.groups.arrivals
         self._blocking = Blocking(self._stores, self._sending)
-        self.presence = Presence(vault, self.user_id)
-        """What others may learn of what this user does."""
-        self._sending.visibility.is_absent = self.presence.looks_absent
         self._device_parts = parts = DeviceParts(
             self._stores,
             self._sending,
@@ -128,16 +125,15 @@ class Messenger:
             self._identity,
             self._blocking,
             self.presence,
+            self.groups.arrivals,
             random=random,
             moment=self._now,
-            changed=self._changed_elsewhere,
         )
         self.desk, self.linking, self.handover = parts.desk, parts.linking, parts.handover
-        self._receiving.attach(parts)
+        self._receiving = Receiving(self._stores, self._sending, self.user_id, self.groups.arrivals, parts)
         self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
         self._prekey_upload = PreKeyUpload(self._stores.prekeys)
         self._prekey_upload.device_list = self.desk.to_publish
-        self._prekey_upload.list_published = self.desk.published
         self._know_oneself()
         self._reconnecting = Reconnecting()
         self._receiving.read_newer()
@@ -405,10 +401,6 @@ class Messenger:
             self._send_pending()
         self._notify()
 
-    def _changed_elsewhere(self, user_id: str | None) -> None:
-        """Another own device has changed what is known of somebody, or the settings."""
-        self.desk.later(self._presence_changed if user_id is None else lambda: self.contact_changed(user_id))
-
     def delete_account(self) -> bool:
         """Ask the relay to forget this identity; it closes the connection once it has. False if offline."""
         link = self._open_link
@@ -523,7 +515,8 @@ class Messenger:
                 case PongSeen():
                     self._stores.acks.answered(event.request)
                 case frames.PreKeyStatus():
-                    self._prekey_upload.handle(event, self._now())
+                    if taken := self._prekey_upload.handle(event, self._now()):
+                        self.desk.published(taken)
                     self._publish(link)
                 case frames.BlockDone():
                     self._blocking.done(event, self._monotonic())
@@ -579,6 +572,11 @@ class Messenger:
 
     def _send_pending(self) -> None:
         """Send whatever may be sent now."""
+        for user_id in self._device_parts.in_step.take_changed():
+            if user_id is None:
+                self._presence_changed()
+            else:
+                self.contact_changed(user_id)
         link, now = self._open_link, self._now()
         self._report(self._device_parts.run(link, now))
         if link is None:

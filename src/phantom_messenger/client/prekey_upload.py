@@ -47,8 +47,6 @@ class PreKeyUpload:
         self._takes_dates = False
         self.device_list: Callable[[], bytes | None] = lambda: None
         """One's own device list, if the relay does not have it."""
-        self.list_published: Callable[[bytes], None] = lambda _: None
-        """Called once it has."""
         self._list_under_way = b""
         self._list_asked: bytes | None = None
         """The list that was new when the relay was asked last."""
@@ -86,14 +84,14 @@ class PreKeyUpload:
         """Milliseconds until there is something to do."""
         return 0 if self._being_made is not None else max(0, self._query_at - now)
 
-    def handle(self, frame: frames.PreKeyStatus, now: Moment) -> None:
-        """The relay says what it has; ``publish`` what it lacks."""
+    def handle(self, frame: frames.PreKeyStatus, now: Moment) -> bytes:
+        """The relay says what it has; ``publish`` what it lacks. The device list that it has taken, b'' if none."""
+        taken = b""
         if self._under_way is not None and frame.id == self._under_way[0]:
             self._prekeys.published(self._under_way[1])
             self._under_way = None
             self._is_outdated = False
-            if self._list_under_way:
-                self.list_published(self._list_under_way)
+            taken = self._list_under_way
         self._begun_at = [at for at in self._begun_at if now.monotonic - at < _HOUR_MS]
         may_publish = self._left > 0 and len(self._begun_at) < MOST_AN_HOUR
         payload = frame.payload
@@ -116,7 +114,7 @@ class PreKeyUpload:
             now=now.persistent,
             takes_dates=self._takes_dates,
         )
-        is_due = replace or is_late or lacks_something or self._list() is not None
+        is_due = replace or is_late or lacks_something or self._list() not in {None, taken}
         self.confirmed = not is_due
         if is_due and may_publish:
             self._left -= 1
@@ -124,6 +122,7 @@ class PreKeyUpload:
             made_at = self._prekeys.date(now.wall) if self._takes_dates else 0
             steps = self._prekeys.publication(one_time=one_time, kem=kem, now=now.persistent, made_at=made_at)
             self._being_made = steps, replace
+        return taken
 
     def publish(self, link: Link, now: int, has_time: Callable[[], bool]) -> None:
         """Make what the relay lacks: something, and more while there is time; and send it once it is whole.

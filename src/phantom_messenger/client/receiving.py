@@ -58,15 +58,23 @@ class Receiving:
         stores: of the profile.
         sending: learns of what changes for it.
         user_id: one's own.
+        groups: takes in what is said about groups; None if there are none.
+        devices: hears of what comes from devices, and of what may be part of linking one; None as well.
     """
 
-    def __init__(self, stores: Stores, sending: Sending, user_id: str) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        sending: Sending,
+        user_id: str,
+        groups: Arrivals | None = None,
+        devices: DeviceParts | None = None,
+    ) -> None:
         self._stores = stores
         self._sending = sending
         self._user_id = user_id
-        self.groups: Arrivals | None = None
-        """What takes in what is said about groups."""
-        self._devices: DeviceParts | None = None
+        self._groups = groups
+        self._devices = devices
         self._aside = Aside()
         self._looks = Looks()
         self._is_relay_wrong = False
@@ -75,10 +83,6 @@ class Receiving:
         """Devices that others have removed, of which it was told that something came of them."""
         self._fallen: set[str] = set()
         """Users of whom was said that they write in suite 1 again."""
-
-    def attach(self, devices: DeviceParts) -> None:
-        """Tell of what comes from devices, and of what may be part of linking one."""
-        self._devices, devices.groups = devices, self.groups
 
     def read_newer(self) -> None:
         """Hand out again what an older version could not show; of strangers and of blocked users, nothing."""
@@ -170,8 +174,8 @@ class Receiving:
                 yield from self.open_requests(sender, now)
             if stores.inbox.has_seen(sender, message_id):
                 self._acknowledge_again(sender, message_id, now.persistent)
-                if self.groups is not None:
-                    self.groups.texts.came_again(frame.payload)
+                if self._groups is not None:
+                    self._groups.texts.came_again(frame.payload)
             else:
                 try:
                     with stores.vault.transaction() as tx:
@@ -227,7 +231,7 @@ class Receiving:
         if not isinstance(said, GroupJoin):
             return False
         is_further = stores.devices.own is not None and not stores.devices.is_first
-        return is_further or self.groups is None or self.groups.strangers.opened(payload.sender_id, said, now) is None
+        return is_further or self._groups is None or self._groups.strangers.opened(payload.sender_id, said, now) is None
 
     def _is_about_group(self, frame: frames.RoutedMessage, now: Moment) -> bool:
         """Whether a stranger's message may be about a group of this user, and is looked into."""
@@ -235,7 +239,7 @@ class Receiving:
         def take() -> bool:  # what waits has had its look
             return not self._stores.requests.has(frame) and self._looks.take(now.monotonic)
 
-        return self.groups is not None and self.groups.strangers.expects(frame, take)
+        return self._groups is not None and self._groups.strangers.expects(frame, take)
 
     def _check_stranger(self, sender: str, opened: Opened, now: Moment) -> None:
         """Of a stranger nothing is taken in but what is about a group of this user.
@@ -245,7 +249,7 @@ class Receiving:
         """
         if not self._stores.requests.holds(sender):
             return
-        said, groups = opened.content, self.groups
+        said, groups = opened.content, self._groups
         if not isinstance(said, GroupSaid) or groups is None or not groups.strangers.concerns(sender, said, now):
             raise _OfStranger(said)
 
@@ -285,9 +289,9 @@ class Receiving:
         for sender in self._stores.requests.senders():
             if not self._stores.requests.holds(sender):
                 yield from self.open_requests(sender, now)
-        if self.groups is not None and len(self._stores.groups):
+        if self._groups is not None and len(self._stores.groups):
             with self._stores.vault.transaction() as tx:
-                events = self.groups.devices_changed(tx, now)
+                events = self._groups.devices_changed(tx, now)
             yield from events
             yield from self._open_about_groups(now)
 
@@ -347,9 +351,9 @@ class Receiving:
         for record in [one for sender in stores.requests.senders() for one in stores.requests.of(sender)]:
             frame = codec.decode_relay(record.frame) if record.frame else None
             if (
-                self.groups is not None
+                self._groups is not None
                 and isinstance(frame, frames.RoutedMessage)
-                and self.groups.strangers.expects(frame)
+                and self._groups.strangers.expects(frame)
             ):
                 yield from self._aside.attempt(self._open_about_group(record, now))
 
@@ -450,8 +454,8 @@ class Receiving:
         """
         if self._devices is not None and opened.is_known:
             self._devices.desk.late.noted(tx, sender, opened)
-        if isinstance(opened.content, GroupSaid) and opened.is_known and self.groups is not None:
-            return self.groups.receive(tx, opened.payload, opened.content, now)
+        if isinstance(opened.content, GroupSaid) and opened.is_known and self._groups is not None:
+            return self._groups.receive(tx, opened.payload, opened.content, now)
         if not isinstance(opened.content, Receipt) or not opened.is_known:
             return []
         receipt, stores = opened.content, self._stores

@@ -54,7 +54,6 @@ class InStep:
         blocking: blocks and removes, and tells the relay.
         presence: has the settings.
         moment: what the clocks show.
-        changed: to be called when something is to be treated otherwise: with a user id, or None for the settings.
     """
 
     def __init__(
@@ -65,20 +64,24 @@ class InStep:
         presence: Presence,
         *,
         moment: Callable[[], Moment],
-        changed: Callable[[str | None], None],
     ) -> None:
         self._stores = stores
         self._desk = desk
         self._blocking = blocking
         self._presence = presence
         self._moment = moment
-        self._changed = changed
+        self._changed: list[str | None] = []
         self._known = {one.user_id: one for _, one in stores.vault.all(SYNCED, SyncedRecord)}
         self._is_taking = False
         self._is_telling = False
         stores.book.follow = self._noticed
         stores.groups.follow = self._group_changed
         presence.follow(self._settings_changed)
+
+    def take_changed(self) -> list[str | None]:
+        """What is to be treated otherwise, as another own device has said: user ids, and None for the settings."""
+        changed, self._changed = self._changed, []
+        return changed
 
     # --- what changes here --------------------------------------------------------
 
@@ -231,7 +234,7 @@ class InStep:
             self._store(tx, person, before)
         if person.blocked != before.blocked:
             self._blocking.set(tx, user_id, blocked=person.blocked)
-        tx.on_commit(lambda: self._changed(user_id))
+        tx.on_commit(lambda: self._changed.append(user_id))
 
     def _remove(self, tx: Transaction, user_id: str, before: ContactRecord) -> None:
         if before.is_known:
@@ -259,7 +262,7 @@ class InStep:
             self._presence.take_over(tx, **{name: value is True for name, value in _values(after)})
         finally:
             self._is_taking = False
-        tx.on_commit(lambda: self._changed(None))
+        tx.on_commit(lambda: self._changed.append(None))
 
 
 def later_of(known: KnownPerson, heard: KnownPerson) -> KnownPerson:

@@ -41,17 +41,17 @@ class DeviceParts:
         identity: OwnIdentity,
         blocking: Blocking,
         presence: Presence,
+        groups: Arrivals,
         *,
         random: Callable[[int], bytes],
         moment: Callable[[], Moment],
-        changed: Callable[[str | None], None],
     ) -> None:
         self._stores = stores
         self._link: Link | None = None
-        self.groups: Arrivals | None = None
+        self.groups = groups
         """What takes in what the first device says about groups."""
         self.desk = DeviceDesk(stores, sending, outgoing, identity, moment, forget_device=blocking.forget_device)
-        self.in_step = InStep(stores, self.desk, blocking, presence, moment=moment, changed=changed)
+        self.in_step = InStep(stores, self.desk, blocking, presence, moment=moment)
         self.handover = Handover(stores, sending, outgoing, self.desk, moment)
         self.linking = LinkingDesk(
             stores, sending, self.desk, self.in_step, self.handover, identity, random=random, moment=moment
@@ -78,7 +78,7 @@ class DeviceParts:
                 self.handover.came(tx, said.said, now)
             case SyncDevices() if sender == self._stores.devices.person:
                 self.desk.take_names(tx, said.said)
-            case SyncGroup() if sender == self._stores.devices.person and self.groups is not None:
+            case SyncGroup() if sender == self._stores.devices.person:
                 return self.groups.synced(tx, said.said, now)
             case _:
                 pass

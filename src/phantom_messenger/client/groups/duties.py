@@ -4,7 +4,6 @@ Nothing here must survive: what is lost with the program is asked for again. Tim
 stated.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -25,6 +24,7 @@ from phantom_messenger.client.groups.speaking import Speaking
 from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of
 from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.presence import Presence
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.rate_window import Window
@@ -103,14 +103,14 @@ class Duties:
     Args:
         stores: of the profile.
         speaking: says things.
-        is_hidden: whether this user appears offline, and tells nobody anything by itself.
+        presence: whether this user appears offline, and tells nobody anything by itself.
     """
 
-    def __init__(self, stores: Stores, speaking: Speaking, is_hidden: Callable[[], bool]) -> None:
+    def __init__(self, stores: Stores, speaking: Speaking, presence: Presence) -> None:
         self._stores = stores
         self._store = stores.groups
         self._speaking = speaking
-        self._is_hidden = is_hidden
+        self._presence = presence
         self._lacks: dict[str, Lack] = {}
         self._to_answer: dict[tuple[str, str], _Question] = {}
         """By group, and who has asked."""
@@ -146,11 +146,11 @@ class Duties:
     @property
     def is_hidden(self) -> bool:
         """Whether this user appears offline."""
-        return self._is_hidden()
+        return self._presence.looks_absent
 
     def is_silent(self, name: str) -> bool:
         """Whether nothing is said in a group that its user has not caused: nobody can ask them for a sign of life."""
-        if not self._is_hidden() or name in self._shown:
+        if not self.is_hidden or name in self._shown:
             return False
         group = self._store.get(name)
         return group is None or not group.own_wishes
@@ -447,7 +447,7 @@ class Duties:
     def _tell(self, now: Moment) -> None:
         waiting = {name: found for name, found in self._store.told().items() if not self._is_invited(name)}
         self._receipts_due = {name: self._receipts_due.get(name, now.monotonic + GATHER_MS) for name in waiting}
-        if self._is_hidden():
+        if self.is_hidden:
             self._receipts_due.clear()
             return
         for due, name in sorted((due, name) for name, due in self._receipts_due.items()):

@@ -38,6 +38,7 @@ from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupIn
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import normal_name
+from phantom_messenger.client.presence import Presence
 from phantom_messenger.client.status import Contact, DeliveryEvent, DeliveryState, Event
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
@@ -55,8 +56,7 @@ class Groups:
         random: a source of random bytes.
         moment: what the clocks show.
         follow: notes how far the copy of a message to many has come.
-        is_hidden: whether this user appears offline.
-        tells_read: whether others may learn what this user has read.
+        presence: what others may learn of what this user does.
         report: tells the application.
     """
 
@@ -69,8 +69,7 @@ class Groups:
         *,
         moment: Callable[[], Moment],
         follow: Follow,
-        is_hidden: Callable[[], bool],
-        tells_read: Callable[[], bool],
+        presence: Presence,
         report: Callable[[Iterable[Event]], None],
     ) -> None:
         self._stores = stores
@@ -79,10 +78,10 @@ class Groups:
         self._identity = identity
         self._random = random
         self._moment = moment
-        self._tells_read = tells_read
+        self._presence = presence
         self._report = report
         self._speaking = Speaking(outgoing, identity, stores.devices)
-        self._duties = Duties(stores, self._speaking, is_hidden)
+        self._duties = Duties(stores, self._speaking, presence)
         self.arrivals = Arrivals(stores, self._duties, follow)
         self._orders = Orders(stores, self._speaking, self.arrivals, self._duties, identity, self._new_id)
         self._stepping = Stepping()
@@ -97,6 +96,10 @@ class Groups:
     @property
     def _own(self) -> bytes:
         return raw_of(self._own_id)
+
+    def _tells_read(self) -> bool:
+        """Whether others may learn what this user has read."""
+        return self._presence.settings.read_receipts
 
     def _new_id(self) -> str:
         return str(uuid.UUID(bytes=self._random(16), version=4))
