@@ -72,7 +72,7 @@ def test_who_opens_a_link_that_serves_no_more_is_told(
     pass_time(10 * SECOND, ada, ben, eve)
     assert eve.troubles() == (["link-refused"] if is_told else [])
     assert [group.relation for group in eve.messenger.groups.all()] == ([] if is_told else ["member"])
-    assert eve.messenger._stores.groups.join(ada.id) is None
+    assert eve.messenger._stores.groups.joins.find(ada.id, 0) is None
     assert ada.heard(RequestEvent) == []
 
 
@@ -182,6 +182,85 @@ def test_what_is_remembered_of_them_is_bounded_in_time() -> None:
     assert not found.has_room("x", b"", turning_away.IN_MS - 1)
     assert found.has_room("0", b"", turning_away.IN_MS - 1)
     assert found.has_room("x", b"", turning_away.IN_MS)
+
+
+def wait(days: int) -> Callable[[Device, Device], None]:
+    """So many days pass in which nobody is there."""
+
+    def act(ada: Device, eve: Device) -> None:
+        pass_time(days * DAY - MINUTE, ada, eve, step=DAY, reconnect=True)
+
+    return act
+
+
+def accept(_: Device, eve: Device) -> None:
+    eve.messenger.groups.accept("Tea")
+
+
+def leave(_: Device, eve: Device) -> None:
+    eve.messenger.groups.leave("Tea")
+
+
+def block(ada: Device, eve: Device) -> None:
+    eve.messenger.block(ada.id)
+    eve.messenger.unblock(ada.id)
+
+
+def remove(ada: Device, eve: Device) -> None:
+    eve.messenger.contacts.remove(ada.id)
+    eve.messenger.contacts.add("ada", ada.id)
+
+
+@pytest.mark.parametrize(
+    ("is_member", "act", "is_over"),
+    [
+        (False, accept, True),
+        (False, leave, True),
+        (True, leave, True),
+        (False, block, True),
+        (False, remove, True),
+        (False, wait(8), True),
+        (False, wait(6), False),
+        (True, wait(0), False),
+    ],
+    ids=["accepts", "declines", "leaves", "blocks", "removes", "waits", "control: a bit", "control: nothing"],
+)
+def test_link_that_is_not_answered_leads_into_no_later_group_once_one_has_decided(
+    town: Town, is_member: bool, act: Callable[[Device, Device], None], is_over: bool
+) -> None:
+    ada, ben, link = linked(town)
+    eve = stranger(town)
+    eve.messenger.contacts.add("ada", ada.id)
+    ada.messenger.contacts.add("eve", eve.id)
+    ada.messenger.groups.add("Tea", [eve.id])
+    pass_time(10 * SECOND, ada, ben, eve)
+    if is_member:
+        eve.messenger.groups.accept("Tea")
+    eve.messenger.groups.join(link)  # who is invited, or a member, is not answered
+    pass_time(10 * SECOND, ada, ben, eve)
+    act(ada, eve)
+    pass_time(10 * SECOND, ada, ben, eve, reconnect=True)
+    ada.messenger.groups.create("Coffee", [eve.id])
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert info(eve, "Coffee").relation == ("invited" if is_over else "member")
+
+
+def test_one_link_that_is_answered_ends_what_was_asked_of_other_admins_of_that_group(town: Town) -> None:
+    ada, ben, link = linked(town)
+    ada.messenger.groups.set_role("Tea", ben.id, "admin")
+    pass_time(10 * SECOND, ada, ben)
+    other = JoinLink.parse(ben.messenger.groups.link("Tea", RELAY))
+    eve = stranger(town)
+    ben.cut()
+    eve.messenger.groups.join(other)
+    settle(ada, eve)
+    eve.messenger.groups.join(link)
+    pass_time(10 * SECOND, ada, eve)
+    assert info(eve).relation == "member"
+    pass_time(10 * SECOND, ada, ben.login(), eve)
+    ben.messenger.groups.create("Coffee", [eve.id])
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert info(eve, "Coffee").relation == "invited"
 
 
 def test_link_that_is_used_up_stays_known_after_a_restart(town: Town) -> None:

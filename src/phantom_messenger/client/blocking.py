@@ -117,6 +117,7 @@ class Blocking:
         self._stores.requests.drop_all(tx, peer)
         self._stores.inbox.drop(tx, peer)
         self._stores.acks.drop(tx, peer)
+        self._stores.groups.joins.drop(tx, peer)  # whoever is kept away answers no link
         tx.on_commit(lambda: self._sending.drop(peer))
 
     def _want(self, tx: Transaction, peer: str, steps: list[bool]) -> None:

@@ -42,7 +42,7 @@ for (const [how, before] of [
     eve.groups.join(link, "Evie");
     town.pass(10_000);
     assert.deepEqual([refusals(eve).length, eve.relation(group)], isLate ? [1, ""] : [0, "member"]);
-    assert.equal(eve.groups.store.join(ada.id), null);
+    assert.equal(eve.groups.store.joins.find(ada.id, 0), null);
     if (!isLate) {
       assert.equal(eve.groups.found(group).record.ownName, "Evie");
       assert.equal(ada.groups.found(group).record.names.get(eve.id), "Evie", "it is said when one is let in");
@@ -61,6 +61,62 @@ test("a link that was refused is not asked for again, also later; another one of
   eve.groups.join(parseLink(ada.groups.linkText(ada.groups.link(group, RELAY, { uses: 1, lasts: DAY_MS }), RELAY)));
   town.pass(10_000);
   assert.equal(eve.relation(group), "member", "the control");
+});
+
+for (const [how, act, isOver] of [
+  ["one has accepted", (_: Town, __: Member, eve: Member, group: string) => eve.groups.accept(group), true],
+  ["one has declined", (_: Town, __: Member, eve: Member, group: string) => eve.groups.leave(group), true],
+  ["one has left", (_: Town, __: Member, eve: Member, group: string) => (eve.groups.accept(group), eve.groups.leave(group)), true],
+  ["one has blocked the admin", (_: Town, ada: Member, eve: Member) => block(ada, eve), true],
+  ["a week has passed", (town: Town) => wait(town, 7), true],
+  ["a bit of time has passed: the control", (town: Town) => wait(town, 6), false],
+] as const) {
+  test(`a link that is not answered leads into no later group once ${how}`, () => {
+    const [town, ada, group, link] = linked();
+    const eve = new Member(town);
+    eve.knows("Ada", ada);
+    ada.knows("Eve", eve);
+    ada.groups.add(group, [eve.id], "member");
+    town.pass(10_000);
+    eve.groups.join(link); // who is invited is not answered
+    town.pass(10_000);
+    act(town, ada, eve, group);
+    town.pass(10_000);
+    const other = ada.groups.create("Coffee", [eve.id]);
+    town.pass(10_000);
+    assert.equal(eve.relation(other), isOver ? "invited" : "member");
+  });
+}
+
+function block(ada: Member, eve: Member): void {
+  eve.person.messenger.block(ada.id);
+  eve.person.messenger.unblock(ada.id);
+}
+
+function wait(town: Town, days: number): void {
+  town.clock.monotonic += days * DAY_MS;
+  town.clock.wall += days * DAY_MS;
+  town.pass(1_000);
+}
+
+test("a link that is answered ends what was asked of other admins of that group", () => {
+  const [town, [ada, ben], group] = groupOf(2) as [Town, [Member, Member], string];
+  ada.groups.setRole(group, ben.id, "admin");
+  town.pass(10_000);
+  const [link, other] = [ada, ben].map(({ groups }) => {
+    return parseLink(groups.linkText(groups.link(group, RELAY, { uses: 1, lasts: DAY_MS }), RELAY));
+  }) as [JoinLink, JoinLink];
+  const eve = new Member(town);
+  ben.person.tamper = (frame) => (frame.type === "MESSAGE" && frame.payload.senderId === eve.id ? [] : [frame]);
+  eve.groups.join(other);
+  town.pass(10_000);
+  eve.groups.join(link);
+  town.pass(10_000);
+  ben.person.tamper = (frame) => [frame];
+  assert.equal(eve.relation(group), "member");
+  const later = ben.groups.create("Coffee", [eve.id]);
+  town.pass(10_000);
+  assert.equal(eve.relation(later), "invited");
 });
 
 test("whoever opens a link while there is no room for more waits as a request: something may come of it", () => {
@@ -95,7 +151,7 @@ test("a refusal of anybody but the admin of the link says nothing", () => {
   mallory.says([eve], { kind: "group-refuse", token: link.token });
   town.pass(5_000);
   assert.deepEqual(refusals(eve), []);
-  assert.ok(eve.groups.store.join(ada.id) !== null);
+  assert.ok(eve.groups.store.joins.find(ada.id, 0) !== null);
 });
 
 test("so many are told in an hour, and each once", () => {

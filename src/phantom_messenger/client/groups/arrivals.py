@@ -238,7 +238,7 @@ class Arrivals:
         is_person = self._stores.book.has(written(said.group))  # whoever chose that id wants to be taken for them
         if chain is None or is_person or not self._stores.devices.is_first:
             return []
-        join = self._store.take_join(tx, sender)
+        join = self._store.joins.take(tx, sender, now.persistent)
         if join is None and not self._store.may_be_invited(sender):
             return []
         number = self._store.new_number() if before is None else before.record.number
@@ -247,6 +247,7 @@ class Arrivals:
         group = self._store.put(tx, Group(record, chain), afresh=True)
         events: list[Event] = []
         if record.relation == MEMBER:
+            self._store.joins.decided(tx, chain.state)
             tx.on_commit(lambda: self._duties.greet(group.id))
             events.append(self._event(group, GroupNews.JOINED, sender, f"you are in {self._title(group)} now"))
         else:

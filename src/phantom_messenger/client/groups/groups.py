@@ -253,6 +253,7 @@ class Groups:
             raise UsageError(f"you {already.format(words.title(group.state.name))}")
         with self._stores.vault.transaction() as tx:
             self._store.put(tx, invitations.accepted(group, naming.checked(own_name)))
+            self._store.joins.decided(tx, group.state)
         self._duties.greet(group.id)
         self.step()
         return group.id
@@ -341,6 +342,7 @@ class Groups:
 
         def note(tx: Transaction) -> None:
             self._store.put(tx, group.with_record(relation=LEFT, wishes=[], asked=[], flying=b"", carrier=""))
+            self._store.joins.decided(tx, group.state)
             if group.record.carrier:
                 self._speaking.forget(tx, group.record.carrier)
 
@@ -421,7 +423,7 @@ class Groups:
 
         def note(tx: Transaction) -> None:
             self._stores.book.admit(tx, link.admin)
-            self._store.put_join(tx, link.admin, link.token, now.persistent, name)
+            self._store.joins.put(tx, link.admin, link.token, now.persistent, name)
 
         self._speaking.say(link.token, [link.admin], GroupJoin(token=link.token), now, also=note)
 
@@ -440,8 +442,7 @@ class Groups:
             raise UsageError("the message contains half a character (a lone surrogate); remove it") from None
         if not group.state.may_write(self._own):
             raise UsageError("only admins write to this group")
-        own = self._own_id
-        others = [person for person in group.people if person != own]
+        others = [person for person in group.people if person != self._own_id]
         if not others:
             raise UsageError("nobody else is in this group yet")
         now, state = self._moment(), group.state

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from phantom_messenger.client import records
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Chain, Step
+from phantom_messenger.client.groups.joins import Joins
 from phantom_messenger.client.groups.records import (
     GroupCountsRecord,
     GroupHeldRecord,
     GroupInboxRecord,
-    GroupJoinRecord,
     GroupRecord,
     GroupStepRecord,
     GroupTextRecord,
@@ -58,8 +58,6 @@ MAX_MISSING: Final = 200
 
 KEEP_TOKENS_MS: Final = 30 * 86_400_000
 """How long a link is known that is too old: who opens it is told."""
-
-KEEP_JOINS_MS: Final = 30 * 86_400_000
 
 INVITED, MEMBER, LEFT, REMOVED, CLOSED = "invited", "member", "left", "removed", "closed"
 LEAST_OF_ID: Final = 8
@@ -161,6 +159,7 @@ class GroupStore:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self.joins = Joins(vault)
         self._groups: dict[str, Group] = {}
         self._conversations: dict[str, str] = {}
         """Groups by the conversation ids of their messages."""
@@ -453,37 +452,9 @@ class GroupStore:
     def _drop_token(self, token: bytes) -> None:
         self._tokens.pop(token, None)
 
-    def put_join(self, tx: Transaction, admin: str, token: bytes, now: int, name: str) -> None:
-        """This user has opened a link of an admin: an invitation of theirs is accepted when it comes."""
-        record = GroupJoinRecord(admin=admin, at=now, name=name, token=token)
-        tx.put(records.GROUP_JOIN, admin, record, due=now + KEEP_JOINS_MS)
-
-    def join(self, admin: str) -> GroupJoinRecord | None:
-        """What was noted of such a link."""
-        return self._vault.find(records.GROUP_JOIN, admin, GroupJoinRecord)
-
-    def take_join(self, tx: Transaction, admin: str) -> GroupJoinRecord | None:
-        """What was noted of such a link; it serves once."""
-        found = self.join(admin)
-        if found is not None:
-            tx.delete(records.GROUP_JOIN, admin)
-        return found
-
-    def put_refused(self, tx: Transaction, join: GroupJoinRecord, now: int) -> None:
-        """An admin has said that a link serves no more: it need not be asked again."""
-        tx.put(records.GROUP_JOIN, _refused_name(join.token), join, due=now + KEEP_JOINS_MS)
-
-    def was_refused(self, token: bytes) -> bool:
-        """Whether an admin has said so of this link."""
-        return self._vault.has(records.GROUP_JOIN, _refused_name(token))
-
     def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
         """The id of a content that is not shown is remembered for a while against duplicates."""
         tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + keep)
-
-
-def _refused_name(token: bytes) -> str:
-    return f"refused {written(token)}"
 
 
 def _held_name(record: GroupHeldRecord) -> str:

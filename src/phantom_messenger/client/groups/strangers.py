@@ -159,14 +159,13 @@ class Strangers:
         """
         if link.admin == self._stores.devices.person:
             raise UsageError("this is a link of your own; give it to others")
-        if self._store.was_refused(link.token):
+        if self._store.joins.was_refused(link.token):
             raise UsageError(notices.link_refused(self._stores.book.contact(link.admin)).message)
 
     def refused(self, tx: Transaction, admin: str, said: GroupRefuse, now: Moment) -> list[Event]:
         """The link that this user has opened serves no more."""
-        join = self._store.join(admin)
+        join = self._store.joins.find(admin, now.persistent)
         if join is None or join.token != said.token:
             return []
-        self._store.take_join(tx, admin)
-        self._store.put_refused(tx, join, now.persistent)
+        self._store.joins.refused(tx, join, now.persistent)
         return [notices.link_refused(self._stores.book.contact(admin))]

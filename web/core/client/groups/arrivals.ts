@@ -226,7 +226,7 @@ export class Arrivals {
     if (chain === null || this.#ports.stores.book.has(encodeBase64(said.group))) {
       return;
     }
-    const join = this.#store.takeJoin(tx, sender);
+    const join = this.#store.joins.take(tx, sender, now.persistent);
     if (join === null && !this.#store.mayBeInvited(sender)) {
       return;
     }
@@ -234,6 +234,7 @@ export class Arrivals {
     const held = this.#store.held(encodeBase64(said.group));
     let group = this.#store.put(tx, { record, chain }, { afresh: true });
     if (record.relation === "member") {
+      this.#store.joins.decided(tx, chain.state);
       tx.onCommit(() => this.#duties.greet(idOf(group)));
       this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} added you`, now);
     } else {

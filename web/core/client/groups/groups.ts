@@ -171,7 +171,10 @@ export class Groups implements Listener {
       throw new UsageError(isOver ? words.over(titleOf(group), relation) : why);
     }
     const after = withRecord(group, { relation: "member", fresh: false, adminsThen: [], ownName: checkedOwnName(ownName) });
-    this.#transaction((tx) => this.store.put(tx, after));
+    this.#transaction((tx) => {
+      this.store.put(tx, after);
+      this.store.joins.decided(tx, stateOf(group));
+    });
     this.#duties.greet(id);
     this.step();
     this.#ports.sendPending();
@@ -268,6 +271,7 @@ export class Groups implements Listener {
       const { carrier, relation } = group.record;
       const gone = { relation: "left", wishes: [], asked: [], flying: NO_BYTES, carrier: "" };
       const after = this.store.put(tx, withRecord(group, gone));
+      this.store.joins.decided(tx, stateOf(group));
       const text = relation === "invited" ? "You declined the invitation" : "You left the group";
       this.store.noteEvent(tx, after, { at: timeOf(this.#ports.now().wall), by: "", text });
       if (carrier !== "") {
@@ -369,7 +373,7 @@ export class Groups implements Listener {
     this.#speaking.say(token, [admin], { kind: "group-join", token }, now, {
       also: (tx) => {
         this.#ports.stores.book.admit(tx, admin);
-        this.store.putJoin(tx, { admin, at: now.persistent, name, token });
+        this.store.joins.put(tx, { admin, at: now.persistent, name, token });
       },
     });
   }

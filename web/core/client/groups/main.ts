@@ -28,6 +28,10 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
       written: (person, now, maxAge) => store.written(person, now, maxAge),
       take: (tx, said, now) => groups.arrivals.synced(tx, said, now),
     },
+    drop(tx, peer) {
+      many.extension.drop(tx, peer);
+      store.joins.drop(tx, peer); // whoever is kept away answers no link
+    },
     read: ({ whole }) => decodeSaid(whole),
     expects: (frame, now, isNew) => groups.arrivals.strangers.expects(frame, now, isNew),
     concerns: (sender, said, now) => groups.arrivals.strangers.concerns(sender, heard(said), now),

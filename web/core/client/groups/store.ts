@@ -13,6 +13,7 @@ import type { Transaction, Vault } from "../vault.ts";
 import { Chain } from "./chain.ts";
 import type { Step } from "./chain.ts";
 import * as changes from "./change.ts";
+import { Joins } from "./joins.ts";
 import {
   eventsOf,
   GROUP,
@@ -31,7 +32,6 @@ import type {
   GroupHeldRecord,
   GroupRecord,
   GroupTextRecord,
-  GroupJoinRecord,
   GroupTokenRecord,
   GroupToldRecord,
 } from "./records.ts";
@@ -65,8 +65,6 @@ export const MAX_EVENTS = 1_000;
 
 /** How long a link is known that is too old: who opens it is told. */
 const KEEP_TOKENS_MS = 30 * 86_400_000;
-
-const KEEP_JOINS_MS = 30 * 86_400_000;
 
 /** A group as it is known here. */
 export interface Group {
@@ -117,6 +115,7 @@ export function ownWishes({ record }: Group): Uint8Array[] {
 /** All groups of a profile. */
 export class GroupStore {
   readonly #vault: Vault;
+  readonly joins: Joins;
   readonly #personOf: (device: string) => string;
   readonly #groups = new Map<string, Group>();
   /** Groups by the conversation ids of their messages. */
@@ -133,6 +132,7 @@ export class GroupStore {
   /** @param personOf whose a message of a device is, as far as that is known */
   constructor(vault: Vault, personOf: (device: string) => string = (device) => device) {
     this.#vault = vault;
+    this.joins = new Joins(vault);
     this.#personOf = personOf;
     for (const [, record] of vault.all(GROUP)) {
       this.#set({ record, chain: this.#chainOf(record) });
@@ -521,37 +521,6 @@ export class GroupStore {
     tx.delete(GROUP_LINK, name);
     tx.onCommit(() => this.#tokens.delete(name));
   }
-
-  /** This user has opened a link of an admin: an invitation of theirs is accepted when it comes. */
-  putJoin(tx: Transaction, record: GroupJoinRecord): void {
-    tx.put(GROUP_JOIN, record.admin, record, { due: record.at + KEEP_JOINS_MS });
-  }
-
-  /** What was noted of such a link. */
-  join(admin: string): GroupJoinRecord | null {
-    return this.#vault.find(GROUP_JOIN, admin);
-  }
-
-  /** The same; it serves once. */
-  takeJoin(tx: Transaction, admin: string): GroupJoinRecord | null {
-    const found = this.join(admin);
-    tx.delete(GROUP_JOIN, admin);
-    return found;
-  }
-
-  /** An admin has said that a link serves no more: it need not be asked again. */
-  putRefused(tx: Transaction, join: GroupJoinRecord, now: number): void {
-    tx.put(GROUP_JOIN, refusedName(join.token), join, { due: now + KEEP_JOINS_MS });
-  }
-
-  /** Whether an admin has said so of this link. */
-  wasRefused(token: Uint8Array): boolean {
-    return this.#vault.has(GROUP_JOIN, refusedName(token));
-  }
-}
-
-function refusedName(token: Uint8Array): string {
-  return `refused ${encodeBase64(token)}`;
 }
 
 /** A group's conversation, as the page names it. */

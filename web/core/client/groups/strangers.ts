@@ -168,17 +168,17 @@ export class Strangers {
   /** Throws UsageError if a link cannot serve: it is one's own, or its admin has said that it does no more. */
   checkLink({ admin, token }: Pick<JoinLink, "admin" | "token">): void {
     if (admin === this.#persons.own) throw new UsageError("this is a link of your own; give it to others");
-    if (this.#store.wasRefused(token)) {
+    if (this.#store.joins.wasRefused(token)) {
       throw new UsageError(notices.linkRefused(this.#ports.stores.book.contact(admin)).message);
     }
   }
 
   /** The link that this user has opened serves no more. */
   refused(tx: Transaction, admin: string, { token }: GroupRefuse): Event[] {
-    const join = this.#store.join(admin);
+    const [{ joins }, { persistent: now }] = [this.#store, this.#ports.now()];
+    const join = joins.find(admin, now);
     if (join === null || !isEqual(join.token, token)) return [];
-    this.#store.takeJoin(tx, admin);
-    this.#store.putRefused(tx, join, this.#ports.now().persistent);
+    joins.refused(tx, join, now);
     return [notices.linkRefused(this.#ports.stores.book.contact(admin))];
   }
 }
