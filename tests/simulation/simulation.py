@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import pytest
+from simulation_both import BothPart
 from simulation_checks import Ledger, Violation
 from simulation_device import DevicePart
 from simulation_devices import DevicesPart
@@ -39,7 +40,8 @@ STEPS: Final = 24
 MakeExtra = Callable[[Setting, Ledger, list[DevicePart]], Extra]
 FIRST_WITH_GROUP: Final = 600_000
 FIRST_WITH_DEVICES: Final = 700_000
-"""The first of the seeds of runs with a group, and of those with several devices of a person."""
+FIRST_WITH_BOTH: Final = 800_000
+"""The first of the seeds of runs with a group, of those with several devices of a person, and of those with both."""
 
 LONGEST_PAUSE_MS: Final = 4 * MINUTE
 """Longer than every pause that a part may take: 2 minutes for an unknown user, 1 for a full mailbox."""
@@ -94,7 +96,9 @@ def extra_of(seed: int) -> MakeExtra | None:
     """What people do in the run of a seed besides writing to each other."""
     if FIRST_WITH_GROUP <= seed < FIRST_WITH_DEVICES:
         return GroupPart
-    return DevicesPart if FIRST_WITH_DEVICES <= seed < FIRST_WITH_DEVICES + 100_000 else None
+    if FIRST_WITH_DEVICES <= seed < FIRST_WITH_BOTH:
+        return DevicesPart
+    return BothPart if FIRST_WITH_BOTH <= seed < FIRST_WITH_BOTH + 100_000 else None
 
 
 class Outcome(NamedTuple):

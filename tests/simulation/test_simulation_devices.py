@@ -8,7 +8,8 @@ from simulation_runs import MARKS, folder_of_runs, show_fault, show_no_fault  # 
 
 from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.devices.desk import DeviceDesk
-from simulation import FIRST_WITH_DEVICES
+from phantom_messenger.client.groups.speaking import Speaking
+from simulation import FIRST_WITH_BOTH, FIRST_WITH_DEVICES
 from support.amounts import amount, seeds
 
 RUNS: Final = seeds(4, 500)
@@ -32,6 +33,19 @@ def test_no_run_with_several_devices_shows_a_fault(part: int, folder: Path) -> N
     show_no_fault(range(first, first + each), folder, SITUATIONS)
 
 
+WITH_BOTH: Final = {
+    "group text handed out at a device": 5_000,
+    "group text that had to be on a device": 20_000,
+}
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_run_with_several_devices_and_a_group_shows_a_fault(part: int, folder: Path) -> None:
+    each = RUNS // PARTS // 2
+    first = FIRST_WITH_BOTH + part * each
+    show_no_fault(range(first, first + each), folder, WITH_BOTH)
+
+
 # --- controls ---------------------------------------------------------------------
 
 
@@ -47,3 +61,9 @@ def test_text_that_goes_to_first_devices_alone_is_found(folder: Path, monkeypatc
 def test_reading_that_own_devices_are_not_told_of_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeviceDesk, "read_elsewhere", lambda *_: None)
     finds(folder, "is not read, and was on another device", seen=FIRST_WITH_DEVICES + 1)
+
+
+def test_group_text_that_goes_to_first_devices_alone_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    say = Speaking.say
+    monkeypatch.setattr(Speaking, "say", lambda *said, **options: say(*said, **{**options, "alone": True}))
+    show_fault(folder, "group text .* is lost", first=FIRST_WITH_BOTH, seen=FIRST_WITH_BOTH, most=MOST_SEEDS)
