@@ -7,30 +7,20 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
+from damaged_files import AWAY, BACK, beside, spoil, stray
 from store_copies import copied
 
 from phantom_messenger.engines.errors import StoreError
 from phantom_messenger.engines.sqlite import SQLiteStore, content, corruption
-from phantom_messenger.engines.sqlite.corruption import PastRepair
+from phantom_messenger.engines.sqlite.corruption import IndexPause, PastRepair
 from support.store_user import expire
 from support.stores import ALICE, BOB, NOW, append, bind, message, names, run, waiting
-
-PAGE: Final = 4_096
-LEAF: Final = 13
-"""The first byte of a page that has rows of a table."""
 
 MAIL: Final = 300
 """Messages, on several pages."""
 
 OLD: Final = 200
 """How many of them are to go."""
-
-FIFTH: Final = 8 + 2 * 4
-"""Where such a page says at which place its fifth row stands."""
-
-BACK: Final = b"\x80\x01"
-AWAY: Final = b"\xff\x7f"
-"""Numbers before all others, and behind them: the row is found by whoever reads all of them alone."""
 
 SWEEPS: Final = 10
 A_PAGE: Final = 20
@@ -48,26 +38,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.scrub()
     made.close()
     return folder
-
-
-def page_of(whole: bytes | bytearray, text: bytes) -> int:
-    """Where the page begins on which a text stands."""
-    [start] = [at for at in range(0, len(whole), PAGE) if whole[at] == LEAF and text in whole[at : at + PAGE]]
-    return start
-
-
-def stray(folder: Path, text: bytes, number: bytes) -> None:
-    """Give a row on the page on which a text stands another number, of two bytes as its own."""
-    file = folder / "relay.db"
-    whole = bytearray(file.read_bytes())
-    start = page_of(whole, text)
-    at = start + int.from_bytes(whole[start + FIFTH : start + FIFTH + 2])
-    while whole[at] & 0x80:  # the length of the row, before its number
-        at += 1
-    assert whole[at + 1] & 0x80
-    assert not whole[at + 2] & 0x80
-    whole[at + 1 : at + 3] = number
-    file.write_bytes(whole)
 
 
 @pytest.fixture
@@ -131,21 +101,6 @@ class NoFurtherThan(content.SQLiteContent):
         return [row for row in super()._left(given) if row[0] > self._last]
 
 
-def spoil(folder: Path, text: bytes) -> None:
-    """Make the page on which a text stands one that cannot be read."""
-    file = folder / "relay.db"
-    whole = bytearray(file.read_bytes())
-    whole[page_of(whole, text)] = 0xEE
-    file.write_bytes(whole)
-
-
-def beside(folder: Path, text: bytes) -> int:
-    """How many messages stand on the page of a text."""
-    whole = (folder / "relay.db").read_bytes()
-    start = page_of(whole, text)
-    return int.from_bytes(whole[start + 3 : start + 5])
-
-
 NUMBERS: Final = {"back": BACK, "away": AWAY, "as that of one that is not read yet": b"\x82\x22"}
 
 
@@ -191,9 +146,9 @@ def swept(folder: Path, *, has_new_indexes: bool = False, is_credulous: bool = F
     """How many sweeps it takes until the old messages are gone, and what Bob has left."""
     opened = SQLiteStore(folder)
     if has_new_indexes:
-        opened._reindexed_at["items"] = math.inf
+        opened._index_pauses["items"]._made_at = math.inf
     if is_credulous:
-        opened.tables.mailboxes._rows._connection = cast("Any", Credulous(opened._connection))
+        opened.tables.mailboxes._rows.connection = cast("Any", Credulous(opened._connection))
     count = 0
     while count < SWEEPS and expire(opened, NOW + MAIL, limit=100, stored_before=NOW + OLD - 1).deleted:
         count += 1
@@ -235,7 +190,7 @@ def reindexes(folder: Path, *, forgets: bool = False) -> int:
     for _ in range(SWEEPS):
         expire(opened, NOW + MAIL, stored_before=NOW + OLD - 1)
         opened.scrub()
-        opened._reindexed_at.clear()
+        opened._index_pauses["items"] = IndexPause()
         if forgets:
             opened.tables.mailboxes._rows._past_repair = PastRepair()
     opened.close()

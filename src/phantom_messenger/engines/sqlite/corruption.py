@@ -1,11 +1,16 @@
 """Corruption in the store: rows that cannot be read, and the errors that show it."""
 
+import math
 from collections.abc import Callable
 from typing import Final
 
 import apsw
 
 from phantom_messenger.sqlite import errors
+
+INDEX_SECONDS: Final = 60.0
+MOST_INDEX_SECONDS: Final = 3_600.0
+"""After new indexes of a table, until they may be made again; the longest, while they do not help."""
 
 MAX_PAST_REPAIR: Final = 4_096
 """Rows that are remembered as such."""
@@ -30,6 +35,27 @@ def is_corruption(error: BaseException) -> bool:
 
 class AccountIndexDamaged(apsw.CorruptError):
     """The index of accounts says something else than their rows."""
+
+
+class IndexPause:
+    """How long no indexes of a table are made anew: it takes long, and does not help against every corruption."""
+
+    def __init__(self) -> None:
+        self._seconds = INDEX_SECONDS
+        self._made_at = -math.inf
+        self._has_helped = True
+
+    def ends(self, now: float) -> bool:
+        """Whether they are to be made at this moment, because something has failed.
+
+        What fails in the pause shows that they have not helped: the next one is twice as long, an hour at most.
+        """
+        if now - self._made_at < self._seconds:
+            self._has_helped = False
+            return False
+        self._seconds = INDEX_SECONDS if self._has_helped else min(2 * self._seconds, MOST_INDEX_SECONDS)
+        self._made_at, self._has_helped = now, True
+        return True
 
 
 class PastRepair:

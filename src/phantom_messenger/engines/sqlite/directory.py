@@ -12,6 +12,7 @@ from typing import Any, Final
 import apsw
 
 from phantom_messenger.engines.sqlite.corruption import AccountIndexDamaged
+from phantom_messenger.engines.sqlite.item_rows import ItemRows
 from phantom_messenger.relay.commands import CONVERSATIONS_KEPT, Actor
 
 DAY_MS: Final = 86_400_000
@@ -47,13 +48,14 @@ class SQLiteDirectory:
     """Accounts and who has written to whom.
 
     Args:
-        connection: to the database.
+        rows: items, in the same database.
         has_room: whether so many bytes can be added.
         step: bytes of an account's mail that one step deletes.
     """
 
-    def __init__(self, connection: apsw.Connection, has_room: Callable[[int], bool], step: int) -> None:
-        self._connection = connection
+    def __init__(self, rows: ItemRows, has_room: Callable[[int], bool], step: int) -> None:
+        self._connection = rows.connection
+        self._rows = rows
         self._has_room = has_room
         self._step = step
         self._accounts: dict[str, Account] = {}
@@ -194,19 +196,27 @@ class SQLiteDirectory:
         return True
 
     def _remove_mail(self, where: str, values: tuple[Any, ...]) -> bool:
-        """Delete items that wait or are quarantined, about a step's bytes of them; whether that was all."""
+        """Delete items that wait or are quarantined, about a step's bytes of them; whether that was all.
+
+        Those that cannot be read stay.
+        """
         room = self._step
-        for table in ("items", "set_aside"):
-            rows: Any = self._connection.execute(
-                f"SELECT entry, length(text) FROM {table} WHERE {where}",  # noqa: S608 - constants
-                values,
-            ).fetchall()
-            for entry, size in rows:
-                if room <= 0:
-                    return False
-                self._connection.execute(f"DELETE FROM {table} WHERE entry = ?", (entry,))  # noqa: S608
-                if self._connection.changes():  # else it is not where its number leads, and would be counted for ever
-                    room -= size or 0
+        rows = self._rows.sizes(where, values)
+        for entry, size in rows:
+            if room <= 0:
+                return False
+            self._rows.delete(entry, rows)
+            room -= size or 0
+        aside: Any = self._connection.execute(
+            f"SELECT entry, length(text) FROM set_aside WHERE {where}",  # noqa: S608 - constants
+            values,
+        ).fetchall()
+        for entry, size in aside:
+            if room <= 0:
+                return False
+            self._connection.execute("DELETE FROM set_aside WHERE entry = ?", (entry,))
+            if self._connection.changes():  # else it is not where its number leads, and would be counted for ever
+                room -= size or 0
         return True
 
     def ages_since(self, now: int) -> int:

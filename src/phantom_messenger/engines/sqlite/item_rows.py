@@ -39,15 +39,25 @@ class ItemRows:
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._unreadable: set[int] = set()
         self._suspect: set[int] = set()
         self._past_repair = PastRepair()
         self._reported: set[int] = set()
 
+    @property
+    def leaves_some_out(self) -> bool:
+        """Whether any row is known as one that cannot be read, or not be deleted."""
+        return bool(self._unreadable)
+
     def leaves_out(self, entry: int | None) -> bool:
-        """Whether a row is known as one that cannot be read, or not be deleted."""
+        """Whether this one is."""
         return entry in self._unreadable
+
+    @property
+    def readable(self) -> str:
+        """A condition that the others fulfil, with an AND behind it, or ''."""
+        return f"entry NOT IN ({','.join(map(str, self._unreadable))}) AND " if self._unreadable else ""
 
     def retry_unreadable(self) -> None:
         """Retry rows that could not be read or deleted: the fault of the disk may have been transient.
@@ -68,7 +78,7 @@ class ItemRows:
         found: list[Any] = []
         room = max_bytes
         try:
-            rows = self._connection.execute(f"SELECT {_ROW} FROM items WHERE {self._is_readable()}{where}", values)  # noqa: S608 - of numbers and constants
+            rows = self.connection.execute(f"SELECT {_ROW} FROM items WHERE {self.readable}{where}", values)  # noqa: S608 - of numbers and constants
             for row in rows:
                 if room <= 0:
                     rows.close()
@@ -80,6 +90,20 @@ class ItemRows:
                 raise CorruptRows(find) from None
             raise
         return Rows(found, complete=True)
+
+    def sizes(self, where: str, values: tuple[Any, ...]) -> list[Any]:
+        """Entry and bytes of text of rows that can be read.
+
+        Raises:
+            CorruptRows: some cannot be.
+        """
+        try:
+            return self.connection.execute(
+                f"SELECT entry, length(text) FROM items WHERE {self.readable}{where}",  # noqa: S608 - of numbers and constants
+                values,
+            ).fetchall()
+        except apsw.Error as error:
+            raise self.unread(error, f"WHERE {where}", values) from None
 
     def oldest(self, count: int, max_bytes: int, *, most: int) -> list[Any]:
         """The rows that were stored first, as ``read``: at most ``count``.
@@ -104,19 +128,49 @@ class ItemRows:
         if not self._unreadable:
             return which
         # A page that cannot be read ends a walk through the table. An index has the entries too; each is read alone.
-        entries = f"SELECT entry FROM items INDEXED BY items_order WHERE {self._is_readable()}{which}"  # noqa: S608 - numbers
+        entries = f"SELECT entry FROM items INDEXED BY items_order WHERE {self.readable}{which}"  # noqa: S608 - numbers
         return f"entry IN ({entries}) ORDER BY entry"
 
     def _has_unfound(self) -> bool:
         """Whether an index leads to rows that are not there, beside those that are known for it."""
         if not self._unreadable:
             return False
-        entries = f"SELECT 1 FROM items INDEXED BY items_order WHERE {self._is_readable()}TRUE"  # noqa: S608 - numbers
-        return bool(self._connection.execute(f"SELECT EXISTS ({entries})").get)
+        entries = f"SELECT 1 FROM items INDEXED BY items_order WHERE {self.readable}TRUE"  # noqa: S608 - numbers
+        return bool(self.connection.execute(f"SELECT EXISTS ({entries})").get)
 
-    def _is_readable(self) -> str:
-        """A condition, with an AND behind it, or ''."""
-        return f"entry NOT IN ({','.join(map(str, self._unreadable))}) AND " if self._unreadable else ""
+    def part(self, entry: int, what: str) -> Any:
+        """Something of a row that is there.
+
+        Raises:
+            CorruptRows: it cannot be read, and is left out from now on.
+            apsw.Error: as the first time that an index leads to it and it is not there; new indexes may help.
+        """
+        try:
+            found: Any = self.connection.execute(f"SELECT {what} FROM items WHERE entry = ?", (entry,)).fetchone()  # noqa: S608 - constants
+        except apsw.Error as error:
+            if is_corruption(error):
+                raise CorruptRows(lambda: self._leave_out([entry])) from None
+            raise
+        if found is None:
+            raise self.failed([entry], apsw.CorruptError("an index leads to a row that is not there"))
+        return found[0]
+
+    def unread(self, error: apsw.Error, which: str, values: tuple[Any, ...]) -> Exception:
+        """What is to be raised because some of these rows could not be read, so that they are left out from now on."""
+        return CorruptRows(lambda: self.find_unreadable(which, values)) if is_corruption(error) else error
+
+    def failed(self, entries: Sequence[int], error: apsw.Error) -> Exception:
+        """What is to be raised because something could not be done to one of these rows.
+
+        At the first time new indexes may help; at the second time those which cannot be deleted are left out from now
+        on, or all of them.
+        """
+        if not entries or not is_corruption(error):
+            return error
+        if any(entry in self._suspect or entry in self._past_repair for entry in entries):
+            return CorruptRows(lambda: self._leave_out(entries))
+        self._suspect.update(entries)
+        return error
 
     # --- deleting -----------------------------------------------------------------
 
@@ -129,7 +183,7 @@ class ItemRows:
         """
         try:
             self.delete_unchecked(entry)
-            if not self._connection.changes():
+            if not self.connection.changes():
                 raise apsw.CorruptError("a row is not where its number leads")
         except apsw.Error as error:
             if not is_corruption(error):
@@ -143,14 +197,14 @@ class ItemRows:
 
     def delete_unchecked(self, entry: int) -> None:
         """Delete a row if it is there."""
-        self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
+        self.connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
 
     def set_aside(self, entries: list[int], now: int) -> None:
         """Quarantine rows that are not as they were written."""
         if not entries:
             return
         for entry in entries:
-            self._connection.execute(
+            self.connection.execute(
                 "INSERT INTO set_aside (at, recipient, seq, kind, sender, name, expires_at, text, checksum, stored_at)"
                 " SELECT ?, recipient, seq, kind, sender, name, expires_at, text, checksum, stored_at FROM items"
                 " WHERE entry = ?",
@@ -163,35 +217,46 @@ class ItemRows:
 
     def find_unreadable(self, which: str, values: tuple[Any, ...]) -> None:
         """Find the rows on corrupt pages, each with a statement of its own, so that no error hides the others."""
-        rows: list[Any] = self._connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
+        rows: list[Any] = self.connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
         for (entry,) in rows:
             try:
-                found = self._connection.execute(f"SELECT {_ROW} FROM items WHERE entry = ?", (entry,)).fetchall()  # noqa: S608
+                found = self.connection.execute(f"SELECT {_ROW} FROM items WHERE entry = ?", (entry,)).fetchall()  # noqa: S608
             except apsw.Error:
                 found = []
             if not found:
                 self._unreadable.add(entry)
         self._report()
 
-    def _find_undeletable(self, entries: list[int]) -> None:
+    def _leave_out(self, entries: Sequence[int]) -> None:
+        if len(entries) > 1:
+            self._find_undeletable(entries)
+        if self._unreadable.isdisjoint(entries):
+            self._unreadable.update(entries)
+            for entry in entries:
+                self._past_repair.add(entry)
+        self._report()
+
+    def _find_undeletable(self, entries: Sequence[int]) -> None:
         """Find the rows that cannot be deleted in this order: when few are left on a page, SQLite needs the next."""
         while (found := self._first_undeletable(entries)) is not None:
             self._unreadable.add(found)
             self._past_repair.add(found)
         self._report()
 
-    def _first_undeletable(self, entries: list[int]) -> int | None:
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _first_undeletable(self, entries: Sequence[int]) -> int | None:
+        self.connection.execute("BEGIN IMMEDIATE")
         try:
             for entry in entries:
                 if entry in self._unreadable:
                     continue
                 try:
                     self.delete_unchecked(entry)
-                except apsw.CorruptError:
-                    return entry  # what it has left of its page is not to be gone on with
+                except apsw.Error as error:
+                    if is_corruption(error):
+                        return entry  # what it has left of its page is not to be gone on with
+                    raise
         finally:
-            self._connection.execute("ROLLBACK")
+            self.connection.execute("ROLLBACK")
         return None
 
     def _report(self) -> None:

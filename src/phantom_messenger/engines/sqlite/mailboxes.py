@@ -77,7 +77,7 @@ class SQLiteMailboxes:
     """The items of all mailboxes.
 
     Args:
-        connection: to the database.
+        rows: items.
         directory: of the accounts.
         has_room: whether so many bytes can be added.
         step: bytes of text that one sweep removes.
@@ -86,20 +86,20 @@ class SQLiteMailboxes:
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        rows: ItemRows,
         directory: SQLiteDirectory,
         has_room: Callable[[int], bool],
         step: int,
         most_bytes: int | None,
     ) -> None:
-        self._connection = connection
+        self._connection = rows.connection
+        self._rows = rows
         self._directory = directory
         self._has_room = has_room
         self._step = step
-        self._rows = ItemRows(connection)
         self._recently_deleted = RecentlyDeleted()
-        self._recently_deleted.restore(take_kept(connection))
-        self._quota = StrangerQuota(connection, most_bytes, self._make_way)
+        self._recently_deleted.restore(take_kept(rows.connection))
+        self._quota = StrangerQuota(rows, most_bytes, self._make_way)
         self._since: int | None = None
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
@@ -158,10 +158,12 @@ class SQLiteMailboxes:
         has_room: bool,
     ) -> Item | AppendRefusal:
         """As ``append``, if an item with the same identity waits: that of ``entry``."""
-        if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content)):
+        if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(entry, item.content)):
             return AppendRefusal.DUPLICATE
         known = mark is None
-        needs = self._quota.needs(identity[0], item, known=known, old_size=self._size_of(identity))
+        needs = self._quota.needs(
+            identity[0], item, known=known, old_size=self._rows.part(entry, "length(CAST(text AS BLOB))") or 0
+        )
         if not self._quota.take(needs) and (known or not self._quota.make(item, needs)):
             return AppendRefusal.FULL
         if has_room:
@@ -196,7 +198,11 @@ class SQLiteMailboxes:
             raise apsw.FullError("no room")
         identity = (account, item.kind, item.sender, item.name)
         self._insert(identity, item, now, item.mark or 0)
-        self._connection.execute(_DELETE, identity)
+        if not self._leaves_out(identity):
+            try:
+                self._connection.execute(_DELETE, identity)
+            except apsw.Error as error:
+                raise self._failed(identity, error) from None
         if item.kind is ItemKind.MESSAGE:
             self._recently_deleted.add(key, now)
 
@@ -221,24 +227,41 @@ class SQLiteMailboxes:
             after = rows.found[-1][2]
 
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Removed:
-        """Delete a message, also a quarantined one, of which nobody knows whether it was to a group."""
+        """Delete a message, also a quarantined one, of which nobody knows whether it was to a group.
+
+        One that is left out stays where it is. It counts as removed, and not again for ten minutes.
+        """
         identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
-        for delete, removed in _DELETIONS:
-            self._connection.execute(delete, identity)
-            if self._connection.changes():
-                self._recently_deleted.add((recipient, sender, name), now)
-                return removed
+        key = (recipient, sender, name)
+        if self._leaves_out(identity):
+            is_known = self._recently_deleted.holds(key, now)
+            self._recently_deleted.add(key, now)
+            return Removed.NOTHING if is_known else Removed.MESSAGE
+        try:
+            for delete, removed in _DELETIONS:
+                self._connection.execute(delete, identity)
+                if self._connection.changes():
+                    self._recently_deleted.add(key, now)
+                    return removed
+        except apsw.Error as error:
+            raise self._failed(identity, error) from None
         return Removed.NOTHING
 
     def times(self, recipient: str, sender: str, name: str) -> Times | None:
-        """The times of a message that waits, also of a quarantined one; None if it is not there."""
-        found: Any = self._connection.execute(
-            "SELECT stored_at, expires_at, grouped FROM items"
-            " WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4"
-            " UNION ALL SELECT stored_at, expires_at, NULL FROM set_aside"
-            " WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4 LIMIT 1",
-            (self._directory.account(recipient), ItemKind.MESSAGE, sender, name),
-        ).fetchone()
+        """The times of a message that waits, also of one that is quarantined or left out; None if it is not there."""
+        identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
+        if self._leaves_out(identity):
+            return Times(None, None)
+        try:
+            found: Any = self._connection.execute(
+                "SELECT stored_at, expires_at, grouped FROM items"
+                " WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4"
+                " UNION ALL SELECT stored_at, expires_at, NULL FROM set_aside"
+                " WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4 LIMIT 1",
+                identity,
+            ).fetchone()
+        except apsw.Error as error:
+            raise self._failed(identity, error) from None
         if found is None:
             return None
         stored_at, expires_at = (time if isinstance(time, int) else None for time in found[:2])
@@ -247,10 +270,16 @@ class SQLiteMailboxes:
     def confirm(self, recipient: str, seqs: Sequence[int]) -> None:
         """Delete receipts and key exchanges by their seqs; a message is left alone."""
         account = self._directory.account(recipient)
-        self._connection.executemany(
-            "DELETE FROM items WHERE recipient = ? AND seq = ? AND kind <> ?",
-            [(account, seq, ItemKind.MESSAGE) for seq in seqs],
-        )
+        if self._rows.leaves_some_out:
+            seqs = [seq for seq in seqs if not self._rows.leaves_out(self._entry_at(account, seq))]
+        try:
+            self._connection.executemany(
+                "DELETE FROM items WHERE recipient = ? AND seq = ? AND kind <> ?",
+                [(account, seq, ItemKind.MESSAGE) for seq in seqs],
+            )
+        except apsw.Error as error:
+            entries = [entry for seq in seqs if (entry := self._entry_at(account, seq)) is not None]
+            raise self._rows.failed(entries, error) from None
 
     def expire(self, now: int, limit: int, *, before: int | None = None) -> list[ExpiredItem]:
         """Delete some of the items that have expired, at most ``limit`` and about 1 MiB.
@@ -381,33 +410,33 @@ class SQLiteMailboxes:
         """Delete an item of a stranger, to make room for one from elsewhere."""
         self._rows.delete_unchecked(entry)
 
-    def _entry_of(self, identity: tuple[int, int, str, str]) -> int | None:
+    def _entry_of(self, identity: tuple[int | None, int, str, str]) -> int | None:
         """The row of an item that waits; None if there is none."""
         found: int | None = self._connection.execute(
             "SELECT entry FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
         ).get
         return found
 
-    def _is_same(self, identity: tuple[int, int, str, str], content: bytes) -> bool:
-        """Whether the item that waits has this content; a corrupt one counts as the same, because it is kept."""
-        text = self._of("CAST(text AS BLOB)", identity)
+    def _entry_at(self, account: int | None, seq: int) -> int | None:
+        """The row at a place of a mailbox; None if there is none."""
+        found: int | None = self._connection.execute(
+            "SELECT entry FROM items WHERE recipient = ? AND seq = ?", (account, seq)
+        ).get
+        return found
+
+    def _leaves_out(self, identity: tuple[int | None, int, str, str]) -> bool:
+        """Whether there is such an item, and it is left out: nothing can be done to it."""
+        return self._rows.leaves_some_out and self._rows.leaves_out(self._entry_of(identity))
+
+    def _failed(self, identity: tuple[int | None, int, str, str], error: apsw.Error) -> Exception:
+        """What is to be raised because something could not be done to an item."""
+        entry = self._entry_of(identity)
+        return self._rows.failed([] if entry is None else [entry], error)
+
+    def _is_same(self, entry: int, content: bytes) -> bool:
+        """Whether the item that waits has this content; one without a text counts as the same, because it is kept."""
+        text = self._rows.part(entry, "CAST(text AS BLOB)")
         return text is None or content in text
-
-    def _size_of(self, identity: tuple[int, int, str, str]) -> int:
-        """Bytes of the item that waits, 0 if it is corrupt."""
-        return int(self._of("length(CAST(text AS BLOB))", identity) or 0)
-
-    def _of(self, what: str, identity: tuple[int, int, str, str]) -> Any:
-        """Something of the item that waits; None if it cannot be read."""
-        try:
-            return self._connection.execute(
-                f"SELECT {what} FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?",  # noqa: S608 - constants
-                identity,
-            ).get
-        except apsw.Error as error:
-            if is_corruption(error):
-                return None
-            raise
 
     def _reserve(self, account: int) -> int:
         """Reserve numbers of a mailbox that were never given before, not even across a crash; the first of them.

@@ -32,7 +32,7 @@ from typing import Any, Final
 import apsw
 
 from phantom_messenger.engines.errors import StoreError
-from phantom_messenger.engines.sqlite.corruption import AccountIndexDamaged, CorruptRows, is_corruption
+from phantom_messenger.engines.sqlite.corruption import AccountIndexDamaged, CorruptRows, IndexPause, is_corruption
 from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.folder import cannot_use, is_new, lock_folder, own_database
 from phantom_messenger.engines.sqlite.migrations import migrate
@@ -57,11 +57,11 @@ _CLOSE_SECONDS: Final = 1.0
 _ATTEMPTS: Final = 64
 """At a command that meets corrupt rows; each leaves out what the one before has found."""
 
+_ATTEMPTS_IN_VAIN: Final = 2
+"""In a row, after which nothing was found: each row that is suspected takes one."""
+
 _FORGET_SECONDS: Final = 600.0
 """How often what is remembered of users for speed is forgotten."""
-
-_REINDEX_SECONDS: Final = 60.0
-"""How often indexes may be rebuilt: it takes a while, and does not help against every corruption."""
 
 _PAGE_BYTES: Final = 4_096
 _MARGIN_BYTES: Final = 8 * _PAGE_BYTES
@@ -103,7 +103,7 @@ class SQLiteStore:
         self._lock: int | None = None
         self._reserve = Reserve(None)
         self._is_log_kept = False
-        self._reindexed_at: dict[str, float] = {}
+        self._index_pauses = {"accounts": IndexPause(), "items": IndexPause()}
         self._forgot_at = time.monotonic()
         self._vfs = vfs
         self._log: Path | None = None
@@ -212,8 +212,10 @@ class SQLiteStore:
                 return results
             if results.is_out_of_space:
                 self._enter_out_of_space()
-            elif not self._repair(results.error):
+            elif not is_corruption(results.error):
                 return [results for _ in work]
+            elif not self._find(results.error):
+                self._make_indexes(results.error)
         found: list[Any] = []
         for one in work:
             found.append(self._run_alone(one, do))
@@ -336,29 +338,37 @@ class SQLiteStore:
 
     def _run_alone(self, one: Any, do: _Do) -> Any:
         """Run a command as a transaction of its own, again while a repair may help."""
+        in_vain = 0
         for _ in range(_ATTEMPTS):
             results = self._run_batch([one], do, None)
             if not isinstance(results, CommandFailed):
                 return results[0]
-            if not self._repair(results.error):
+            if self._find(results.error):
+                in_vain = 0
+            elif is_corruption(results.error) and in_vain < _ATTEMPTS_IN_VAIN:
+                in_vain += 1
+                self._make_indexes(results.error)
+            else:
                 break
         return results
 
-    def _repair(self, error: Exception) -> bool:
-        """Do something about corruption, outside of a transaction; whether another attempt may do better."""
-        if not is_corruption(error):
+    def _find(self, error: Exception) -> bool:
+        """Find corrupt rows, outside of a transaction; whether another attempt does without them."""
+        if not isinstance(error, CorruptRows):
             return False
-        now = time.monotonic()
-        with contextlib.suppress(apsw.Error):
-            if isinstance(error, CorruptRows):
-                error.find()
-                return True
-            table = "accounts" if isinstance(error, AccountIndexDamaged) else "items"
-            if now - self._reindexed_at.get(table, -_REINDEX_SECONDS) >= _REINDEX_SECONDS:
-                self._reindexed_at[table] = now
-                log(Event.INDEX_DAMAGED)
-                self._connection.execute(f"REINDEX {table}")
+        try:
+            error.find()
+        except apsw.Error:  # what leads to them cannot be read either
+            return False
         return True
+
+    def _make_indexes(self, error: Exception) -> None:
+        """Make indexes anew, outside of a transaction; not again soon, and ever more seldom while it does not help."""
+        table = "accounts" if isinstance(error, AccountIndexDamaged) else "items"
+        if self._index_pauses[table].ends(time.monotonic()):
+            log(Event.INDEX_DAMAGED)
+            with contextlib.suppress(apsw.Error):
+                self._connection.execute(f"REINDEX {table}")
 
     # --- space --------------------------------------------------------------------------
 

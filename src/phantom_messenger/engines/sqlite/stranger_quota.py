@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import apsw
 
-from phantom_messenger.engines.sqlite.corruption import is_corruption
 from phantom_messenger.engines.sqlite.directory import MAX_REMEMBERED
+from phantom_messenger.engines.sqlite.item_rows import ItemRows
 from phantom_messenger.relay.records import ItemKind, NewItem
 from phantom_messenger.wire.limits import (
     MAX_BACKLOG,
@@ -53,13 +53,14 @@ class StrangerQuota:
     """The rooms of all mailboxes.
 
     Args:
-        connection: to the database.
+        rows: items.
         most_bytes: of a mailbox; None if that is not limited.
         remove: called with the entry of an item that gives way.
     """
 
-    def __init__(self, connection: apsw.Connection, most_bytes: int | None, remove: Callable[[int], None]) -> None:
-        self._connection = connection
+    def __init__(self, rows: ItemRows, most_bytes: int | None, remove: Callable[[int], None]) -> None:
+        self._connection = rows.connection
+        self._rows = rows
         self._remove = remove
         self._most_bytes = most_bytes
         self._rooms: dict[Key, int] = {}
@@ -188,16 +189,14 @@ class StrangerQuota:
         statement = (
             f"WITH strange AS (SELECT entry, mark, {_ITEM_SIZE} AS size, sum({weight}) OVER"  # noqa: S608 - of numbers and constants
             " (PARTITION BY mark ORDER BY entry ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS held"
-            f" FROM items WHERE {_STRANGE}{of_kind}{spared})"
+            f" FROM items INDEXED BY items_strangers WHERE {self._rows.readable}{_STRANGE}{of_kind}{spared})"
             " SELECT entry, size FROM strange WHERE held > coalesce((SELECT max(held) FROM strange WHERE mark = ?2), 0)"
             f" ORDER BY held DESC, entry LIMIT {MAX_YIELDED - len(without)}"
         )
         try:
             found: Any = self._connection.execute(statement, (account, item.mark or 0)).fetchall()
         except apsw.Error as error:
-            if is_corruption(error):
-                return []
-            raise
+            raise self._rows.unread(error, *_of_strangers(account)) from None
         return list(found)
 
     def _measured(self, key: Key) -> int:
@@ -210,26 +209,40 @@ class StrangerQuota:
                 most = MAX_RECEIPT_BACKLOG if kind == ItemKind.RECEIPT else MAX_STRANGER_BACKLOG
                 return most - self._count("recipient = ?1 AND kind = ?2 AND sender = ?3", account, kind, sender)
             case "of groups":
-                return MAX_GROUP_BACKLOG - self._count(
-                    "recipient = ?1 AND kind = ?2 AND sender = ?3 AND grouped IS NOT NULL", account, kind, sender
-                )
+                return MAX_GROUP_BACKLOG - self._of_groups(account, kind, sender)
             case "of strangers":
                 most = MAX_STRANGERS_BACKLOG if kind == ItemKind.MESSAGE else MAX_KEY_EXCHANGE_BACKLOG
                 return most - self._count(f"{_STRANGE} AND kind = ?2", account, kind)
             case "bytes":
-                return (self._most_bytes or 0) - self._bytes("recipient = ?1", account)
+                whole = "INDEXED BY items_order WHERE recipient = ?", (account,)
+                return (self._most_bytes or 0) - self._bytes("items_order", "recipient = ?1", account, whole)
             case _:
-                return (self._most_bytes or 0) // STRANGERS_SHARE - self._bytes(_STRANGE, account)
+                strangers = self._bytes("items_strangers", _STRANGE, account, _of_strangers(account))
+                return (self._most_bytes or 0) // STRANGERS_SHARE - strangers
 
     def _count(self, where: str, *values: Any) -> int:
         found = self._connection.execute(f"SELECT count(*) FROM items WHERE {where}", values).get  # noqa: S608 - constants
         return int(found)
 
-    def _bytes(self, where: str, account: int) -> int:
+    def _of_groups(self, account: int, kind: int, sender: str) -> int:
+        which, values = "recipient = ? AND kind = ? AND sender = ?", (account, kind, sender)
         try:
-            found = self._connection.execute(f"SELECT {_SIZE} FROM items WHERE {where}", (account,)).get  # noqa: S608
+            return self._count(f"{self._rows.readable}{which} AND grouped IS NOT NULL", *values)
         except apsw.Error as error:
-            if is_corruption(error):  # it must not close a mailbox; the number of items bounds it too
-                return 0
-            raise
+            raise self._rows.unread(error, f"WHERE {which}", values) from None
+
+    def _bytes(self, index: str, where: str, account: int, all_of_them: tuple[str, tuple[int]]) -> int:
+        """Of those that can be read: what cannot be must not close a mailbox, and the number of items bounds it too."""
+        try:
+            found = self._connection.execute(
+                f"SELECT {_SIZE} FROM items INDEXED BY {index} WHERE {self._rows.readable}{where}",  # noqa: S608 - of numbers and constants
+                (account,),
+            ).get
+        except apsw.Error as error:
+            raise self._rows.unread(error, *all_of_them) from None
         return int(found)
+
+
+def _of_strangers(account: int) -> tuple[str, tuple[int]]:
+    """Which rows are of those who are, or were, strangers, and its values."""
+    return "INDEXED BY items_strangers WHERE recipient = ? AND mark IS NOT NULL", (account,)

@@ -9,6 +9,7 @@ import msgspec
 
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.item_rows import ItemRows
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite.orders import SQLiteOrders
 from phantom_messenger.engines.sqlite.prekeys import SQLitePreKeys
@@ -38,10 +39,11 @@ class Tables:
         mailbox_bytes: int | None,
     ) -> None:
         self.connection = connection
-        self.directory = SQLiteDirectory(connection, has_room, step_bytes)
+        rows = ItemRows(connection)
+        self.directory = SQLiteDirectory(rows, has_room, step_bytes)
         self.orders = SQLiteOrders(connection, has_room)
         self.prekeys = SQLitePreKeys(connection, self.directory, has_room)
-        self.mailboxes = SQLiteMailboxes(connection, self.directory, has_room, step_bytes, mailbox_bytes)
+        self.mailboxes = SQLiteMailboxes(rows, self.directory, has_room, step_bytes, mailbox_bytes)
         self.time = SQLiteClockStore(connection)
         self.limits = SQLiteLimitStore(connection)
         self.savepoint = self.mailboxes.savepoint
