@@ -255,6 +255,8 @@ class ItemRows:
                     if is_corruption(error):
                         return entry  # what it has left of its page is not to be gone on with
                     raise
+                if not self.connection.changes():
+                    return entry  # it is not where its number leads
         finally:
             self.connection.execute("ROLLBACK")
         return None
