@@ -4,6 +4,7 @@ A client is looked at from outside alone: frames that it sends, what is in those
 and what it tells its user.
 """
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from kyber_py.ml_kem import ML_KEM_768
 from msgspec import UNSET
 
 from phantom_messenger.client import bundles, link, prekey_store, records
+from phantom_messenger.client.devices.device_list import DeviceList
 from phantom_messenger.client.groups.groups import Groups
 from phantom_messenger.client.groups.state import Role
 from phantom_messenger.client.groups.store import GroupStore, written
@@ -26,6 +28,7 @@ from phantom_messenger.client.status import (
     Event,
     GroupEvent,
     GroupMessageEvent,
+    LinkingEvent,
     MessageEvent,
     RequestEvent,
     WarningEvent,
@@ -56,7 +59,9 @@ FACTS: Final[dict[str, type[records.Record]]] = {
 
 
 @contextmanager
-def watched(draw: Draw, encrypted: list[Json], *, suite: int, many: bool = False) -> Iterator[None]:
+def watched(
+    draw: Draw, encrypted: list[Json], *, suite: int, many: bool = False, devices: bool = False
+) -> Iterator[None]:
     """Have the library's own randomness drawn from ``draw``, and note what is encrypted.
 
     Args:
@@ -64,6 +69,7 @@ def watched(draw: Draw, encrypted: list[Json], *, suite: int, many: bool = False
         encrypted: gets what is.
         suite: the greatest that the client knows.
         many: whether it knows how to write to many, and so what groups are.
+        devices: whether it knows lists of devices.
     """
 
     def encapsulate(public: bytes) -> tuple[bytes, bytes]:
@@ -100,7 +106,16 @@ def watched(draw: Draw, encrypted: list[Json], *, suite: int, many: bool = False
         (prekey_store, "KEM_TARGET", KEMS),
         (prekey_store, "KEM_REFILL_BELOW", 1),
         # A client need not know how to write to many.
-        (link, "FEATURES", [Feature.ACK, Feature.SUITE2, *([Feature.MANY] if many else [])]),
+        (
+            link,
+            "FEATURES",
+            [
+                Feature.ACK,
+                Feature.SUITE2,
+                *([Feature.MANY] if many else []),
+                *([Feature.DEVICES, Feature.ALLOWANCE] if devices else []),
+            ],
+        ),
     ]
     if many:
         changes.append((body, "seal", noting_body(body.seal)))
@@ -159,6 +174,9 @@ def tells(events: list[Event]) -> list[Json]:
                 found.append({"event": "group-text", "group": event.group, "message": event.message_id})
             case GroupEvent():
                 found.append({"event": f"group-{event.news}", "group": event.group})
+            case LinkingEvent():
+                digits = {"digits": event.digits} if event.digits else {}
+                found.append({"event": f"link-{event.step}", **digits})
             case _:
                 pass
     return found
@@ -195,7 +213,17 @@ def facts(vault: Vault, *, suite: int) -> Facts:
                     if suite == session2.SUITE:
                         value |= {"suite": record.suite, "newest": record.newest, "may_be_older": record.allows_older}
                     found["person", record.user_id] = value
-    return found | group_facts(vault)
+    return found | device_facts(vault) | group_facts(vault)
+
+
+def device_facts(vault: Vault) -> Facts:
+    """What a client has stored of devices: the list of each person."""
+    found: Facts = {}
+    for _, record in vault.all(records.DEVICES, records.DevicesRecord):
+        listed = DeviceList.parse(record.encoded)
+        devices = [base64.b64encode(device.id).decode() for device in listed.devices]
+        found["devices", record.person] = {"revision": listed.revision, "devices": devices}
+    return found
 
 
 def group_facts(vault: Vault) -> Facts:
@@ -262,8 +290,27 @@ def obey(messenger: Messenger, vault: Vault, step: Json) -> None:
             messenger.block(step["user_id"])
         case "lose-sessions":
             lose_sessions(messenger, vault, step["user_id"])
+        case what if what.startswith("device-"):
+            obey_with_devices(messenger, what, step)
         case of_group:
             obey_in_group(messenger.groups, of_group, step)
+
+
+def obey_with_devices(messenger: Messenger, what: str, step: Json) -> None:
+    """As ``obey``, of what a user does with devices."""
+    match what:
+        case "device-show":
+            messenger.linking.show(step["relay"], step["name"])
+        case "device-link":
+            messenger.linking.begin(step["code"], history=False)
+        case "device-confirm":
+            assert messenger.linking.type(step["digits"])
+        case "device-agree":
+            messenger.linking.agree()
+        case "device-remove":
+            messenger.desk.remove(step["user_id"])
+        case unknown:
+            raise ValueError(unknown)
 
 
 def obey_in_group(groups: Groups, what: str, step: Json) -> None:

@@ -19,11 +19,15 @@ class Part:
         path: of its vault.
         suite: the greatest that it knows.
         many: whether it knows how to write to many.
+        devices: whether it knows lists of devices.
     """
 
-    def __init__(self, steps: list[Json], name: str, path: Path, *, suite: int, many: bool = False) -> None:
+    def __init__(
+        self, steps: list[Json], name: str, path: Path, *, suite: int, many: bool = False, devices: bool = False
+    ) -> None:
         self._suite = suite
         self._many = many
+        self._devices = devices
         self._steps = [step for step in steps if step["client"] == name]
         self._path = path
         self._at = self._began = self._steps[0]["at"]
@@ -38,7 +42,7 @@ class Part:
         vault = Vault(self._path, KEY)
         try:
             self._begin(first)
-            with watched(self._draw, self._encrypted, suite=self._suite, many=self._many):
+            with watched(self._draw, self._encrypted, suite=self._suite, many=self._many, devices=self._devices):
                 messenger = Messenger(
                     vault,
                     wall=lambda: self._at,

@@ -22,6 +22,8 @@ PURPOSES: Final = {
     "identity_of": "identity seed",
     "Messenger.send_text": "message id",
     "Batching._put": "message id of a receipt",
+    "LinkingDesk.show": "link secret",
+    "LinkingDesk.run": "link nonce",
     "Groups.create": "group id",
     "Groups._new_id": "message id",
     "Outgoing.send": "message id",
@@ -36,6 +38,13 @@ PURPOSES: Final = {
     "encrypt_head": "nonce",
 }
 """Whose call draws what."""
+
+OF_SIZE: Final = {
+    ("nonce", 32): "body key",
+    ("message id", 32): "body key",
+    ("link secret", 32): "link nonce",
+}
+"""Where one call draws two things."""
 
 
 class Recorded(Messenger):
@@ -123,7 +132,10 @@ class Witness(Device):
         self._draws.clear()
         self._encrypted.clear()
         suite = 1 if self.is_old else self.scene.suite
-        with watched(self._draw, self._encrypted, suite=suite, many=self.scene.many), self._otherwise():
+        with (
+            watched(self._draw, self._encrypted, suite=suite, many=self.scene.many, devices=self.scene.devices),
+            self._otherwise(),
+        ):
             yield
         texts, events = self.messenger.drain(), self.messenger.drain_events()
         self.up += texts
@@ -189,8 +201,8 @@ Person = TypeVar("Person", bound=Witness)
 class Scene:
     """A conversation in the making."""
 
-    def __init__(self, name: str, description: str, folder: Path, *, suite: int, many: bool) -> None:
-        self.name, self.description, self.suite, self.many = name, description, suite, many
+    def __init__(self, name: str, description: str, folder: Path, *, suite: int, many: bool, devices: bool) -> None:
+        self.name, self.description, self.suite, self.many, self.devices = name, description, suite, many, devices
         self.label = name
         """Of what is drawn."""
         self._before: str | None = None
@@ -238,7 +250,7 @@ def _purpose(size: int) -> str:
     frame = sys._getframe(2)
     for _ in range(4):
         if found := PURPOSES.get(frame.f_code.co_qualname):
-            return "body key" if (found, size) in {("nonce", 32), ("message id", 32)} else found
+            return OF_SIZE.get((found, size), found)
         if frame.f_back is None:
             break
         frame = frame.f_back
@@ -248,12 +260,14 @@ def _purpose(size: int) -> str:
 Play = Callable[[Scene], None]
 
 
-def played(scenes: Mapping[str, tuple[str, Play]], *, suite: int, many: bool = False) -> list[Json]:
+def played(
+    scenes: Mapping[str, tuple[str, Play]], *, suite: int, many: bool = False, devices: bool = False
+) -> list[Json]:
     """Scenes by their names, each with its description."""
     found = []
     for name, (description, play) in scenes.items():
         with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-            scene = Scene(name, description, Path(folder), suite=suite, many=many)
+            scene = Scene(name, description, Path(folder), suite=suite, many=many, devices=devices)
             try:
                 play(scene)
                 found.append(scene.listed())

@@ -18,11 +18,12 @@ from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.bundle import DatedBundle
 
-SUITES: Final = {"clients.json": 1, "suite2-clients.json": 2, "group-clients.json": 2}
+SUITES: Final = {"clients.json": 1, "suite2-clients.json": 2, "group-clients.json": 2, "device-clients.json": 2}
 """The greatest suite that the clients of a file know."""
 
-KNOW_MANY: Final = {"group-clients.json"}
-"""Whose clients know how to write to many."""
+KNOW_MANY: Final = {"group-clients.json", "device-clients.json"}
+KNOW_DEVICES: Final = {"device-clients.json"}
+"""Whose clients know how to write to many, and lists of devices."""
 
 REFUSALS: Final = {
     "classical",
@@ -44,7 +45,7 @@ def scenes_of(file: str) -> dict[str, Json]:
     for scene in vectors(file)["scenes"]:
         before = found[scene["after"]]["steps"] if "after" in scene else []
         found[scene["name"]] = {**scene, "steps": [*before, *scene["steps"]], "suite": SUITES[file]}
-        found[scene["name"]]["many"] = file in KNOW_MANY
+        found[scene["name"]] |= {"many": file in KNOW_MANY, "devices": file in KNOW_DEVICES}
     return found
 
 
@@ -52,9 +53,16 @@ SCENES: Final = {name: scene for file in SUITES for name, scene in scenes_of(fil
 PARTS: Final = [(scene, client["name"]) for scene, listed in SCENES.items() for client in listed["clients"]]
 
 
-def play(steps: list[Json], client: str, usual: Path, *, suite: int = 1, many: bool = False) -> None:
+def play(
+    steps: list[Json], client: str, usual: Path, *, suite: int = 1, many: bool = False, devices: bool = False
+) -> None:
     with fast_folder(usual) as folder:
-        Part(steps, client, folder / "played.vault", suite=suite, many=many).play()
+        Part(steps, client, folder / "played.vault", suite=suite, many=many, devices=devices).play()
+
+
+def knows(scene: str) -> dict[str, Any]:
+    """What the clients of a scene know."""
+    return {name: SCENES[scene][name] for name in ("suite", "many", "devices")}
 
 
 def test_suite_2_is_refused_as_often_as_it_is_read() -> None:
@@ -68,7 +76,7 @@ def test_suite_2_is_refused_as_often_as_it_is_read() -> None:
 
 @pytest.mark.parametrize(("scene", "client"), PARTS)
 def test_client_does_what_is_listed(scene: str, client: str, tmp_path: Path) -> None:
-    play(SCENES[scene]["steps"], client, tmp_path, suite=SCENES[scene]["suite"], many=SCENES[scene]["many"])
+    play(SCENES[scene]["steps"], client, tmp_path, **knows(scene))
 
 
 def places(steps: list[Json], member: str) -> list[int]:
@@ -99,7 +107,7 @@ def test_control_another_expectation_goes_red(
     step = steps[places(steps, member)[-1]]
     spoil(step["expect"])
     with pytest.raises(AssertionError):
-        play(steps, step["client"], tmp_path, suite=SCENES[scene]["suite"], many=SCENES[scene]["many"])
+        play(steps, step["client"], tmp_path, **knows(scene))
 
 
 def test_control_client_in_which_accepted_overwrites_read_goes_red(

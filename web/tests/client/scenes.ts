@@ -1,6 +1,7 @@
 /** Plays whole clients, as `protocol/vectors` lists them: each gets what is listed, and must do what is expected. */
 import assert from "node:assert/strict";
 import { fromHex, toHex } from "../../core/bytes.ts";
+import { parseList } from "../../core/client/devices/device_list.ts";
 import type { Extend } from "../../core/client/extension.ts";
 import type { Groups } from "../../core/client/groups/groups.ts";
 import { groupsOf } from "../../core/client/groups/main.ts";
@@ -12,6 +13,9 @@ import { DeliveryState } from "../../core/client/status.ts";
 import type { Event } from "../../core/client/status.ts";
 import { openVault } from "../../core/client/vault.ts";
 import type { Vault } from "../../core/client/vault.ts";
+import { encodeBase64 } from "../../core/wire/base64.ts";
+import { Feature } from "../../core/wire/frames.ts";
+import * as later from "../../worker/later.ts";
 import { random } from "./support.ts";
 
 interface Drawn {
@@ -31,7 +35,6 @@ interface Step {
   };
   readonly audience: string;
   readonly text: string;
-  readonly code: number | null;
   readonly contact: string;
   readonly user_id: string;
   readonly body: string;
@@ -43,6 +46,9 @@ interface Step {
   readonly people: readonly string[];
   readonly role: "member" | "admin";
   readonly name: string;
+  readonly relay: string;
+  readonly code: number | string | null;
+  readonly digits: string;
 }
 
 export interface Scene {
@@ -58,6 +64,9 @@ export type Suite = 1 | 2;
 export interface Knows {
   readonly suite: Suite;
   readonly groups?: boolean;
+  readonly devices?: boolean;
+  /** Whose parts are played; all if left out. */
+  readonly clients?: readonly string[];
 }
 
 const AMOUNTS = { oneTime: { target: 3, refillBelow: 1 }, kem: { target: 2, refillBelow: 1 } };
@@ -93,11 +102,14 @@ class Part {
         monotonic: () => 1_000_000 + this.at - this.began,
         random: (size: number) => this.draw(size),
         amounts: AMOUNTS,
+        ...(this.knows.devices === true ? { later } : {}),
       };
       this.messenger = new Messenger(this.vault, given, this.knows.groups === true ? this.extend : undefined);
       if (this.knows.suite === 1) {
         knowsNoBetter(this.messenger);
       }
+    } else if (step.do.startsWith("device-")) {
+      obeyWithDevices(this.messenger, step);
     } else if (this.groups !== null && step.do.startsWith("group-")) {
       obeyInGroup(this.groups, step);
     } else {
@@ -109,21 +121,23 @@ class Part {
   private readonly extend: Extend = (ports) => {
     const { extension, groups } = groupsOf(ports);
     this.groups = groups;
-    return extension;
+    const features = this.knows.devices === true ? [Feature.DEVICES, Feature.ALLOWANCE] : [];
+    return { ...extension, features: [...extension.features, ...features] };
   };
 
   private draw(size: number): Uint8Array {
-    const drawn = this.draws.shift();
-    assert.ok(drawn !== undefined, "something is drawn that is not listed");
+    // In what order things of different sizes are drawn within a step is nobody's concern.
+    const place = this.draws.findIndex(({ value }) => value.length === 2 * size);
+    const [drawn] = place < 0 ? [] : this.draws.splice(place, 1);
+    assert.ok(drawn !== undefined, `${size} bytes are drawn that are not listed`);
     const value = fromHex(drawn.value);
-    assert.equal(value.length, size, drawn.purpose);
     return value;
   }
 
   private compare(step: Step, messenger: Messenger): void {
     const before = this.facts;
     const groups = this.groups === null ? [] : groupFacts(this.vault);
-    this.facts = new Map([...factsOf(this.vault, this.knows.suite), ...groups]);
+    this.facts = new Map([...factsOf(this.vault, this.knows.suite), ...deviceFacts(this.vault), ...groups]);
     const sends = messenger.drain();
     const stores = changes(before, this.facts);
     const tells = messenger.drainEvents().flatMap(told);
@@ -158,7 +172,7 @@ function obey(messenger: Messenger, vault: Vault, step: Step): void {
     case "receive":
       return messenger.receive(step.text);
     case "disconnect":
-      return void messenger.disconnected(step.code, "");
+      return void messenger.disconnected(typeof step.code === "number" ? step.code : null, "");
     case "tick":
       return messenger.tick();
     case "add":
@@ -178,6 +192,27 @@ function obey(messenger: Messenger, vault: Vault, step: Step): void {
       return messenger.block(step.user_id);
     case "lose-sessions":
       return vault.transaction((tx) => messenger.stores.conversations.forget(tx, step.user_id));
+    default:
+      throw new Error(`there is no step ${step.do}`);
+  }
+}
+
+function obeyWithDevices(messenger: Messenger, step: Step): void {
+  const { devices } = messenger;
+  assert.ok(devices !== null);
+  switch (step.do) {
+    case "device-show":
+      devices.linking.show(step.relay, step.name);
+      break;
+    case "device-link":
+      return devices.linking.begin(String(step.code), { history: false });
+    case "device-confirm":
+      return assert.ok(devices.linking.type(step.digits));
+    case "device-agree":
+      return devices.linking.agree();
+    case "device-remove":
+      devices.desk.remove(step.user_id);
+      break;
     default:
       throw new Error(`there is no step ${step.do}`);
   }
@@ -237,6 +272,8 @@ function told(event: Event): unknown[] {
       return [{ event: "group-text", group: event.group, message: event.messageId }];
     case "group":
       return [{ event: `group-${event.news}`, group: event.group }];
+    case "linking":
+      return [{ event: `link-${event.step}`, ...(event.digits === "" ? {} : { digits: event.digits }) }];
     default:
       return [];
   }
@@ -269,6 +306,16 @@ function factsOf(vault: Vault, suite: Suite): Facts {
       blocked: one.blocked,
       ...(suite === 1 ? {} : { suite: one.suite, newest: one.newest, may_be_older: one.allowsOlder }),
     });
+  }
+  return found;
+}
+
+/** What a client has stored of devices: the list of each person. */
+function deviceFacts(vault: Vault): Facts {
+  const found: Facts = new Map();
+  for (const [, { encoded, person }] of vault.all(records.DEVICES)) {
+    const { ids, revision } = parseList(encoded);
+    found.set(`devices ${person}`, { revision, devices: ids.map((id) => encodeBase64(id)) });
   }
   return found;
 }
@@ -315,6 +362,11 @@ function changes(before: Facts, after: Facts): unknown[] {
   });
 }
 
+/** Whether a client's part is played. */
+export function isPlayed(knows: Knows, client: string): boolean {
+  return knows.clients?.includes(client) ?? true;
+}
+
 /** Plays every client's part of each scene; returns how many steps there were. */
 export function play(knows: Knows, scenes: readonly Scene[]): number {
   const named = new Map(scenes.map((scene) => [scene.name, scene]));
@@ -325,6 +377,7 @@ export function play(knows: Knows, scenes: readonly Scene[]): number {
       whole.unshift(...one.steps);
     }
     for (const name of new Set(scene.steps.map((step) => step.client))) {
+      if (!isPlayed(knows, name)) continue;
       const steps = whole.filter((step) => step.client === name);
       const part = new Part(steps[0]?.at ?? 0, knows);
       for (const [number, step] of steps.entries()) {
