@@ -96,6 +96,7 @@ class Known:
     chain: Group
     relation: str
     doubt: str = ""
+    rival: str = ""
     absent: set[str] = field(default_factory=set)
     held: list[tuple[str, str, Json]] = field(default_factory=list)
     numbers: dict[str, Json] = field(default_factory=dict)
@@ -115,6 +116,11 @@ class Known:
             "members": {text(one): NAMES[state.members[one]] for one in sorted(state.members)},
             "absent": sorted(one for one in self.absent if raw(one) in state.members),
         } | ({"names": self.names} if self.names else {})
+
+    def fork(self, who: str) -> None:
+        """Somebody has another history."""
+        if self.doubt != "forked":
+            self.doubt, self.rival = "forked", who
 
     def call(self, person: str, said: Json) -> None:
         """A member says what they are called, nothing any more, or nothing of that."""
@@ -288,7 +294,7 @@ class SecondClient:
                     self._begin(bundle, drawn, at)
             case "MANY_RESULT" if frame["id"] in self._flying:
                 group, change = self._flying.pop(frame["id"])
-                self._judge(self.groups[group], change)
+                self._judge(self.groups[group], change, self._id)
             case "ERROR":
                 self._flying.pop(frame.get("id", ""), None)
             case "MESSAGE":
@@ -355,14 +361,14 @@ class SecondClient:
             return
         if kind in {"group-change", "group-changes"}:
             for change in said["changes"] if "changes" in said else [said["change"]]:
-                self._judge(known, change)
+                self._judge(known, change, sender)
         elif kind == "group-text":
             self._text(known, sender, number, said)
         elif kind == "group-hello" and raw(sender) in known.chain.state.members:
             known.absent.discard(sender)
             known.call(sender, said)
             if known.chain.compare(said["revision"], said["head"]) == "fork":
-                known.doubt = "forked"
+                known.fork(sender)
 
     def _invited(self, said: Json) -> None:
         group = Group(read_state(said["state"]), said["base"]) if said.get("state") else Group(State(said["group"]))
@@ -373,13 +379,15 @@ class SecondClient:
         if is_joined:
             self.groups[said["group"]] = Known(group, "invited")
 
-    def _judge(self, known: Known, encoded: bytes) -> None:
+    def _judge(self, known: Known, encoded: bytes, sender: str) -> None:
         verdict, _ = known.chain.judge(encoded)
         if verdict == "fork":
-            known.doubt = "forked"
+            is_member = raw(sender) in known.chain.state.members
+            known.fork(sender if is_member else text(vector_groups.read(encoded).fields["author"]))
         if verdict != "applied":
             return
-        known.doubt = ""
+        if raw(known.rival) not in known.chain.state.members:
+            known.doubt = ""
         ops = vector_groups.read(encoded).ops or []
         known.absent |= {text(op["person"]) for op in ops if op["op"] == "add"} - {self._id}
         if self._me not in known.chain.state.members:
@@ -387,8 +395,8 @@ class SecondClient:
         elif known.chain.state.closed:
             known.relation = "closed"
         held, known.held = known.held, []
-        for sender, number, said in held:
-            self._text(known, sender, number, said)
+        for writer, number, said in held:
+            self._text(known, writer, number, said)
 
     def _text(self, known: Known, sender: str, number: str, said: Json) -> None:
         standing = known.chain.compare(said["revision"], said["head"])
@@ -398,7 +406,7 @@ class SecondClient:
             return
         known.call(sender, said)
         if standing == "fork":
-            known.doubt = "forked"
+            known.fork(sender)
         if not known.may_write(raw(sender)):
             return
         self.texts[number] = {"from": sender, "text": said["body"]}

@@ -149,6 +149,63 @@ test("a member who lives in the other history is noticed by the heads that they 
   assert.deepEqual([doubt, rival], ["forked", other.id]);
 });
 
+// --- what ends it -------------------------------------------------------------------------------
+
+/** Mallory has divided a group, which Ben is shown by Ada. */
+function divided(): ReturnType<typeof withTwo> & { tells: (to: Member, op: Op, by?: Mallory) => void } {
+  const scene = withTwo();
+  const { ada, ben, group, id, mallory, town } = scene;
+  ada.groups.setRole(id, mallory.id, "admin");
+  town.pass(5_000);
+  const tells = (to: Member, op: Op, by = mallory): void => {
+    const { chain } = to.groups.found(id);
+    const change = by.signs({ group, revision: chain.state.revision + 1, previous: chain.head, ops: [op] });
+    mallory.says([to], { kind: "group-change", group, change, state: new Uint8Array(), base: new Uint8Array() });
+    town.pass(3_000);
+  };
+  tells(ada, { op: "timer", ms: MINUTE });
+  tells(ben, { op: "timer", ms: 2 * MINUTE });
+  ada.groups.sendText(id, "hello");
+  town.pass(3_000);
+  const { doubt, rival } = ben.groups.found(id).record;
+  assert.deepEqual([doubt, rival], ["forked", ada.id]);
+  return { ...scene, tells };
+}
+
+for (const isForgetful of [false, true]) {
+  test(`an admin who has divided a group ends ${isForgetful ? "it by one more change, if who was shown is not kept: the control" : "nothing by one more change"}`, () => {
+    const { ada, ben, id, other, tells } = divided();
+    const { rivalHead } = ben.groups.found(id).record;
+    if (isForgetful) forgets(ben, id, { rival: "" });
+    tells(ben, { op: "role", person: other.id, role: "admin" });
+    tells(ben, { op: "timer", ms: 3 * MINUTE }, other);
+    const { chain, record } = ben.groups.found(id);
+    assert.equal(chain.state.timer, 3 * MINUTE);
+    assert.equal(record.doubt, isForgetful ? "" : "forked");
+    if (isForgetful) return;
+    assert.deepEqual([record.rival, record.rivalHead], [ada.id, rivalHead]);
+    assert.throws(() => ben.groups.sendText(id, "to whom?"), /two histories/);
+    ben.groups.goOn(id);
+    ben.groups.sendText(id, "to these, then");
+  });
+}
+
+test("a change that removes who was shown ends it", () => {
+  const { ada, ben, group, id, other, town } = withTwo();
+  const { revision } = stateOf(ben.groups.found(id));
+  other.says([ben], { kind: "group-hello", group, revision, head: random(32) });
+  town.pass(2_000);
+  ada.groups.rename(id, "Coffee");
+  town.pass(5_000);
+  assert.equal(ben.groups.found(id).record.doubt, "forked");
+  ada.groups.remove(id, [other.id]);
+  town.pass(5_000);
+  assert.deepEqual([ben.groups.found(id).record.doubt, ben.groups.found(id).record.rival], ["", ""]);
+  ben.groups.sendText(id, "without them, then");
+  town.pass(5_000);
+  assert.equal(ada.texts(id).at(-1), "without them, then");
+});
+
 // --- what is remembered -------------------------------------------------------------------------
 
 const ADA = new OwnIdentity(new Uint8Array(32).fill(1));
@@ -178,14 +235,17 @@ function groupWith(count: number): [Group, Uint8Array[]] {
   return [{ record: GroupRecord.make({ group: ID, number: 1, relation: "member", ...nothing }), chain }, rivals];
 }
 
-const changed = ({ chain, record }: Group): Group => ({ chain, record: afterChange(record) });
+const changed = (group: Group): Group => ({ ...group, record: afterChange(group.record, stateOf(group)) });
+
+/** The user has gone on. */
+const goneOn = (group: Group): Group => withRecord(group, { doubt: "" });
 
 test("sixteen authors are remembered, one change of each", () => {
   const [start, rivals] = groupWith(MAX_SHOWN + 1);
   let group = start;
   for (const rival of [...rivals, ...rivals.slice(-1)]) {
     const shown = shownBy(group, "", rival);
-    group = forked(group, shown);
+    group = goneOn(forked(group, shown));
     assert.ok(isOld(changed(group), shown));
   }
   const authors = group.record.shown.map((one) => Buffer.from(one.subarray(0, 32)).toString("base64"));
@@ -197,7 +257,7 @@ test("of an admin of now another change is news, and the same one is not", () =>
   const { chain } = groupWith(1)[0];
   const [one, other] = [1, 2].map((ms) => shownBy({ ...group, chain }, "", following(group.chain, ADA, [{ op: "timer", ms }])));
   assert.ok(one !== undefined && other !== undefined);
-  const after = changed(forked({ ...group, chain }, one));
+  const after = changed(goneOn(forked({ ...group, chain }, one)));
   assert.deepEqual([isOld(after, one), isOld(after, other)], [true, false]);
 });
 

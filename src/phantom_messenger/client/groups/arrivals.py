@@ -389,7 +389,7 @@ class Arrivals:
             relation, inviter = INVITED, written(step.change.author)
         after = Group(
             replace(
-                doubts.after_change(record),
+                doubts.after_change(record, state),
                 relation=relation,
                 inviter=inviter,
                 ordered=max(record.ordered, state.revision),

@@ -13,6 +13,7 @@ from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Judged, Verdict
 from phantom_messenger.client.groups.change import Change
 from phantom_messenger.client.groups.records import GroupRecord
+from phantom_messenger.client.groups.state import GroupState
 from phantom_messenger.client.groups.store import FORKED, NEWER, Group, raw_of, written
 
 MAX_SHOWN: Final = 16
@@ -98,15 +99,22 @@ def forked(group: Group, rival: Rival) -> Group:
     )
 
 
-def after_change(record: GroupRecord) -> GroupRecord:
-    """The record once a change was applied that follows our head."""
-    is_newer = record.doubt == NEWER
+def after_change(record: GroupRecord, state: GroupState) -> GroupRecord:
+    """The record once a change was applied that follows our head.
+
+    What a fork has stopped stays so while who was shown is a member. Or an admin who has divided a group could end it
+    with one more change in each part, of their own or of somebody whom they have made an admin.
+
+    ``state``: after the change.
+    """
+    is_shown = record.doubt == FORKED and record.rival != "" and raw_of(record.rival) in state.members
+    stays = is_shown or record.doubt == NEWER
     return replace(
         record,
-        doubt=record.doubt if is_newer else "",
-        rival=record.rival if is_newer else "",
-        rival_head=b"",
-        rivals=[],
+        doubt=record.doubt if stays else "",
+        rival=record.rival if stays else "",
+        rival_head=record.rival_head if is_shown else b"",
+        rivals=[record.rival] if is_shown else [],
     )
 
 

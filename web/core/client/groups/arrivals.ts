@@ -386,7 +386,7 @@ export class Arrivals {
     const after: Group = {
       chain,
       record: {
-        ...afterChange(record),
+        ...afterChange(record, state),
         relation,
         inviter: isInvited ? author : record.inviter,
         ordered: Math.max(record.ordered, state.revision),

@@ -10,6 +10,7 @@ import type { Judged } from "./chain.ts";
 import { addsPerson, digestOf, ID_BYTES, readOwn } from "./change.ts";
 import type { Change } from "./change.ts";
 import type { GroupRecord } from "./records.ts";
+import type { GroupState } from "./state.ts";
 import { stateOf, withRecord } from "./store.ts";
 import type { Group } from "./store.ts";
 
@@ -90,10 +91,18 @@ export function forked(group: Group, { change, head = NO_BYTES, who }: Rival): G
   });
 }
 
-/** The record once a change was applied that follows our head. */
-export function afterChange(record: GroupRecord): GroupRecord {
-  const isNewer = record.doubt === "newer";
-  return { ...record, ...(isNewer ? {} : { doubt: "", rival: "" }), rivalHead: NO_BYTES, rivals: [] };
+/**
+ * The record once a change was applied that follows our head.
+ *
+ * What a fork has stopped stays so while who was shown is a member. Or an admin who has divided a group could end it with
+ * one more change in each part, of their own or of somebody whom they have made an admin.
+ *
+ * @param state after the change
+ */
+export function afterChange(record: GroupRecord, { members }: GroupState): GroupRecord {
+  const { doubt, rival } = record;
+  if (doubt === "forked" && members.has(rival)) return { ...record, rivals: [rival] };
+  return { ...record, ...(doubt === "newer" ? {} : { doubt: "", rival: "" }), rivalHead: NO_BYTES, rivals: [] };
 }
 
 function entryOf(change: Change): Uint8Array {
