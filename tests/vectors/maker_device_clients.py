@@ -85,7 +85,7 @@ def in_step(scene: Scene) -> None:
 
 
 def removal(scene: Scene) -> None:
-    phone, laptop, bob = everybody = friends(scene, "phone", "laptop", "bob")
+    phone, laptop, bob = everybody = friends(scene, "laptop", "bob")
     phone.dismiss(laptop)
     settle(*everybody)
     pass_time(TOLD, *everybody)
