@@ -450,7 +450,7 @@ def test_turn_that_is_not_used_up_is_not_saved() -> None:
         await asyncio.sleep(0)
         assert len(client.connection.get_buffer(-1)) > SMALL_READ, "it has its turn"
         client.send(frame(TEXT, b"small"))
-        reads.wait(lambda: False)
+        reads.wait(lambda: False, lambda: None)
         assert len(client.connection.get_buffer(-1)) == SMALL_READ, "as all others while somebody waits"
 
     asyncio.run(main())

@@ -2,10 +2,14 @@
 
 import asyncio
 import gc
+import socket
+import struct
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -23,8 +27,8 @@ from phantom_messenger.relay.reading import (
     ReadBudget,
 )
 from support.raw_socket import TEXT, RawSocket, frame
-from support.relay_process import StartRelay, patched
-from support.waiting import PATIENCE
+from support.relay_process import RelayProcess, StartRelay, patched
+from support.waiting import PATIENCE, eventually
 
 BEHIND: Final = 256
 """Frames that wait for a store that is behind."""
@@ -246,11 +250,15 @@ async def turns_of(count: int, go_on: Callable[[list[int]], bool]) -> int:
     """How many of those who wait have turns at once, while the store is behind."""
     reads, had = Looking(is_behind=lambda: True), list[int]()
     for _ in range(count):
-        reads.wait(partial(go_on, had))
+        reads.wait(partial(go_on, had), stays)
     async with asyncio.timeout(PATIENCE):
         while reads.looks < LOOKS:  # noqa: ASYNC110 - some turns, once
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
     return len(had)
+
+
+def stays() -> None:
+    """Whoever waits has not hung up."""
 
 
 def reads_on(had: list[int]) -> bool:
@@ -288,8 +296,8 @@ async def turns_after_a_failure() -> tuple[bool, int]:
     def fail() -> bool:
         raise ValueError
 
-    reads.wait(fail)
-    reads.wait(partial(has_done, had))
+    reads.wait(fail, stays)
+    reads.wait(partial(has_done, had), stays)
     await asyncio.sleep(0)
     may_begin = reads.may_begin()
     async with asyncio.timeout(PATIENCE):
@@ -302,8 +310,7 @@ def test_whatever_fails_in_a_turn_the_others_have_theirs() -> None:
     assert asyncio.run(turns_after_a_failure()) == (False, 1)
 
 
-# Whom the relay cuts, or whose connection fails on a write. Nothing is read of those who wait: it is in their turn that
-# the relay notices that somebody has hung up.
+# Whom the relay cuts, or whose connection fails on a write.
 
 
 async def kept_of_those_who_were_cut() -> int:
@@ -344,7 +351,7 @@ def test_nothing_is_kept_of_whoever_is_cut_while_waiting(
     assert kept == (0 if is_dropped else MANY + 1)
 
 
-# The relay says whether its store is behind.
+# Whoever hangs up while waiting. Nothing is read of them, so the event loop does not tell.
 
 
 IDLE: Final = """
@@ -352,6 +359,71 @@ from phantom_messenger.relay import pipeline, reading
 reading.ReadBudget._turns_while_held = lambda reads: 0
 pipeline.Pipeline.is_behind = {is_behind}
 """
+TICK_SECONDS: Final = 0.05
+SOON: Final = f"from phantom_messenger.relay import server\nserver.TICK_SECONDS = {TICK_SECONDS}\n"
+BLIND: Final = "reading.ReadBudget.look = lambda reads: None\n"
+
+
+def sockets_of(relay: RelayProcess) -> int:
+    return sum(1 for one in Path(f"/proc/{relay.pid}/fd").iterdir() if _is_socket(one))
+
+
+def _is_socket(handle: Path) -> bool:
+    with suppress(OSError):  # closed meanwhile
+        return str(handle.readlink()).startswith("socket:")
+    return False
+
+
+def hang_up(one: RawSocket, *, reset: bool) -> None:
+    if reset:
+        one._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    one._socket.close()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("is_blind", [False, True], ids=["", "control: nobody looks"])
+def test_whoever_hangs_up_while_waiting_is_let_go(start_relay: StartRelay, reset: bool, is_blind: bool) -> None:
+    relay = start_relay(command=patched(IDLE.format(is_behind=True) + SOON + BLIND * is_blind))
+    ask = frame(TEXT, b'{"timestamp":1,"type":"PING"}')
+    before = sockets_of(relay)
+    with RawSocket(relay.address).opened() as stays_there:
+        stays_there.send(ask * 2)
+        stays_there.read()
+        for _ in range(FEW):
+            gone = RawSocket(relay.address).opened()
+            gone.send(ask * 1_000)
+            gone.read()
+            hang_up(gone, reset=reset)
+        if is_blind:
+            time.sleep(10 * TICK_SECONDS)
+            assert sockets_of(relay) == before + 1 + FEW
+        else:
+            assert eventually(lambda: sockets_of(relay) == before + 1)
+        assert stays_there.is_silent(0), "and who is there goes on waiting"
+        stays_there.send(ask)
+
+
+async def looked_at(count: int) -> list[int]:
+    """Which of so many who wait are looked at at once; each leaves, so that the next ones are."""
+    reads, seen = ReadBudget(is_behind=lambda: True), list[int]()
+    for number in range(count):
+        go_on = partial(has_done, [number])
+
+        def look(go_on: Callable[[], bool] = go_on, number: int = number) -> None:
+            seen.append(number)
+            reads.leave(go_on)
+
+        reads.wait(go_on, look)
+    reads.look()
+    return seen
+
+
+def test_of_those_who_wait_the_next_ones_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LOOKED_AT_ONCE", FEW)
+    assert asyncio.run(looked_at(2 * FEW)) == list(range(FEW))
+
+
+# The relay says whether its store is behind.
 
 
 @pytest.mark.parametrize("is_behind", [True, False], ids=["", "control: not behind"])

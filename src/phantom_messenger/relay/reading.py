@@ -7,6 +7,7 @@ bound nothing: who has had a share is not read again before its turn has come.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from phantom_messenger.wire.limits import MAX_MESSAGE_BYTES
@@ -47,6 +48,9 @@ That is so of a few hundred who send short frames. Their turns together are no m
 whatever their number, for the store has to catch up: of more, or of long messages, a round takes longer.
 """
 
+LOOKED_AT_ONCE: Final = 2_000
+"""Of those who wait, the next ones, so many are looked at for whether they have hung up: a millisecond or two."""
+
 FRAMES_SHARE: Final = 4 * FRAME_COST
 """What is handled at once of frames that were read and had to wait, unless a single one is more."""
 
@@ -77,7 +81,7 @@ class ReadBudget:
         self._floor = 0
         self._is_due = False
         self._is_turn = False
-        self._waiting: OrderedDict[Callable[[], bool], None] = OrderedDict()
+        self._waiting: OrderedDict[Callable[[], bool], Callable[[], None]] = OrderedDict()
         self.buffer = self.buffer_in_turn = READ_BUFFER
 
     @property
@@ -108,14 +112,15 @@ class ReadBudget:
         self._spend(cost)
         return True
 
-    def wait(self, go_on: Callable[[], bool], *, is_first: bool = False) -> None:
+    def wait(self, go_on: Callable[[], bool], look: Callable[[], None], *, is_first: bool = False) -> None:
         """Wait for a turn.
 
         Args:
             go_on: called when it has come; returns whether it reads on.
+            look: called now and then, to leave if there is nobody any more.
             is_first: its last turn was not all that was due to it.
         """
-        self._waiting[go_on] = None
+        self._waiting[go_on] = look
         if is_first:
             self._waiting.move_to_end(go_on, last=False)
         self.buffer = _SMALL_BUFFER
@@ -124,6 +129,14 @@ class ReadBudget:
     def leave(self, go_on: Callable[[], bool]) -> None:
         """Wait no more: nothing is kept of whoever is gone."""
         self._waiting.pop(go_on, None)
+
+    def look(self) -> None:
+        """Notice who has hung up while waiting; called about once a second.
+
+        Nothing is read of those who wait, so that the event loop does not tell.
+        """
+        for look in list(islice(self._waiting.values(), LOOKED_AT_ONCE)):
+            look()
 
     def _spend(self, cost: int) -> None:
         self._left -= cost

@@ -251,6 +251,7 @@ class RelayServer:
             await asyncio.sleep(TICK_SECONDS)
             try:
                 self._verify_pool.tick()
+                self._reads.look()
                 self._relay.tick()
             except Exception as error:  # noqa: BLE001 - the boundary: the next tick may do better
                 report(error)

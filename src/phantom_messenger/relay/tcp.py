@@ -12,6 +12,9 @@ from typing import Final
 TLS_HELD: Final = 16_384
 """Encrypted bytes, a record's worth, at which asyncio's TLS takes no more out of a socket that is not read."""
 
+_HUNG_UP: Final = {7, 8, 9}
+"""Of Linux's states of a TCP socket: closed, waiting to be closed here, and closed here as well."""
+
 _DISCARD: Final = struct.pack("ii", 1, 0)
 
 
@@ -20,6 +23,13 @@ def unacked_bytes(transport: asyncio.Transport) -> int:
     handle = transport.get_extra_info("socket").fileno()
     queued = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     return transport.get_write_buffer_size() + queued
+
+
+def has_hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the other end has closed its half, or all of it; known also while nothing is read."""
+    with contextlib.suppress(OSError):  # closed already, or no TCP
+        return transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _HUNG_UP
+    return False
 
 
 def abort(transport: asyncio.Transport) -> None:

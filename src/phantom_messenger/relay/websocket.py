@@ -387,7 +387,12 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if not self._waits:
             self._waits = True
             self._stop_reading()
-            self._reads.wait(self._read_on, is_first=is_first)
+            self._reads.wait(self._read_on, self._look, is_first=is_first)
+
+    def _look(self) -> None:
+        """Whoever has hung up while waiting is not answered any more, and what they have sent is dropped."""
+        if self._transport is not None and tcp.has_hung_up(self._transport):
+            self.abort()
 
     def _read_on(self) -> bool:
         """Its turn has come: handle what has arrived, and read if that was all; whether it reads."""
