@@ -103,7 +103,6 @@ class Messenger:
             own_id=self.user_id,
             moment=self._now,
             open_link=lambda: self._open_link,
-            send_pending=self._send_pending,
         )
         """Takes messages to many."""
         self.groups = Groups(
@@ -464,10 +463,14 @@ class Messenger:
 
     def drain(self) -> list[str]:
         """The texts to be sent."""
+        if self.many.has_new:
+            self._send_new()
         return [] if self._link is None else self._link.drain()
 
     def drain_events(self) -> list[Event]:
         """What the application is to hear."""
+        if self.many.has_new:
+            self._send_new()
         events, self._events = self._events, []
         return events
 
@@ -570,8 +573,14 @@ class Messenger:
         else:
             self._stores.acks.refused(error, now.monotonic)
 
+    def _send_new(self) -> None:
+        """Send what the application has handed in for many, beside which nothing else has happened since."""
+        with suppress(VaultError):  # it is kept; what else could not be stored is tried again
+            self._send_pending()
+
     def _send_pending(self) -> None:
         """Send whatever may be sent now."""
+        self.many.has_new = False
         for user_id in self._device_parts.in_step.take_changed():
             if user_id is None:
                 self._presence_changed()
