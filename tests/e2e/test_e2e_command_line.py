@@ -178,7 +178,7 @@ def test_destroy_asks_first(friends: Path) -> None:
     refused = phantom(friends, "destroy", "-p", "bob", stdin="n\n")
     assert refused.returncode == 1
     assert "nothing was done" in refused.stderr
-    assert "waiting mail at the relay, for every copy of it" in refused.stdout
+    assert "all mail that waits there, also for copies of the profile? This cannot be undone." in refused.stdout
     assert phantom(friends, "id", "-p", "bob").stdout.strip() in refused.stdout
     refused = phantom(friends, "destroy", "-p", "bob", "--local-only", stdin="n\n")
     assert "relay" not in refused.stdout

@@ -77,7 +77,7 @@ def test_group_from_its_beginning_to_its_end(home: Path) -> None:
     mine, yours = (phantom(home, "groups", "members", "-p", name, "Tea").stdout for name in ("alice", "bob"))
     assert mine.splitlines()[-1] == yours.splitlines()[-1]
     assert mine.splitlines()[-1].startswith("digits: ")
-    assert mine.splitlines()[-1].endswith(" they are the same if you see the same group)")
+    assert mine.splitlines()[-1].endswith(" equal digits mean the same group)")
     assert phantom(home, "groups", "rename", "-p", "alice", "Tea", "Coffee").stdout == "renamed\n"
     assert phantom(home, "groups", "role", "-p", "alice", "Coffee", "bob", "admin").returncode == 0
     assert phantom(home, "groups", "leave", "-p", "alice", "--yes", "Coffee").stdout == "left Coffee\n"
@@ -334,7 +334,7 @@ def test_only_a_text_to_a_group_waits_for_what_others_have_changed(
 def test_news_of_a_group_are_told_by_the_command_that_fetches_them(tea: Path, command: str) -> None:
     assert phantom(tea, "groups", "rename", "-p", "alice", "Tea", "Coffee").returncode == 0
     done = phantom(tea, *command.split())
-    assert (done.returncode, done.stderr) == (0, "phantom: 'Tea': alice has called the group 'Coffee'\n")
+    assert (done.returncode, done.stderr) == (0, "phantom: 'Tea': alice has renamed the group to 'Coffee'\n")
     assert phantom(tea, *command.split()).stderr == "", "control: once"
 
 

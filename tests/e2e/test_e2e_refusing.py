@@ -156,6 +156,9 @@ def said(home: Path, *arguments: str, code: int, stdin: str | None = None) -> st
 
 
 def test_wrong_url_makes_nothing(tmp_path: Path) -> None:
+    of_page = said(tmp_path, "init", "--server", "https://relay.example/", code=2)
+    assert "is not the URL of a relay, but of its page; the relay's is wss://relay.example/ws" in of_page
+    assert "put '-p NAME' behind the command" in said(tmp_path, "-p", "alice", "send", code=2)
     assert "is not the URL of a relay" in said(tmp_path, "init", "--server", "http://x", code=2)
     assert not (tmp_path / "profiles").exists()
 
@@ -373,7 +376,10 @@ def test_stranger_is_blocked_unread(friends: Path, relay: RelayProcess) -> None:
     bob = out(friends, "id", "-p", "bob")[0]
     out(friends, "send", "-p", "carol", bob, "buy now")
     assert first_column(friends, "carol") == ["(no name)"], "whom one has written to is no stranger"
-    for reminder in ("message request from ph1", "you have 1 message request from strangers; see: phantom requests -p"):
+    for reminder in (
+        "message request from ph1",
+        "you have 1 message request from a stranger; see: phantom requests -p",
+    ):
         out(friends, "send", "-p", "alice", "bob", "hello")
         assert reminder in phantom(friends, "listen", "-p", "bob", "--count", "1").stderr
     assert set(first_column(friends, "bob")) <= {"alice", "(stranger)"}

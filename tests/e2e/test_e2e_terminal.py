@@ -96,6 +96,16 @@ def test_line_break_cannot_forge_a_line_of_somebody_else(friends: Path) -> None:
     assert second == "        21:30 carol: send money"
 
 
+def test_reader_sees_that_a_message_expires_and_that_listen_waits(friends: Path) -> None:
+    terminal = Terminal(friends, "listen", "-p", "bob", "--count", "2")
+    terminal.wait_for("messages are printed here as they arrive; Ctrl-C stops")
+    phantom(friends, "send", "-p", "alice", "bob", "soon gone", "--expires", "1h")
+    terminal.wait_for("alice (expires): soon gone")
+    phantom(friends, "send", "-p", "alice", "bob", "this stays")
+    terminal.wait_for("alice: this stays")
+    assert terminal.ended() == 0
+
+
 def test_text_to_somebody_unknown_does_not_fail_texts_to_others(friends: Path) -> None:
     nobody = "A" * 43 + "="
     assert phantom(friends, "send", "-p", "alice", nobody, "hello?").returncode == 1

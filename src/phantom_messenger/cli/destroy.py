@@ -26,8 +26,12 @@ def destroy(profile: str, yes: bool, local_only: bool) -> None:
             removing = f"phantom devices remove{profile_flag(profile)} DEVICE"
             go_on = "Your other devices go on as you, and without this one nobody can remove them"
             click.echo(f"{go_on}; to do so first, run: {removing}", err=True)
-        what = "" if local_only else " and the account with its waiting mail at the relay, for every copy of it,"
-        if not confirmed(f"Delete profile '{profile}' ({_whose(client)}){what} for ever?"):
+        what = (
+            ""
+            if local_only
+            else ", and its account at the relay with all mail that waits there, also for copies of the profile"
+        )
+        if not confirmed(f"Delete profile '{profile}' ({_whose(client)}){what}? This cannot be undone."):
             raise click.Abort
     run(_destroy(client, profile, local_only=local_only))
 

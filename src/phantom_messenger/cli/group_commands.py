@@ -75,7 +75,8 @@ def list_groups(profile: str, as_json: bool) -> None:
     waiting = sum(len(client.groups.invitations_of(one.contact.user_id)) for one in client.requests())
     if waiting:
         invitations = count(waiting, "invitation")
-        click.echo(f"{invitations} of strangers; to see them, run: phantom requests{flag}", err=True)
+        who, them = ("a stranger", "it") if waiting == 1 else ("strangers", "them")
+        click.echo(f"{invitations} from {who}; to see {them}, run: phantom requests{flag}", err=True)
     elif not found:
         fetch = f"an invitation that waits at the relay is fetched by: phantom listen{flag}"
         click.echo(f"no groups yet; make one with: phantom groups create{flag} NAME WHO...; {fetch}", err=True)
@@ -258,7 +259,7 @@ def members(group: str, profile: str, as_json: bool) -> None:
         known = {"digits": digits, "revision": info.revision, "rival": rival, "rivalDigits": others or None}
         click.echo(json.dumps({"type": "group-digits", **known}))
         return
-    compare = "compare them with any member who has as many: they are the same if you see the same group"
+    compare = "compare them with those of another member who has as many: equal digits mean the same group"
     if info.relation not in {"member", "invited"}:
         compare = "this is how you last saw it, for you are not in it any more"
     click.echo(f"digits: {digits}  (after {count(info.revision, 'change')}; {compare})")

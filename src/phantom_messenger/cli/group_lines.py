@@ -169,7 +169,8 @@ def group_message_line(message: GroupMessage, *, names_group: bool = False) -> s
     """A received text to a group as a user sees it; ``names_group``: which one it is to be said."""
     group = f" in {one_line(message.group.label)}" if names_group else ""
     text = printable(message.text).replace("\n", "\n        ")
-    return f"{moment(message.sent_at)} {one_line(message.contact.label)}{group}: {text}"
+    mark = "" if message.expires_at is None else " (expires)"
+    return f"{moment(message.sent_at)} {one_line(message.contact.label)}{group}{mark}: {text}"
 
 
 def group_message_row(message: GroupMessage) -> dict[str, Any]:

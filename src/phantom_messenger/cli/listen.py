@@ -72,7 +72,10 @@ async def _listen(client: Client, flag: str, *, as_json: bool, count: int | None
         waiting = len(client.requests())
         if waiting:
             requests = counted(waiting, "message request")
-            click.echo(f"phantom: you have {requests} from strangers; see: phantom requests{flag}", err=True)
+            strangers = "a stranger" if waiting == 1 else "strangers"
+            click.echo(f"phantom: you have {requests} from {strangers}; see: phantom requests{flag}", err=True)
+        if not as_json and sys.stderr.isatty():
+            click.echo("phantom: messages are printed here as they arrive; Ctrl-C stops", err=True)
         news = _News()
         watcher = asyncio.create_task(_watch(client, flag, news, as_json=as_json, with_events=with_events))
         printer, readers = _Printer(count, as_json=as_json), set[asyncio.Task[None]]()
@@ -193,9 +196,15 @@ def request_line(event: RequestEvent, flag: str) -> str:
     return f"message request from {who}…; to read it, run: phantom requests show{flag} {who}"
 
 
+def marked(marks: list[str]) -> str:
+    """What is to be known of a message, behind the name of whoever has written it."""
+    return f" ({', '.join(marks)})" if marks else ""
+
+
 def message_line(message: Message, *, burns: str = "burned") -> str:
     """A received message as a user sees it; ``burns``: how one that burns is marked."""
-    mark = f" ({'burns' if message.is_newer else burns})" if message.burn_after_read else ""
+    marks = ["burns" if message.is_newer else burns] if message.burn_after_read else []
+    mark = marked([*marks, *([] if message.expires_at is None else ["expires"])])
     # Further lines are indented, so that none can look like a line of somebody else.
     text = NEWER if message.is_newer else printable(message.text).replace("\n", "\n        ")
     return f"{moment(message.sent_at)} {one_line(message.contact.label)}{mark}: {text}"

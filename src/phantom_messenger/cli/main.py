@@ -103,6 +103,8 @@ def main() -> None:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "phantom"
         message = " ".join(error.format_message().split()).rstrip(".")
+        if isinstance(error, click.NoSuchOption) and path == "phantom" and error.option_name in {"-p", "--profile"}:
+            message = f"put '{error.option_name} NAME' behind the command: phantom COMMAND {error.option_name} NAME"
         see = " See" if message.endswith("?") else "; see"
         click.echo(f"{path}: {message}{see} '{path} --help'", err=True)
         sys.exit(error.exit_code)

@@ -5,6 +5,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import click
 
+from phantom_messenger.client.profile import url_hint
+
 _SCHEMES: Final = frozenset({"ws", "wss"})
 
 
@@ -20,5 +22,5 @@ def relay_url(ctx: click.Context, param: click.Parameter, value: str) -> str:
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise click.BadParameter(f"'{value}' is not the URL of a relay, like ws://127.0.0.1:8080/ws", ctx, param)
+        raise click.BadParameter(f"'{value}' is not the URL of a relay{url_hint(value)}", ctx, param)
     return value

@@ -19,6 +19,8 @@ _HOST: Final = re.compile(r"[\w.:\[\]-]+\Z")
 _PATH: Final = re.compile(r"[!-~]*\Z")
 _SERVICE: Final = "phantom-messenger"
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+_OF_PAGES: Final = {"http": "ws", "https": "wss"}
+"""The scheme of a relay by that of its page."""
 
 
 def home_folder(home: Path | str | None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -103,8 +105,19 @@ def checked_url(url: str) -> str:
     except ValueError:
         is_good = False
     if not is_good:
-        raise UsageError(f"'{url}' is not the URL of a relay; it looks like ws://127.0.0.1:8080/ws or wss://HOST/ws")
+        raise UsageError(f"'{url}' is not the URL of a relay{url_hint(url)}")
     return f"{parts.scheme}://{name}{parts.path.rstrip('/') or '/ws'}"
+
+
+def url_hint(url: str) -> str:
+    """What to give instead of something that is not the URL of a relay: what follows it in a sentence."""
+    try:
+        parts = urlsplit(url.strip())
+        if parts.scheme in _OF_PAGES and parts.netloc:
+            return f", but of its page; the relay's is {_OF_PAGES[parts.scheme]}://{parts.netloc}/ws"
+    except ValueError:
+        pass
+    return ", which is like ws://127.0.0.1:8080/ws or wss://HOST/ws"
 
 
 def audience_of(url: str) -> str:

@@ -59,12 +59,12 @@ def _done(op: Op, label: Callable[[bytes], str]) -> str:
         case SetRole():
             return f"made {label(op.person)} {'an admin' if op.role == 'admin' else 'a member'}"
         case SetName():
-            return f"called the group {title(op.text)}"
+            return f"renamed the group to {title(op.text)}"
         case SetTimer():
-            return f"let texts expire after {lasting(op.ms)}" if op.ms else "let texts stay"
+            return f"set texts to {f'disappear after {lasting(op.ms)}' if op.ms else 'stay'}"
         case SetRights():
-            who = {"member": "members", "admin": "admins"}
-            return f"let {who[op.write]} write and {who[op.invite]} invite"
+            who = {"member": "all members", "admin": "only admins"}
+            return f"allowed {who[op.write]} to write and {who[op.invite]} to invite"
         case SetPicture():
             return "given the group another picture" if op.data else "taken the group's picture away"
         case Close():

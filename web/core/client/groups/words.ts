@@ -62,11 +62,11 @@ function doneBy(op: Op, label: Label): string {
     case "role":
       return `made ${label(op.person)} ${op.role === "admin" ? "an admin" : "a member"}`;
     case "name":
-      return `called the group ${title(op.text)}`;
+      return `renamed the group to ${title(op.text)}`;
     case "timer":
-      return op.ms > 0 ? `set texts to disappear after ${lasting(op.ms)}` : "let texts stay";
+      return `set texts to ${op.ms > 0 ? `disappear after ${lasting(op.ms)}` : "stay"}`;
     case "rights":
-      return `let ${who(op.write)} write and ${who(op.invite)} invite`;
+      return `allowed ${who(op.write)} to write and ${who(op.invite)} to invite`;
     case "picture":
       return op.data.length > 0 ? "gave the group another picture" : "took the group’s picture away";
     case "close":
