@@ -1,5 +1,6 @@
 """A store that cannot be copied is one sentence that says what to do; nothing is left half-copied."""
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import psycopg
 import pytest
@@ -16,6 +18,7 @@ from phantom_messenger.engines.copying import copy_store
 from phantom_messenger.engines.errors import StoreError, StoreUnusable
 from phantom_messenger.engines.postgres import PostgresStore
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.content import SQLiteContent
 from phantom_messenger.relay.commands import Barrier, CommandFailed
 from support.postgres_server import PostgresServer
 from support.relay_process import StartRelay, environment, serve
@@ -241,6 +244,40 @@ def test_items_on_a_damaged_page_are_named_and_the_others_copied(damaged: Path, 
     done = copied(damaged, tmp_path / "two", leave_out_damaged=True)
     assert done.digests["items"].count + done.left_out == 40
     assert done.left_out >= 2
+
+
+INDEXES: Final = ("items_order", "items_expiry", "sqlite_autoindex_items_1", "accounts_active")
+
+
+def spoil_index(folder: Path, name: str) -> None:
+    """Make the first page of an index one that cannot be read."""
+    with sqlite3.connect(folder / "relay.db") as connection:
+        [(root,)] = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,))
+    connection.close()
+    with (folder / "relay.db").open("r+b") as file:
+        file.seek((root - 1) * 4_096)
+        file.write(b"\xee")
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_store_with_an_index_that_cannot_be_read_is_copied_whole(sample: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(sample, tmp_path / "one"))
+    before = dump_folder(folder)
+    spoil_index(folder, name)
+    assert copied(folder, tmp_path / "two").left_out == 0
+    assert dump_folder(tmp_path / "two") == before
+    SQLiteStore(tmp_path / "two").close()
+
+
+@pytest.mark.parametrize("name", ["items_order", "accounts_active"])
+def test_control_copy_that_counts_by_indexes_alone_is_refused(
+    sample: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(sample, tmp_path / "one"))
+    spoil_index(folder, name)
+    by_index = "SELECT count(*) FROM {}".format
+    monkeypatch.setattr(SQLiteContent, "_counted", lambda self, name: self._number(by_index(name)))
+    assert "restore relay.db from a backup" in refusal(folder, tmp_path / "two")
 
 
 def test_items_that_were_quarantined_stay_behind_and_are_counted(damaged: Path, tmp_path: Path) -> None:
