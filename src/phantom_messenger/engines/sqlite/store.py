@@ -192,32 +192,32 @@ class SQLiteStore:
         for table in ("relay_time", "relay_limits"):
             self._connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - names of ours
 
-    def run(self, commands: Sequence[AnyCommand], *, budget_ms: int | None = None) -> list[Any]:
-        """See ``relay.ports.Store``."""
-        return self._run(commands, execute, budget_ms)
-
     def run_work(self, work: Sequence[Work], *, budget_ms: int | None = None) -> list[Any]:
         """As ``run``, for whatever functions do to the tables."""
-        return self._run(work, lambda tables, one: one(tables), budget_ms)
+        return self.run(work, budget_ms=budget_ms, do=lambda tables, one: one(tables))
 
-    def _run(self, work: Sequence[Any], do: _Do, budget_ms: int | None) -> list[Any]:
+    def run(
+        self, commands: Sequence[AnyCommand] | Sequence[Work], *, budget_ms: int | None = None, do: _Do | None = None
+    ) -> list[Any]:
+        """See ``relay.ports.Store``; ``do``: what is done with each, if they are not commands."""
+        do = do or execute
         deadline = None if budget_ms is None else time.monotonic() + budget_ms / 1_000
         self._look_for_database()
         if self._state is State.MOVED:
             error = OSError("the database is not where it was")
-            return [CommandFailed(error, is_out_of_space=True) for _ in work]
+            return [CommandFailed(error, is_out_of_space=True) for _ in commands]
         if self._state is State.NORMAL:
-            results = self._run_batch(work, do, deadline)
+            results = self._run_batch(commands, do, deadline)
             if not isinstance(results, CommandFailed):
                 return results
             if results.is_out_of_space:
                 self._enter_out_of_space()
             elif not is_corruption(results.error):
-                return [results for _ in work]
+                return [results for _ in commands]
             elif not self._find(results.error):
                 self._make_indexes(results.error)
         found: list[Any] = []
-        for one in work:
+        for one in commands:
             found.append(self._run_alone(one, do))
             if deadline is not None and time.monotonic() >= deadline:
                 break
