@@ -158,6 +158,72 @@ def test_control_rows_that_are_forgotten_have_indexes_made_anew_each_time(
     assert seen.reindexes == MINUTES
 
 
+# --- an account ------------------------------------------------------------------------
+
+
+BOBS: Final = {
+    "written": "2 IN (sender, recipient)",
+    "blocks": "blocker = 2",
+    "one_time_prekeys": "account = 2",
+    "signed_prekeys": "account = 2",
+    "prekey_ids": "account = 2",
+    "bundle_signatures": "account = 2",
+    "accounts": f"user_id = '{BOB}'",
+}
+
+
+def left_of_bob(opened: SQLiteStore) -> list[str]:
+    """Tables in which there is something of him."""
+    counted = {name: f"SELECT count(*) FROM {name} WHERE {of_bob}" for name, of_bob in BOBS.items()}  # noqa: S608 - constants
+    return [name for name, query in counted.items() if opened._connection.execute(query).get]
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_account_with_mail_that_cannot_be_read_is_deleted(
+    folder: Path, watched: Callable[[], Watched], damage: Callable[[Path], None]
+) -> None:
+    damage(folder)
+    seen = watched()
+    run(seen.store, lambda tx: tx.directory.record_written(ALICE, BOB, ""))
+    run(seen.store, lambda tx: tx.directory.block(BOB, CAROL))
+    assert left_of_bob(seen.store) == list(BOBS)
+    for _ in range(MAIL):
+        if seen.run(lambda tx: tx.directory.delete(BOB)) is True:
+            break
+    assert left_of_bob(seen.store) == []
+    assert run(seen.store, lambda tx: tx.directory.find(BOB)) is None
+    bind(seen.store, BOB)
+    assert waiting(seen.store) == []
+    assert isinstance(seen.run(adding(message("new"))), Item)
+    assert seen.reindexes <= 2
+
+
+def test_control_account_that_is_deleted_as_any_other(
+    folder: Path, watched: Callable[[], Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ItemRows, "leaves_out_some_of", lambda *_: False)
+    spoil(folder, b"<150")
+    seen = watched()
+    assert [type(seen.run(lambda tx: tx.directory.delete(BOB))) for _ in range(3)] == [CommandFailed] * 3
+    assert left_of_bob(seen.store)
+
+
+def test_what_stays_of_such_an_account_goes_once_its_mail_can_be_read(folder: Path) -> None:
+    opened = SQLiteStore(folder)
+    for number in range(MAIL):
+        run(opened, acknowledging(f"{number:03}"))
+    opened.tables.mailboxes._rows._unreadable.add(MAIL + 1)  # a receipt
+    assert run(opened, lambda tx: tx.directory.delete(BOB))
+    assert run(opened, lambda tx: tx.directory.idle(LATER, 100, LATER)) == ([], False), "there is mail"
+    opened.scrub()
+    assert run(opened, lambda tx: tx.mailboxes.expire(LATER, 100, before=LATER))
+    [users, _] = run(opened, lambda tx: tx.directory.idle(LATER, 100, LATER))
+    assert "deleted 2" in users
+    assert run(opened, lambda tx: tx.directory.delete_idle("deleted 2", LATER))
+    assert opened._connection.execute("SELECT count(*) FROM accounts").get == 2
+    opened.close()
+
+
 # --- how much room a mailbox has -------------------------------------------------------
 
 

@@ -21,6 +21,13 @@ MAX_REMEMBERED: Final = 50_000
 """Accounts and pairs that are remembered (about 50 MB); beyond that all are forgotten and read again."""
 
 
+_OF_ACCOUNTS: Final = (
+    'SELECT tables.name, of."from" FROM sqlite_schema AS tables, pragma_foreign_key_list(tables.name) AS of'
+    " WHERE tables.type = 'table' AND tables.name <> 'items' AND of.\"table\" = 'accounts'"
+)
+"""Tables, and their columns that say whose a row is."""
+
+
 class Standing(IntEnum):
     """How an account came to its id: the column ``certified``."""
 
@@ -185,6 +192,8 @@ class SQLiteDirectory:
     def delete(self, user_id: str) -> bool:
         """Delete the account and everything that belongs to it, a bounded part at a time.
 
+        If some of its mail is left out, because it cannot be read, a number without a user stays with it.
+
         Returns:
             Whether all of it is gone; if not, call it again.
         """
@@ -192,8 +201,21 @@ class SQLiteDirectory:
         self.forget()
         if not self._remove_mail("recipient = ?", (account,)):
             return False
-        self._connection.execute("DELETE FROM accounts WHERE account = ?", (account,))
+        if self._rows.leaves_out_some_of(account):
+            self._empty(account)
+        else:
+            self._connection.execute("DELETE FROM accounts WHERE account = ?", (account,))
         return True
+
+    def _empty(self, account: int | None) -> None:
+        """Delete all that belongs to an account but its mail, and who it was: unless there is mail, it is idle."""
+        for table, column in list(self._connection.execute(_OF_ACCOUNTS)):
+            self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (account,))  # noqa: S608 - names of ours
+        self._connection.execute(
+            "UPDATE accounts SET user_id = 'deleted ' || account, public_key = '', last_seen = NULL, active_on = 0"
+            " WHERE account = ?",
+            (account,),
+        )
 
     def _remove_mail(self, where: str, values: tuple[Any, ...]) -> bool:
         """Delete items that wait or are quarantined, about a step's bytes of them; whether that was all.

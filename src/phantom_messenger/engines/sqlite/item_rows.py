@@ -54,6 +54,13 @@ class ItemRows:
         """Whether this one is."""
         return entry in self._unreadable
 
+    def leaves_out_some_of(self, recipient: int | None) -> bool:
+        """Whether any row of a mailbox is."""
+        if not self._unreadable:
+            return False
+        entries = self.connection.execute("SELECT entry FROM items WHERE recipient = ?", (recipient,))
+        return any(entry in self._unreadable for (entry,) in entries)
+
     @property
     def readable(self) -> str:
         """A condition that the others fulfil, with an AND behind it, or ''."""
