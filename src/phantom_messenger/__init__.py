@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         WrongPassphrase,
     )
     from phantom_messenger.client.group_front import GroupMessage, Groups
-    from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupMember
+    from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupLink, GroupMember
     from phantom_messenger.client.history import HistoryEntry
     from phantom_messenger.client.ids import plain_id, written_id
     from phantom_messenger.client.requests import MessageRequest
@@ -101,7 +101,7 @@ _PLACES = {
     ),
     "delivery": ("Delivery", "Message"),
     "group_front": ("GroupMessage", "Groups"),
-    "groups.views": ("GroupEntry", "GroupInfo", "GroupMember"),
+    "groups.views": ("GroupEntry", "GroupInfo", "GroupLink", "GroupMember"),
     "devices.front": ("Devices", "OwnDevice"),
     "history": ("HistoryEntry",),
     "ids": ("plain_id", "written_id"),
@@ -151,6 +151,7 @@ __all__ = [
     "GroupEntry",
     "GroupEvent",
     "GroupInfo",
+    "GroupLink",
     "GroupMember",
     "GroupMessage",
     "GroupMessageEvent",

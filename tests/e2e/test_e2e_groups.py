@@ -129,6 +129,26 @@ def test_link_lets_somebody_in(home: Path) -> None:
     assert phantom(home, "groups", "list", "-p", "alice").stdout == "Tea: 2 members, you are an admin\n"
 
 
+def test_links_are_listed_and_ended(home: Path) -> None:
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
+    none = phantom(home, "groups", "links", "-p", "alice", "Tea")
+    assert (none.stdout, none.stderr.count("phantom groups invite -p alice Tea --link")) == ("", 1)
+    made = phantom(home, "groups", "invite", "-p", "alice", "Tea", "--link", "--uses", "100", "--days", "30")
+    link = made.stdout.splitlines()[-1]
+    [listed] = phantom(home, "groups", "links", "-p", "alice", "Tea").stdout.splitlines()
+    assert listed.startswith(f"{link}  lets in 100 people, until ")
+    (row,) = rows(phantom(home, "groups", "links", "-p", "alice", "Tea", "--json").stdout)
+    assert (row["link"], row["uses"]) == (link, 100)
+    ended = phantom(home, "groups", "links", "-p", "alice", "Tea", "--end")
+    assert ended.stdout == "ended 1 link; nobody can join by it any more\n"
+    assert phantom(home, "groups", "links", "-p", "alice", "Tea", "--json").stdout == ""
+    alice = Running(home, "listen", "-p", "alice")
+    refused = phantom(home, "groups", "join", "-p", "bob", link)
+    assert refused.returncode == 1
+    assert "does not work any more" in refused.stderr
+    assert alice.stop() == 0
+
+
 UNANSWERED = (
     "the request is sent, and not answered yet; you will be in the group once the admin's program has answered, unless"
     " the link is used up or too old; to wait for it, run: phantom listen -p bob\n"

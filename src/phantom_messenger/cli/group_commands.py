@@ -27,7 +27,7 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.cli.group_lines import called, check_free, group_summary
 from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.joining import join_by
-from phantom_messenger.cli.times import Duration
+from phantom_messenger.cli.times import Duration, moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError, RelayError, UsageError
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
@@ -146,6 +146,31 @@ def check_members(client: Client, group: str, who: tuple[str, ...], *, are_in: b
             relation = "not a member" if are_in else "already a member"
             known = "as far as is known here; what is new is fetched by: phantom listen"
             raise UsageError(f"{one_line(one)} is {relation} of {one_line(info.label)}, {known}")
+
+
+@groups.command(short_help="List your links to a group, or end them.")
+@click.argument("group")
+@profile_option
+@click.option("--end", "ends", is_flag=True, help="end all of them: nobody can join by them any more")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per line")
+@reports_errors
+def links(group: str, profile: str, ends: bool, as_json: bool) -> None:
+    """List the links to GROUP that you have made and that still work; or end them with --end."""
+    client = open_client(profile)
+    found = client.groups.links(group)
+    if ends:
+        client.groups.end_links(group)
+        them = "it" if len(found) == 1 else "them"
+        ended = f"ended {count(len(found), 'link')}; nobody can join by {them} any more"
+        click.echo(ended if found else "there is no link of yours that still works")
+        return
+    for one in found:
+        row = {"type": "group-link", "link": one.link, "uses": one.uses, "until": one.until}
+        people = "one person" if one.uses == 1 else f"{one.uses} people"
+        click.echo(json.dumps(row) if as_json else f"{one.link}  lets in {people}, until {moment(one.until)}")
+    if not found and not as_json:
+        make = f"phantom groups invite{profile_flag(profile)} {shell_word(group)} --link"
+        click.echo(f"there is no link of yours that still works; to make one, run: {make}", err=True)
 
 
 @groups.command(short_help="Join a group by a link.")

@@ -13,7 +13,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.groups.groups import Groups as GroupsCore
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, contact_of
+from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupLink, contact_of
 from phantom_messenger.client.handing_out import Found, Reader
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import Contact, DeliveryState
@@ -223,6 +223,14 @@ class Groups:
         if not math.isfinite(days):
             raise UsageError("a link serves for a number of days")
         return self._core.link(group, self._messenger.server, uses=uses, life=round(days * 86_400_000))
+
+    def links(self, group: str) -> list[GroupLink]:
+        """Your links to a group that still let somebody in, made on this device."""
+        return self._core.links.of(self._core.find(group).group, self._messenger.server)
+
+    def end_links(self, group: str) -> None:
+        """End all of them: whoever opens one is told that it does not work any more."""
+        self._core.links.end(self._core.find(group).group)
 
     def remove(self, group: str, people: Iterable[str]) -> None:
         """Have members removed: nothing that is written from then on is encrypted for them."""

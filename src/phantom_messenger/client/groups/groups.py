@@ -25,16 +25,23 @@ from phantom_messenger.client.groups.change import (
 )
 from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupPropose, GroupText
 from phantom_messenger.client.groups.duties import Duties
-from phantom_messenger.client.groups.link import MAX_LIFE_MS, MAX_USES, TOKEN_BYTES, JoinLink
+from phantom_messenger.client.groups.link import JoinLink
+from phantom_messenger.client.groups.links import Links
 from phantom_messenger.client.groups.orders import Orders
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES, type_of
 from phantom_messenger.client.groups.reach import reached_by_all, reached_by_each
-from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord, GroupTokenRecord, GroupToldRecord
+from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord, GroupToldRecord
 from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
 from phantom_messenger.client.groups.stepping import Stepping
 from phantom_messenger.client.groups.store import FORKED, INVITED, LEFT, MEMBER, Group, packed_ops, raw_of, written
-from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupMember, contact_of
+from phantom_messenger.client.groups.views import (
+    GroupEntry,
+    GroupInfo,
+    GroupInvitation,
+    GroupMember,
+    contact_of,
+)
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import normal_name
@@ -84,6 +91,7 @@ class Groups:
         self._duties = Duties(stores, self._speaking, presence)
         self.arrivals = Arrivals(stores, self._duties, follow)
         self._orders = Orders(stores, self._speaking, self.arrivals, self._duties, identity, self._new_id)
+        self.links = Links(stores, random, moment)
         self._stepping = Stepping()
         outgoing.listen(CHANGE, self._orders, self._orders.waits_for)
         outgoing.listen(TEXT, self)
@@ -399,21 +407,8 @@ class Groups:
     # --- links --------------------------------------------------------------------------
 
     def link(self, who: str, server: str, *, uses: int = 1, life: int = 7 * 86_400_000) -> str:
-        """A link with which others ask to be added.
-
-        Args:
-            who: the group.
-            server: the relay's URL.
-            uses: how many people it serves.
-            life: milliseconds for which it serves.
-        """
-        group = self._administered(who)
-        if not 1 <= uses <= MAX_USES or not 1 <= life <= MAX_LIFE_MS:
-            raise UsageError(f"a link serves 1 to {MAX_USES} times, and at most 30 days")
-        token, until = self._random(TOKEN_BYTES), self._moment().persistent + life
-        with self._stores.vault.transaction() as tx:
-            self._store.put_token(tx, GroupTokenRecord(group=group.id, token=token, uses=uses, until=until))
-        return JoinLink(server, self._own_id, token).text
+        """A link with which others ask to be added: see ``Links.make``."""
+        return self.links.make(self._administered(who).id, server, uses=uses, life=life)
 
     def join(self, link: JoinLink, own_name: str = "") -> None:
         """Ask to be added; the invitation that comes is accepted. ``own_name``: see ``call_me``."""

@@ -279,7 +279,7 @@ class GroupStore:
         self.drop_held(tx, group.id)
         for told in self.told().get(group.id, []):
             self.was_told(tx, told)
-        for token in [one for one in self._tokens.values() if one.group == group.id]:
+        for token in self.tokens_of(group.id):
             self.drop_token(tx, token)
         tx.delete_some(group_inbox(group.record.number), -1)
         tx.delete_some(group_texts(group.record.number), -1)
@@ -443,6 +443,10 @@ class GroupStore:
     def token(self, token: bytes) -> GroupTokenRecord | None:
         """A token, whether it still serves or not."""
         return self._tokens.get(token)
+
+    def tokens_of(self, group: str) -> list[GroupTokenRecord]:
+        """Those of a group."""
+        return [one for one in self._tokens.values() if one.group == group]
 
     def drop_token(self, tx: Transaction, record: GroupTokenRecord) -> None:
         """A token serves no more."""

@@ -71,6 +71,19 @@ class GroupInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLink:
+    """A link of one's own with which others can join a group.
+
+    ``link``: the link itself. ``uses``: how many people it still lets in. ``until``: when it ends, in milliseconds
+    since 1970.
+    """
+
+    link: str
+    uses: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupInvitation:
     """What a stranger's invitation to a group says, before anything of theirs was let in.
 
