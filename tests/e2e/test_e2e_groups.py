@@ -445,6 +445,35 @@ def test_muted_group_stays_unread_until_it_is_looked_at(tea: Path) -> None:
     assert [row["text"] for row in rows(heard.stdout)] == ["in the group"]
 
 
+def test_what_a_future_fellow_member_says_is_told_from_a_request(tmp_path: Path, start_relay: StartRelay) -> None:
+    """Alice invites Bob and Dave, who know nobody, and Bob is the first to accept."""
+    relay = start_relay("--limits", "off")
+    for name in ("alice", "bob", "dave"):
+        assert phantom(tmp_path, "init", "-p", name, "--server", relay.url).returncode == 0
+    bob, dave = (phantom(tmp_path, "id", "-p", name).stdout.split()[0] for name in ("bob", "dave"))
+    assert phantom(tmp_path, "groups", "create", "-p", "alice", "Tea", bob, dave).returncode == 0
+    alice = phantom(tmp_path, "id", "-p", "alice").stdout.split()[0]
+    assert run_until_request(tmp_path, "bob") == 0
+    assert phantom(tmp_path, "requests", "accept", "-p", "bob", alice, "alice").returncode == 0
+    assert phantom(tmp_path, "groups", "accept", "-p", "bob", "Tea").returncode == 0
+    listener = Running(tmp_path, "listen", "-p", "dave")
+    assert eventually(lambda: any(bob[:11] in line for line in listener.errors))
+    assert listener.stop() == 0
+    shown = phantom(tmp_path, "requests", "show", "-p", "dave", bob)
+    assert shown.stderr.splitlines()[0].startswith("this is about a group that they are in and you are not, or not yet")
+    assert "nothing can be read yet" not in shown.stderr
+    assert "about a group that they are in" not in phantom(tmp_path, "requests", "show", "-p", "dave", alice).stderr
+    blocked = phantom(tmp_path, "requests", "block", "-p", "dave", bob)
+    assert "what they write in groups will not be shown to you either\n" in blocked.stderr
+
+
+def run_until_request(home: Path, name: str) -> int:
+    """Listen until somebody whom one does not know has written."""
+    listener = Running(home, "listen", "-p", name)
+    assert eventually(lambda: any("message request" in line for line in listener.errors))
+    return listener.stop()
+
+
 def test_invitation_of_a_stranger_is_shown_before_anything_is_accepted(tmp_path: Path, start_relay: StartRelay) -> None:
     relay = start_relay("--limits", "off")
     for name in ("alice", "bob"):

@@ -30,6 +30,12 @@ LEAST: Final = 6
 """Characters of a user ID that may stand for all of it, if they match only one request."""
 
 
+OF_GROUPS: Final = (
+    "this is about a group that they are in and you are not, or not yet: if somebody invites you to it, accept that;"
+    " you need not accept them, and if you block them, you will not see what they write there either"
+)
+
+
 @click.group(cls=Group, invoke_without_command=True, short_help="Read messages from strangers; accept or block them.")
 @profile_option
 @click.pass_context
@@ -78,6 +84,7 @@ def show(who: str, profile: str, as_json: bool) -> None:
         user_id = _meant(client, who)
         found = client.peek(user_id)
         groups = client.groups.invitations_of(user_id)
+        is_of_groups = client.groups.concern(user_id)
         names = [one.group if not one.name or client.groups.has(one.name) else one.name for one in groups]
     finally:
         client.close()
@@ -89,6 +96,9 @@ def show(who: str, profile: str, as_json: bool) -> None:
         click.echo(json.dumps(invitation_row(one)) if as_json else told(one))
     if not as_json:
         unreadable = "" if found or groups else "nothing can be read yet; "
+        if is_of_groups:
+            unreadable = ""
+            click.echo(OF_GROUPS, err=True)
         accept_it = f"phantom requests accept{profile_flag(profile)} {_beginning(user_id)} NAME"
         click.echo(f"{unreadable}to accept, run: {accept_it}", err=True)
         if groups:
@@ -141,6 +151,8 @@ def block(who: str, profile: str) -> None:
     """Block WHO, a user ID or the start of one: what they sent is dropped unread. They are not notified."""
     client = open_client(profile)
     user_id = _meant(client, who)
+    if client.groups.concern(user_id):
+        click.echo("what they write in groups will not be shown to you either", err=True)
     run(apply_change(client, lambda: client.block(user_id), "blocked"))
 
 

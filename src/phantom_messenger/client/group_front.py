@@ -103,6 +103,16 @@ class Groups:
         """
         return self._core.invitations_of(self._contacts.find(who).user_id)
 
+    def concern(self, who: str) -> bool:
+        """Whether what waits of a stranger is about groups to which they do not invite: they are in one, or were.
+
+        It goes on waiting until you have accepted the invitation of whoever does invite you, and need not be accepted.
+
+        Args:
+            who: a user id.
+        """
+        return self._core.concern(self._contacts.find(who).user_id)
+
     def has(self, group: str) -> bool:
         """Whether there is a group of this name or id."""
         return self._core.has(group)

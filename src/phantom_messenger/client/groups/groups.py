@@ -35,13 +35,7 @@ from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
 from phantom_messenger.client.groups.stepping import Stepping
 from phantom_messenger.client.groups.store import FORKED, INVITED, LEFT, MEMBER, Group, packed_ops, raw_of, written
-from phantom_messenger.client.groups.views import (
-    GroupEntry,
-    GroupInfo,
-    GroupInvitation,
-    GroupMember,
-    contact_of,
-)
+from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupMember, contact_of
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import normal_name
@@ -210,6 +204,10 @@ class Groups:
     def invitations_of(self, stranger: str) -> list[GroupInvitation]:
         """To which groups somebody invites whose messages wait as a request; nobody is notified."""
         return invitations.of_stranger(self._stores, stranger, self._own, self._moment())
+
+    def concern(self, stranger: str) -> bool:
+        """Whether a stranger says something about groups, and invites to none."""
+        return invitations.are_of_others(self._stores, stranger, self._own, self._moment())
 
     def digits(self, who: str) -> str:
         """The digits of a group's head, for members to compare."""

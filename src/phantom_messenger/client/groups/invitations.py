@@ -35,6 +35,12 @@ def of_stranger(stores: Stores, stranger: str, own: bytes, now: Moment) -> list[
     return list(found.values())
 
 
+def are_of_others(stores: Stores, stranger: str, own: bytes, now: Moment) -> bool:
+    """Whether a stranger says something about groups, and invites to none; as ``of_stranger``."""
+    is_about_groups = bool(stores.requests.about_groups(stranger, now.persistent))
+    return is_about_groups and not of_stranger(stores, stranger, own, now)
+
+
 def read(said: GroupChange, sender: str, own: bytes) -> Chain | None:
     """The group that somebody tells of who invites this user; None if they do not.
 
