@@ -66,6 +66,12 @@ export interface Warning {
   readonly notice: Notice;
 }
 
+export interface Outage {
+  readonly since: number;
+  /** What was said last, or ''. */
+  readonly reason: string;
+}
+
 /** How many texts are fetched at a time. */
 const PAGE = 60;
 /** How many before a text that was found, and behind it, are fetched with it. */
@@ -75,6 +81,8 @@ export const stage = signal<Stage | null>(null);
 export const isBroken = signal(false);
 export const me = signal<Me | null>(null);
 export const connection = signal<Connection | null>(null);
+/** Since when there has been no connection, and why: trying again is a part of it. Null while there is one. */
+export const outage = signal<Outage | null>(null);
 export const settings = signal<Settings | null>(null);
 export const people = signal<ReadonlyMap<string, Conversation>>(new Map());
 export const devices = signal<DevicesState | null>(null);
@@ -174,7 +182,7 @@ async function enter(next: Stage): Promise<void> {
   takeMe(who);
   batch(() => {
     settings.value = wish;
-    connection.value = link;
+    takeConnection(link);
     people.value = new Map(all.map((one) => [one.peer, one]));
     groups.value = changedGroups(several, []);
     stage.value = next;
@@ -191,6 +199,17 @@ function takeMe(who: Me): void {
   remember(who.userId);
   if (who.isKept !== false) return;
   askToKeep().then(async () => (me.value = await api().me()), () => undefined);
+}
+
+function takeConnection(link: Connection): void {
+  const before = outage.value;
+  const isOver = link.state === "online";
+  batch(() => {
+    connection.value = link;
+    outage.value = isOver
+      ? null
+      : { since: Math.min(before?.since ?? link.since, link.since), reason: link.reason === "" ? (before?.reason ?? "") : link.reason };
+  });
 }
 
 /** Somebody's link was opened: it is asked about before anything is added, once there is a profile. */
@@ -210,6 +229,7 @@ function close(): void {
   settings.value = null;
   devices.value = null;
   connection.value = null;
+  outage.value = null;
   people.value = new Map();
   groups.value = new Map();
   panel.value = null;
@@ -249,7 +269,7 @@ export function apply(update: Update): void {
       takeMe(update.me);
       return;
     case "connection":
-      connection.value = update.connection;
+      takeConnection(update.connection);
       return;
     case "conversations":
       people.value = changedPeople(update.changed, update.removed);

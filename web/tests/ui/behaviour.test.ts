@@ -165,13 +165,53 @@ describe("the page", { skip: SKIP }, () => {
       }, ago);
     await away(-60_000); // as if it had just begun, for a minute
     await page.waitForTimeout(700);
-    assert.equal(await page.getByText("No connection.").count(), 0);
+    assert.equal(await page.getByText("No connection").count(), 0);
     await away(3000);
-    await page.getByText(/Next try in [1-9]\d s/).waitFor();
+    await page.locator(".side").getByText(/Next try in [1-9]\d s/).waitFor();
     await page.getByText("2 texts are waiting here.").waitFor();
     await page.getByRole("button", { name: "Try now" }).click();
     await page.getByText("No connection.").waitFor({ state: "detached" });
   });
+
+  for (const [where, width] of [["list", 1000], ["open conversation of a phone", 390]] as const) {
+    test(`an outage is shown until it is over, also while it is being tried again: ${where}`, async () => {
+      await page.setViewportSize({ width, height: 700 });
+      await load("saved=1");
+      await openTalk(page, "Bob");
+      const since = Date.now() - 60_000;
+      const told = (state: string, reason: string, nextTryAt: number | null, at: number) =>
+        update({ kind: "connection", connection: { state, reason, since: at, nextTryAt, waiting: 0 } });
+      const shown = page.locator(width < 720 ? ".outage p" : ".side .banner").filter({ hasText: "No connection" });
+      const next = shown.getByText(/Trying|Next try/);
+      const button = shown.getByRole("button", { name: "Try now" });
+      await told("offline", "the relay does not answer", Date.now() + 60_000, since);
+      await next.filter({ hasText: /Next try in \d+ s/ }).waitFor();
+      const [before, place] = [await shown.boundingBox(), await button.boundingBox()];
+      assert.ok(place !== null && place.x >= 0 && place.x + place.width <= width, "the button is in sight");
+      if (width < 720) assert.ok((before?.height ?? 99) < 50, "one line");
+      // A moment without it counts, too.
+      await page.evaluate((selector) => {
+        const seen = Object.assign(window, { gone: 0 });
+        new MutationObserver(() => {
+          if (!(document.querySelector(selector)?.textContent ?? "").includes("No connection")) seen.gone += 1;
+        }).observe(document.body, { subtree: true, childList: true, characterData: true });
+      }, width < 720 ? ".outage" : ".side");
+      const gone = () => page.evaluate(() => (window as unknown as { gone: number }).gone);
+      await told("connecting", "", null, Date.now());
+      await next.filter({ hasText: "Trying …" }).waitFor();
+      assert.deepEqual([await shown.boundingBox(), await button.boundingBox()], [before, place], "nothing jumps");
+      if (width >= 720) await shown.getByText("The relay does not answer.").waitFor();
+      await told("offline", "the relay does not answer", Date.now() + 60_000, Date.now());
+      await next.filter({ hasText: /Next try in \d+ s/ }).waitFor();
+      assert.equal(await gone(), 0);
+      await told("online", "", null, Date.now());
+      await shown.waitFor({ state: "detached" });
+      assert.ok((await gone()) > 0, "the control");
+      await told("connecting", "", null, Date.now() + 60_000); // a new outage, which has only just begun
+      await page.waitForTimeout(700);
+      assert.equal(await shown.count(), 0);
+    });
+  }
 
   test("a flood of texts is one tone a second", async () => {
     await page.addInitScript(() => {

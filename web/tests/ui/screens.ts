@@ -180,6 +180,14 @@ export const SCREENS: readonly Screen[] = [
     },
   },
   {
+    name: "chat-offline",
+    query: "saved=1&offline=1",
+    async act(page) {
+      await openTalk(page, "Bob");
+      await page.locator(".outage p").waitFor({ state: "attached" });
+    },
+  },
+  {
     name: "search",
     query: "saved=1",
     async act(page) {

@@ -1,6 +1,7 @@
+import type { Connection } from "../../api.ts";
 import { Icon } from "../parts/icon.tsx";
 import { minute, useNow } from "../parts/clock.ts";
-import { api, attempt, connection, devices, isFull, me, ordered, panel } from "../model.ts";
+import { api, attempt, connection, devices, isFull, me, ordered, outage, panel } from "../model.ts";
 import { sentence } from "../sentences.ts";
 import { count, secondsUntil } from "../times.ts";
 
@@ -28,34 +29,63 @@ export function Banners() {
   );
 }
 
-function Offline() {
-  const link = connection.value;
-  const isAway = link !== null && link.state !== "online";
-  const now = useNow(isAway ? 500 : 0);
-  if (!isAway || now - link.since < QUIET_MS) return <div role="status" />;
-  const { state, reason, nextTryAt, waiting } = link;
+/** The connection and its outage, if that has lasted long enough to be worth a word. */
+function useOutage(): { readonly link: Connection; readonly reason: string; readonly next: string; readonly act: string } | null {
+  const [link, away] = [connection.value, outage.value];
+  const now = useNow(away === null ? 0 : 500);
+  if (link === null || away === null || now - away.since < QUIET_MS) return null;
+  const { state, nextTryAt } = link;
   // Else only its user lets it connect again.
   const isTried = state === "connecting" || state === "offline";
+  return {
+    link,
+    reason: away.reason,
+    next: nextTryAt !== null ? `Next try in ${secondsUntil(nextTryAt, now)} s` : isTried ? "Trying …" : "",
+    act: state === "replaced" ? "Use it here" : isTried ? "Try now" : "Try again",
+  };
+}
+
+function Offline() {
+  const out = useOutage();
+  if (out === null) return <div role="status" />;
+  const { waiting } = out.link;
   return (
     <div class="banner" role="status">
       <Icon name="offline" />
       <div>
         <p>
-          <strong>No connection.</strong> {sentence(reason)}{" "}
+          <strong>No connection.</strong> {sentence(out.reason)}{" "}
           {waiting > 0 ? `${count(waiting, "text")} ${waiting === 1 ? "is" : "are"} waiting here.` : "What you write waits here."}
         </p>
         <p class="next">
           {/* Counting down is for the eye alone: a screen reader would speak every second. */}
-          <span aria-hidden="true">
-            {nextTryAt !== null ? `Next try in ${secondsUntil(nextTryAt, now)} s` : isTried ? "Trying …" : ""}
-          </span>
-          <button type="button" class="small" onClick={() => attempt(api().retryNow())}>
-            {state === "replaced" ? "Use it here" : isTried ? "Try now" : "Try again"}
-          </button>
+          {out.next !== "" && <span class="tries" aria-hidden="true">{out.next}</span>}
+          <TryNow>{out.act}</TryNow>
         </p>
       </div>
     </div>
   );
+}
+
+/** The same in one line above an open conversation, where a phone hides the list. */
+export function OfflineLine() {
+  const out = useOutage();
+  return (
+    <div class="outage" role="status">
+      {out !== null && (
+        <p>
+          <Icon name="offline" />
+          <strong>No connection</strong>
+          {out.next !== "" && <span class="tries" aria-hidden="true">{out.next}</span>}
+          <TryNow>{out.act}</TryNow>
+        </p>
+      )}
+    </div>
+  );
+}
+
+function TryNow({ children }: { readonly children: string }) {
+  return <button type="button" class="small" onClick={() => attempt(api().retryNow())}>{children}</button>;
 }
 
 function BackupReminder() {

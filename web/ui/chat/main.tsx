@@ -3,6 +3,7 @@ import type { Conversation as Person } from "../../api.ts";
 import { Guard } from "../parts/guard.tsx";
 import { Ghost } from "../parts/icon.tsx";
 import { type GroupTalk, isFinding, isOfGroup, opened, openPeer, panel, spoken, type Talk, talks, warn } from "../model.ts";
+import { OfflineLine } from "./banners.tsx";
 import { Conversation, Find } from "./conversation.tsx";
 import { groupParts, panels, warnOfLater } from "./later.ts";
 import { Side } from "./side.tsx";
@@ -58,6 +59,7 @@ export function Main() {
     <div class={openPeer.value === null ? "main at-list" : "main at-conversation"}>
       <Side />
       <main class="stage">
+        <OfflineLine />
         {who === null ? (
           <Nobody />
         ) : (
