@@ -22,10 +22,9 @@ def bob(open_relay: RelayProcess, connect: Connect) -> ReferenceClient:
     return connect(open_relay, Person(user_id=base64_text(b"bob, as he calls himself"))).login_unsigned()
 
 
-def test_example_flow_completes(alice: ReferenceClient, bob: ReferenceClient) -> None:
+def exchange_keys(alice: ReferenceClient, bob: ReferenceClient) -> None:
+    """2. Initiate Key Exchange"""
     me, other = alice.person, bob.person
-
-    # 2. Initiate Key Exchange
     init = {
         "type": "KEY_EXCHANGE_INIT",
         "payload": {
@@ -61,7 +60,10 @@ def test_example_flow_completes(alice: ReferenceClient, bob: ReferenceClient) ->
     )
     assert answer["signature"]
 
-    # 3. Send Encrypted Message
+
+def send_message(alice: ReferenceClient, bob: ReferenceClient) -> None:
+    """3. Send Encrypted Message"""
+    me, other = alice.person, bob.person
     message = {
         "type": "MESSAGE",
         "payload": {
@@ -94,9 +96,14 @@ def test_example_flow_completes(alice: ReferenceClient, bob: ReferenceClient) ->
         assert members(told, "messageId", "status") == ("0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f", status)
         assert isinstance(told["payload"]["timestamp"], int)
 
+
+def test_example_flow_completes(alice: ReferenceClient, bob: ReferenceClient) -> None:
+    exchange_keys(alice, bob)
+    send_message(alice, bob)
+
     # PRESENCE
     bob.send({"type": "PRESENCE", "payload": {"status": "idle"}, "timestamp": wall_ms()})
-    assert members(alice.expect("PRESENCE"), "userId", "status") == (other.id, "idle")
+    assert members(alice.expect("PRESENCE"), "userId", "status") == (bob.person.id, "idle")
 
     # PING
     before = wall_ms()

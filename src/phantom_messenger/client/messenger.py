@@ -86,52 +86,35 @@ class Messenger:
         self._random = random
         record = identity_of(vault, random)
         self._server = record.server
-        self._identity = OwnIdentity(record.seed)
-        self.user_id: str = base64.b64encode(self._identity.peer.user_id).decode()
+        self._identity = identity = OwnIdentity(record.seed)
+        self.user_id: str = base64.b64encode(identity.peer.user_id).decode()
         self._clock = ExpiryClock(vault, wall=wall, since_boot=since_boot or monotonic, boot=boot)
-        self._stores = Stores.of(vault, self._identity, random, asks=strangers == "ask")
-        is_there, public = self._stores.may_remove, self._identity.peer.public
-        self.contacts = Contacts(vault, self._stores.book, is_there, own_id=self.user_id, own_key=public, owner=self)
-        self._sending = Sending(self._stores, self._identity, random)
-        self.presence = Presence(vault, self.user_id)
+        self._stores = stores = Stores.of(vault, identity, random, asks=strangers == "ask")
+        is_there, public = stores.may_remove, identity.peer.public
+        self.contacts = Contacts(vault, stores.book, is_there, own_id=self.user_id, own_key=public, owner=self)
+        self._sending = sending = Sending(stores, identity, random)
+        own_id, moment, report = self.user_id, self._now, self._report
+        self.presence = presence = Presence(vault, own_id)
         """What others may learn of what this user does."""
-        self._sending.visibility.is_absent = self.presence.looks_absent
+        sending.visibility.is_absent = presence.looks_absent
         self.many = Outgoing(
-            self._stores,
-            self._sending.many,
-            random,
-            own_id=self.user_id,
-            moment=self._now,
-            open_link=lambda: self._open_link,
+            stores, sending.many, random, own_id=own_id, moment=moment, open_link=lambda: self._open_link
         )
         """Takes messages to many."""
+        follow = sending.many.follow
         self.groups = Groups(
-            self._stores,
-            self.many,
-            self._identity,
-            random,
-            moment=self._now,
-            follow=self._sending.many.follow,
-            presence=self.presence,
-            report=self._report,
+            stores, self.many, identity, random, moment=moment, follow=follow, presence=presence, report=report
         )
         """The groups of this user."""
-        self._blocking = Blocking(self._stores, self._sending)
+        groups = self.groups.arrivals
+        self._blocking = blocking = Blocking(stores, sending)
         self._device_parts = parts = DeviceParts(
-            self._stores,
-            self._sending,
-            self.many,
-            self._identity,
-            self._blocking,
-            self.presence,
-            self.groups.arrivals,
-            random=random,
-            moment=self._now,
+            stores, sending, self.many, identity, blocking, presence, groups, random=random, moment=moment
         )
         self.desk, self.linking, self.handover = parts.desk, parts.linking, parts.handover
-        self._receiving = Receiving(self._stores, self._sending, self.user_id, self.groups.arrivals, parts)
-        self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
-        self._prekey_upload = PreKeyUpload(self._stores.prekeys)
+        self._receiving = Receiving(stores, sending, own_id, groups, parts)
+        self._housekeeping = Housekeeping(stores, self._receiving, self._clock, monotonic)
+        self._prekey_upload = PreKeyUpload(stores.prekeys)
         self._prekey_upload.device_list = self.desk.to_publish
         self._know_oneself()
         self._reconnecting = Reconnecting()
