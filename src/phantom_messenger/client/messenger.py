@@ -93,26 +93,30 @@ class Messenger:
         is_there, public = stores.may_remove, identity.peer.public
         self.contacts = Contacts(vault, stores.book, is_there, own_id=self.user_id, own_key=public, owner=self)
         self._sending = sending = Sending(stores, identity, random)
-        own_id, moment, report = self.user_id, self._now, self._report
+        own_id, moment, report, follow = self.user_id, self._now, self._report, sending.many.follow
         self.presence = presence = Presence(vault, own_id)
         """What others may learn of what this user does."""
         sending.visibility.is_absent = presence.looks_absent
         self.many = Outgoing(
-            stores, sending.many, random, own_id=own_id, moment=moment, open_link=lambda: self._open_link
+            stores,
+            sending.many,
+            random,
+            own_id=own_id,
+            moment=moment,
+            open_link=lambda: self._open_link,
+            send_pending=self._send_pending,
         )
         """Takes messages to many."""
-        follow = sending.many.follow
         self.groups = Groups(
             stores, self.many, identity, random, moment=moment, follow=follow, presence=presence, report=report
         )
         """The groups of this user."""
-        groups = self.groups.arrivals
         self._blocking = blocking = Blocking(stores, sending)
         self._device_parts = parts = DeviceParts(
-            stores, sending, self.many, identity, blocking, presence, groups, random=random, moment=moment
+            stores, sending, self.many, identity, blocking, presence, self.groups.arrivals, random=random, moment=moment
         )
         self.desk, self.linking, self.handover = parts.desk, parts.linking, parts.handover
-        self._receiving = Receiving(stores, sending, own_id, groups, parts)
+        self._receiving = Receiving(stores, sending, own_id, self.groups.arrivals, parts)
         self._housekeeping = Housekeeping(stores, self._receiving, self._clock, monotonic)
         self._prekey_upload = PreKeyUpload(stores.prekeys)
         self._prekey_upload.device_list = self.desk.to_publish
@@ -446,14 +450,10 @@ class Messenger:
 
     def drain(self) -> list[str]:
         """The texts to be sent."""
-        if self.many.has_new:
-            self._send_new()
         return [] if self._link is None else self._link.drain()
 
     def drain_events(self) -> list[Event]:
         """What the application is to hear."""
-        if self.many.has_new:
-            self._send_new()
         events, self._events = self._events, []
         return events
 
@@ -556,14 +556,8 @@ class Messenger:
         else:
             self._stores.acks.refused(error, now.monotonic)
 
-    def _send_new(self) -> None:
-        """Send what the application has handed in for many, beside which nothing else has happened since."""
-        with suppress(VaultError):  # it is kept; what else could not be stored is tried again
-            self._send_pending()
-
     def _send_pending(self) -> None:
         """Send whatever may be sent now."""
-        self.many.has_new = False
         for user_id in self._device_parts.in_step.take_changed():
             if user_id is None:
                 self._presence_changed()

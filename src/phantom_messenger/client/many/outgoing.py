@@ -2,12 +2,13 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import UNSET
 
-from phantom_messenger.client.errors import InvalidUserId, MessageTooLong, UsageError
+from phantom_messenger.client.errors import InvalidUserId, MessageTooLong, UsageError, VaultError
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.listener import Listener
 from phantom_messenger.client.many.sending import SendingMany, WaitsFor
@@ -53,6 +54,7 @@ class Outgoing:
         own_id: one's own user id.
         moment: what the clocks show.
         open_link: the connection, if the login is through.
+        send_pending: sends whatever may be sent now.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Outgoing:
         own_id: str,
         moment: Callable[[], Moment],
         open_link: Callable[[], Link | None],
+        send_pending: Callable[[], None],
     ) -> None:
         self._stores = stores
         self._sending = sending
@@ -71,8 +74,7 @@ class Outgoing:
         self._own_id = own_id
         self._moment = moment
         self._open_link = open_link
-        self.has_new = False
-        """Whether something was handed in that may be sent now; the messenger resets it when it looks."""
+        self._send_pending = send_pending
 
     def listen(self, purpose: str, listener: Listener, waits_for: WaitsFor | None = None) -> None:
         """Tell a part of the client what becomes of the messages of its purpose; before the first connection.
@@ -95,7 +97,7 @@ class Outgoing:
         message_id: str | None = None,
         also: Callable[[Transaction], None] = lambda _: None,
     ) -> str:
-        """Put one message to many into the outbox; on disk when this returns, sent when the step is over.
+        """Put one message to many into the outbox; on disk when this returns.
 
         What becomes of each copy is told to the listener of its purpose, or by a ``DeliveryEvent`` for each recipient
         if it has none.
@@ -124,7 +126,8 @@ class Outgoing:
             if not recipients:  # whoever it was for is this device itself, on somebody's list
                 return message_id
             self._sending.put(tx, self._open_link(), record, recipients, self._moment())
-        self.has_new = True
+        with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
+            self._send_pending()
         return message_id
 
     def _record(self, said: bytes, options: Options, conversation_id: str, message_id: str) -> ManyRecord:
