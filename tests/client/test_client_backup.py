@@ -216,6 +216,7 @@ def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
         "known-kinds",
         "group-told",
         "group-held",
+        "group-early",
         "group-link",
         "group-join",
         "sync",

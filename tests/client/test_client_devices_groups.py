@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupText
+from phantom_messenger.client.groups.holding import MAX_HELD_OF_ONE
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, written
+from phantom_messenger.client.groups.store import written
 from phantom_messenger.client.looks import LOOKS, LOOKS_MS, Looks
 from phantom_messenger.client.status import DeliveryState, RequestEvent, WarningEvent, WrittenEvent
 from support.amounts import amount

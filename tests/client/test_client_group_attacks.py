@@ -18,9 +18,10 @@ from phantom_messenger.client.groups.contents import (
     GroupPropose,
     GroupText,
 )
+from phantom_messenger.client.groups.holding import MAX_HELD_OF_ONE
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.state import MAX_AHEAD, conversation_of, order_of
-from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, MAX_INVITATIONS_OF_ONE, raw_of, written
+from phantom_messenger.client.groups.store import MAX_INVITATIONS_OF_ONE, raw_of, written
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import DeliveryState, GroupNews
 from support.simulated import HOUR, MINUTE, SECOND

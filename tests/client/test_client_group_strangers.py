@@ -10,9 +10,9 @@ from group_samples import added, applied, begun, following, someone
 from phantom_messenger.client.groups.chain import Chain, Step, Verdict
 from phantom_messenger.client.groups.change import SetTimer
 from phantom_messenger.client.groups.contents import GroupChanges, GroupHello, GroupJoin, GroupSaid, GroupText
+from phantom_messenger.client.groups.holding import MAX_HELD, MAX_HELD_OF_ONE
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.state import GroupState, head_of
-from phantom_messenger.client.groups.store import MAX_HELD, MAX_HELD_OF_ONE
 from phantom_messenger.client.groups.strangers import Strangers
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.looks import LOOKS, Looks

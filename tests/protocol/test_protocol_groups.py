@@ -8,7 +8,18 @@ import msgspec
 import pytest
 
 from phantom_messenger.client import content
-from phantom_messenger.client.groups import change, contents, duties, link, picture, speaking, state, store
+from phantom_messenger.client.groups import (
+    change,
+    contents,
+    duties,
+    holding,
+    link,
+    picture,
+    speaking,
+    state,
+    store,
+    strangers,
+)
 from phantom_messenger.client.groups.chain import Verdict
 from phantom_messenger.wire import limits
 
@@ -78,7 +89,12 @@ def test_contents_are_those_of_the_code() -> None:
         f"other members after {duties.ASK_AGAIN_MS // 1000} s each",
         f"gathered for at least {duties.GATHER_MS // 1000} s",
         f"the last {store.KEPT_STEPS:,} changes",
-        f"caught up: at most {store.MAX_HELD} of a group",
+        f"caught up: at most {holding.MAX_HELD} of a group",
+        f"at most {holding.MAX_INVITED_OF_ONE} texts of one person",
+        f"together {holding.MAX_INVITED_BYTES >> 20} MiB",
+        f"counts {holding.ROWS_BYTES:,} bytes more",
+        f"that would be the {store.KEPT_INVITED + 1}th is behind",
+        f"if it has {strangers.MAX_ASKED} changes that others want",
         f"in groups of up to {speaking.MAX_TOLD} members",
         f"how many times it can be used (at most {link.MAX_USES})",
         f"until when (at most {link.MAX_LIFE_MS // 86_400_000} days)",

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.faults import NO_FAULTS, Aside
-from phantom_messenger.client.groups import doubts, invitations, naming, words
+from phantom_messenger.client.groups import doubts, invitations, naming, wish_ops, words
 from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups.chain import Chain, Judged, Standing, Verdict
 from phantom_messenger.client.groups.change import Add, Op, Remove, picture_after
@@ -42,11 +42,10 @@ from phantom_messenger.client.groups.store import (
     NEWER,
     REMOVED,
     Group,
-    packed_ops,
     raw_of,
     written,
 )
-from phantom_messenger.client.groups.strangers import MAX_ASKED, Strangers
+from phantom_messenger.client.groups.strangers import Strangers
 from phantom_messenger.client.groups.texts import Texts, held, held_word
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import Contact, DeliveryState, Event, GroupEvent, GroupNews
@@ -224,8 +223,7 @@ class Arrivals:
         """Devices are known of whom nothing was known: what they have said waits, and may be a member's."""
         events: list[Event] = []
         for group in self._store.all():
-            waiting = self._store.held(group.id) if group.is_live else []
-            if any(not one.change and self._person(one.sender) in group.state.members for one in waiting):
+            if group.is_live and self._store.holds_of_members(group):
                 self._store.put(tx, self._take_held(tx, group, events, now))
         return events
 
@@ -312,7 +310,7 @@ class Arrivals:
             found.append(judged)
             if judged.verdict is Verdict.BEHIND:
                 self._hold_change(tx, group, one, sender, now, invites=invites)
-        if answers and (rival := doubts.shown_by_answer(group, sender, encoded, found)):
+        if answers and not group.is_full and (rival := doubts.shown_by_answer(group, sender, encoded, found)):
             group = self._fork(group, rival, events)
         if group.chain.head != start:
             group = self._take_held(tx, group, events, now)
@@ -361,7 +359,7 @@ class Arrivals:
     def _judge(
         self, tx: Transaction, group: Group, encoded: bytes, sender: str, events: list[Event]
     ) -> tuple[Group, Judged]:
-        judged = group.chain.judge(encoded)
+        judged = group.judge(encoded)
         match judged.verdict:
             case Verdict.APPLIED:
                 group = self._applied(tx, group, judged.chain, events)
@@ -407,7 +405,7 @@ class Arrivals:
         if relation != record.relation and relation == INVITED:
             news = GroupNews.INVITED
         events.append(self._event(after, news, written(step.change.author), message))
-        return after
+        return wish_ops.with_leaves(after, self._signer)
 
     def _fork(self, group: Group, rival: doubts.Rival, events: list[Event]) -> Group:
         """Nothing is sent any more, until that is cleared up or the user goes on."""
@@ -568,12 +566,13 @@ class Arrivals:
             events.append(self._event(group, GroupNews.LEFT, sender, message))
         return self._wished(group, Remove(person=raw_of(sender)))
 
+    @property
+    def _signer(self) -> bytes:
+        """This user, if this device may sign what changes a group."""
+        return self._own if self._stores.devices.is_first else b""
+
     def _wished(self, group: Group, op: Op) -> Group:
-        """The group, if an admin's client is to do what a member may ask for, and it was not asked for already."""
-        wish, wishes = packed_ops([op]), group.record.wishes
-        is_admin = self._stores.devices.is_first and group.state.members.get(self._own) is Role.ADMIN
-        is_new = is_admin and group.record.relation == MEMBER and wish not in wishes and len(wishes) < MAX_ASKED
-        return group.with_wishes([*wishes, wish], [*group.record.asked, wish]) if is_new else group
+        return wish_ops.wished(group, op, self._signer)
 
     # --- words ------------------------------------------------------------------------
 

@@ -297,6 +297,12 @@ class Duties:
         """Say to all members that one is there."""
         self._to_greet[group] = None
 
+    def accepted(self, group: Group, now: Moment) -> None:
+        """The user accepts: say so to all members, and ask for the changes that were not taken up before."""
+        self.greet(group.id)
+        if group.is_full:
+            self.behind(group.id, group.record.inviter, group.state.revision + 1, now)
+
     def welcome(self, group: str, newcomer: str) -> None:
         """Tell somebody what one is called, who has just joined."""
         self._newcomers[group, newcomer] = None

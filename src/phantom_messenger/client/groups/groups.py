@@ -260,7 +260,7 @@ class Groups:
         with self._stores.vault.transaction() as tx:
             self._store.put(tx, invitations.accepted(group, naming.checked(own_name)))
             self._store.joins.decided(tx, group.state)
-        self._duties.greet(group.id)
+        self._duties.accepted(group, self._moment())
         self.step()
         return group.id
 

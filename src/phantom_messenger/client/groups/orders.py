@@ -9,7 +9,7 @@ from typing import Final
 
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import change as changes
-from phantom_messenger.client.groups import naming, words
+from phantom_messenger.client.groups import naming, wish_ops, words
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import Add, Change, RefusedChange
 from phantom_messenger.client.groups.contents import GroupChange
@@ -117,7 +117,7 @@ class Orders:
             return self._drop_wish(group, "")
         if group.record.ordered >= group.state.revision + MAX_AHEAD:
             # Nothing is missing (see ``_is_time``), and nobody would take up what the relay would.
-            return self._drop_wish(group.with_record(ordered=0), "the relay has counted further than changes may go")
+            return self._give_up(group.with_record(ordered=0), "the relay has counted further than changes may go")
         revision = max(group.state.revision, group.record.ordered) + 1
         try:
             change = changes.write(
@@ -165,9 +165,16 @@ class Orders:
         )
 
     def _drop_wish(self, group: Group, why: str) -> list[Event]:
-        """It is done already, or cannot be done; ``why``: '' if nobody need know."""
+        """It is done already, or cannot be done, and leaves room; ``why``: '' if nobody need know."""
+        return self._put(wish_ops.with_leaves(_without_wish(group), self._own), why)
+
+    def _give_up(self, group: Group, why: str) -> list[Event]:
+        """It could be done, and the relay does not let it; what is made anew of what was said would fare as badly."""
+        return self._put(_without_wish(group), why)
+
+    def _put(self, group: Group, why: str) -> list[Event]:
         with self._stores.vault.transaction() as tx:
-            self._store.put(tx, _without_wish(group))
+            self._store.put(tx, group)
         return [self._refused(group, why)] if why else []
 
     def _refused(self, group: Group, why: str) -> GroupEvent:

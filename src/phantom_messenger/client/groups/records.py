@@ -142,6 +142,18 @@ class GroupHeldRecord(Record, frozen=True, kw_only=True):
     kind: str = ""
 
 
+class GroupEarlyRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_EARLY``/as ``group_inbox``: a text of a person that was kept while this user is only invited.
+
+    ``size``: the bytes of it.
+    """
+
+    group: str
+    sender: str
+    message_id: str
+    size: int
+
+
 class GroupTokenRecord(Record, frozen=True, kw_only=True):
     """``GROUP_LINK``/token in base64: a link that others may open; ``until`` in persistent time."""
 

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from phantom_messenger.client import records
 from phantom_messenger.client.groups import change as changes
-from phantom_messenger.client.groups.chain import Chain, Step
+from phantom_messenger.client.groups.chain import Chain, Judged, Step, Verdict
+from phantom_messenger.client.groups.holding import Early, Holding
 from phantom_messenger.client.groups.joins import Joins
 from phantom_messenger.client.groups.records import (
     GroupCountsRecord,
@@ -37,16 +38,9 @@ from phantom_messenger.client.vault import Transaction, Vault
 KEPT_STEPS: Final = 1_000
 """Changes of a group that are kept, to judge by and to answer who asks."""
 
-MAX_HELD: Final = 40
-"""Contents of a group that came too early and are kept."""
+KEPT_INVITED: Final = 64
+"""The same of a group to which this user is only invited: no more are taken up, and the rest is asked for later."""
 
-MAX_EARLY: Final = 100
-"""Of these, in groups in which this user is no member."""
-
-MAX_HELD_OF_ONE: Final = 10
-"""Of these, those of one person, on however many devices: nobody takes the room of all others."""
-
-HELD_MS: Final = 86_400_000
 MAX_INVITATIONS: Final = 50
 """Groups to which a user can be invited at once; further ones are not shown."""
 
@@ -107,6 +101,17 @@ class Group:
     def is_adding(self, person: bytes) -> bool:
         """Whether a change is under way that adds somebody: they may have heard of it before this user does."""
         return bool(self.record.flying) and changes.read_own(self.record.flying).adds(person)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more changes are taken up until this user has accepted: somebody can make them without end."""
+        return self.record.relation == INVITED and len(self.chain.steps) >= KEPT_INVITED
+
+    def judge(self, encoded: bytes) -> Judged:
+        """What comes of a change that has arrived."""
+        judged = self.chain.judge(encoded)
+        is_beyond = judged.verdict is Verdict.APPLIED and self.is_full
+        return Judged(Verdict.BEHIND, self.chain) if is_beyond else judged
 
     @property
     def lacks_picture(self) -> bool:
@@ -178,6 +183,9 @@ class GroupStore:
         """Is told which group was changed, so that one's linked devices learn of it."""
         self.person_of: Callable[[str], str] = str
         """Whose a device is, as far as that is known."""
+        self._holding = Holding(vault, self._whose)
+        self.early = Early(vault, self._holding, self._is_invited)
+        """Texts in groups to which this user is only invited."""
 
     def _loaded(self, record: GroupRecord) -> Group:
         group = written(record.group)
@@ -199,6 +207,13 @@ class GroupStore:
 
     def __len__(self) -> int:
         return len(self._groups)
+
+    def _whose(self, device: str) -> str:
+        return self.person_of(device)
+
+    def _is_invited(self, group: str) -> bool:
+        found = self._groups.get(group)
+        return found is not None and found.record.relation == INVITED
 
     def all(self) -> list[Group]:
         """All of them, the oldest first."""
@@ -256,10 +271,26 @@ class GroupStore:
         self._forget_steps(tx, group.id, had - set(kept))
         tx.put(records.GROUP, group.id, record)
         after = Group(record, chain)
+        if record.relation != INVITED:
+            self._end_invitation(tx, after)
         tx.on_commit(lambda: self._set(after))
         if self.follow is not None and (before is None or _differs(before.record, record)):
             self.follow(tx, group.id)
         return after
+
+    def _end_invitation(self, tx: Transaction, group: Group) -> None:
+        """The user has accepted, or never will: nothing that was said since the invitation is shown then."""
+        is_declined = group.record.relation != MEMBER and self._is_invited(group.id)
+        if is_declined and group.record.fresh:  # nothing of it is from before
+            tx.delete_some(group_inbox(group.record.number), -1)
+            tx.delete_some(group_texts(group.record.number), -1)
+            tx.delete(records.GROUP_COUNTS, group.id)
+            tx.on_commit(lambda: self._waiting.update({group.id: 0}))
+        elif group.record.relation != MEMBER:
+            for one in self.early.of(group.id):
+                self.handled(tx, group.id, one.sender, one.message_id)
+                tx.delete(group_texts(group.record.number), records.key(one.sender, one.message_id))
+        self.early.drop(tx, group.id)
 
     @staticmethod
     def _forget_steps(tx: Transaction, group: str, revisions: set[int]) -> None:
@@ -277,6 +308,7 @@ class GroupStore:
         tx.delete(records.GROUP_COUNTS, group.id)
         self._forget_steps(tx, group.id, set(group.record.steps))
         self.drop_held(tx, group.id)
+        self.early.drop(tx, group.id)
         for told in self.told().get(group.id, []):
             self.was_told(tx, told)
         for token in self.tokens_of(group.id):
@@ -375,7 +407,7 @@ class GroupStore:
             for record in self._vault.overdue(group_texts(group.record.number), now, GroupTextRecord):
                 self.put_text(tx, group, replace(record, text=None))
                 self.handled(tx, group.id, record.sender, record.message_id)
-        tx.delete_due(records.GROUP_HELD, now)
+        self._holding.forget_overdue(tx, now)
         tx.delete_due(records.GROUP_JOIN, now)
         for token in [one for one in self._tokens.values() if one.until + KEEP_TOKENS_MS <= now]:
             self.drop_token(tx, token)
@@ -406,32 +438,33 @@ class GroupStore:
     def hold(self, tx: Transaction, record: GroupHeldRecord) -> None:
         """Keep it, if there is room."""
         if self.has_room(record.group, record.sender):
-            tx.put(records.GROUP_HELD, f"{record.group} {_held_name(record)}", record, due=record.at + HELD_MS)
+            self._holding.put(tx, record)
 
     def has_room(self, group: str, sender: str) -> bool:
         """Whether something of this sender would be kept."""
-        return self._has_room(sender, self.held(group), MAX_HELD)
+        has_bytes = not self._is_invited(group) or self.early.has_bytes()
+        return has_bytes and self._holding.has_room(group, sender)
 
     def hold_early(self, tx: Transaction, record: GroupHeldRecord) -> None:
         """Keep what is said in a group in which this user is no member yet, if there is room."""
-        found = (one for _, one in self._vault.all(records.GROUP_HELD, GroupHeldRecord))
-        early = [one for one in found if one.group not in self._groups or not self._groups[one.group].is_live]
-        if self._has_room(record.sender, early, MAX_EARLY):
+        if self._holding.has_room_early(record.sender, self._is_live):
             self.hold(tx, record)
 
-    def _has_room(self, sender: str, held: list[GroupHeldRecord], most: int) -> bool:
-        person = self.person_of(sender)
-        return len(held) < most and sum(self.person_of(one.sender) == person for one in held) < MAX_HELD_OF_ONE
+    def _is_live(self, group: str) -> bool:
+        return group in self._groups and self._groups[group].is_live
 
     def held(self, group: str) -> list[GroupHeldRecord]:
         """What is kept, in the order in which it came."""
-        found = (one for _, one in self._vault.all(records.GROUP_HELD, GroupHeldRecord))
-        return [one for one in found if one.group == group]
+        return self._holding.of(group)
+
+    def holds_of_members(self, group: Group) -> bool:
+        """Whether something is kept that a member has said."""
+        members = group.state.members
+        return self._holding.has_said(group.id, lambda device: raw_of(self._whose(device)) in members)
 
     def drop_held(self, tx: Transaction, group: str) -> None:
         """Keep nothing of it any more."""
-        for one in self.held(group):
-            tx.delete(records.GROUP_HELD, f"{group} {_held_name(one)}")
+        self._holding.drop(tx, group)
 
     # --- links ------------------------------------------------------------------------
 
@@ -459,13 +492,6 @@ class GroupStore:
     def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
         """The id of a content that is not shown is remembered for a while against duplicates."""
         tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + keep)
-
-
-def _held_name(record: GroupHeldRecord) -> str:
-    """What is kept is named by what it is, so that it is kept once."""
-    if record.change:
-        return written(changes.read_own(record.change).digest)
-    return records.key(record.sender, record.message_id)
 
 
 def _step_name(group: str, revision: int) -> str:

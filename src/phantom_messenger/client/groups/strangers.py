@@ -89,10 +89,9 @@ class Strangers:
 
     def _moves(self, group: Group, encoded: list[bytes], sender: str) -> bool:
         """Whether something follows from changes that anybody may pass on: they prove themselves."""
-        chain, record = group.chain, group.record
+        record = group.record
         for one in encoded:
-            judged = chain.judge(one)
-            chain = judged.chain
+            judged = group.judge(one)
             match judged.verdict:
                 case Verdict.APPLIED:
                     return True

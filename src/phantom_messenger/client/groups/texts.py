@@ -7,9 +7,15 @@ from msgspec.structs import replace
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import naming, words
 from phantom_messenger.client.groups.contents import GroupHello, GroupLeave, GroupText
-from phantom_messenger.client.groups.records import GroupHeldRecord, GroupTextRecord, GroupToldRecord, SenderCount
+from phantom_messenger.client.groups.records import (
+    GroupEarlyRecord,
+    GroupHeldRecord,
+    GroupTextRecord,
+    GroupToldRecord,
+    SenderCount,
+)
 from phantom_messenger.client.groups.speaking import MAX_TOLD
-from phantom_messenger.client.groups.store import MAX_MISSING, MEMBER, Group, written
+from phantom_messenger.client.groups.store import INVITED, MAX_MISSING, MEMBER, Group, written
 from phantom_messenger.client.groups.views import contact_of
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import DeliveryState, Event, GroupMessageEvent, WarningEvent, WrittenEvent
@@ -51,6 +57,9 @@ class Texts:
         message_id, expires_in = held.message_id, held.expires_in
         if self._store.text(group, sender, message_id) is not None:
             return  # another device of theirs has said it, and nobody can say it otherwise
+        if group.record.relation == INVITED and not self._keep_early(tx, group, sender, held):
+            self._pass_over(tx, group, held.sender, said.n)
+            return
         expires_at = None if expires_in is None else held.at + expires_in
         record = GroupTextRecord(
             message_id=message_id,
@@ -74,6 +83,15 @@ class Texts:
             events.append(WarningEvent(peer=peer, code="missing", message=message))
         event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
         events.append(event)
+
+    def _keep_early(self, tx: Transaction, group: Group, sender: str, held: GroupHeldRecord) -> bool:
+        """Whether a text is kept in a group to which this user is only invited, where others write without end."""
+        size = len(held.content)
+        if not self._store.early.has_room(sender, size):
+            return False
+        record = GroupEarlyRecord(group=group.id, sender=sender, message_id=held.message_id, size=size)
+        self._store.early.note(tx, record)
+        return True
 
     def came_again(self, payload: frames.RoutedMessagePayload) -> None:
         """A text that is here already has come again: its sender may not know that, and is told once more."""
@@ -127,6 +145,13 @@ class Texts:
             after, gone = SenderCount(known.last, [one for one in known.missing if one != n]), 0
         self._store.put_counts(tx, group.id, replace(counts, others={**others, sender: after}))
         return gone
+
+    def _pass_over(self, tx: Transaction, group: Group, sender: str, n: int) -> None:
+        """A device's text is not kept: the next one that is has it missing, be it the first of theirs."""
+        counts = self._store.counts(group.id)
+        if sender not in counts.others:
+            others = {**self._still_counted(group, counts.others), sender: SenderCount(n - 1)}
+            self._store.put_counts(tx, group.id, replace(counts, others=others))
 
     def _still_counted(self, group: Group, others: dict[str, SenderCount]) -> dict[str, SenderCount]:
         """All devices of members, and a few of those that are members' no more, who may come back."""

@@ -6,9 +6,10 @@ from typing import Final
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.groups.change import MAX_NAME_BYTES, MAX_OPS, Add, Op
+from phantom_messenger.client.groups.change import MAX_NAME_BYTES, MAX_OPS, Add, Op, Remove
 from phantom_messenger.client.groups.state import Role
-from phantom_messenger.client.groups.store import raw_of
+from phantom_messenger.client.groups.store import MEMBER, Group, packed_ops, raw_of
+from phantom_messenger.client.groups.strangers import MAX_ASKED
 from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.names import normal_name
 
@@ -64,3 +65,24 @@ def check_people(people: Iterable[str], own_id: str) -> None:
             raise UsageError("only users with an ID that certifies their key can be in a group")
         if person == own_id:
             raise UsageError("this is your own ID; to leave a group, use 'phantom groups leave GROUP'")
+
+
+def wished(group: Group, op: Op, own: bytes) -> Group:
+    """The group, if an admin's client is to do what a member may ask for, and it was not asked for already.
+
+    Args:
+        group: as it is.
+        op: what it is to do.
+        own: this user's raw id, if this is their first device; else b"".
+    """
+    wish, wishes = packed_ops([op]), group.record.wishes
+    is_admin = group.state.members.get(own) is Role.ADMIN and group.record.relation == MEMBER
+    is_new = is_admin and wish not in wishes and len(wishes) < MAX_ASKED
+    return group.with_wishes([*wishes, wish], [*group.record.asked, wish]) if is_new else group
+
+
+def with_leaves(group: Group, own: bytes) -> Group:
+    """The same for all who have said that they leave, as far as there is room: there may have been none then."""
+    for one in group.record.leaving:
+        group = wished(group, Remove(person=raw_of(one)), own)
+    return group

@@ -23,7 +23,8 @@ import type { Answered, Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
 import { begun, elsewhere, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
 import { memberOf, noted, takenOver } from "./naming.ts";
-import { chainOf, isAdding, mayBeOfMember, pictureAfter, relationAfter, wished, withPicture } from "./outcomes.ts";
+import { chainOf, isAdding, isFull, judge, mayBeOfMember, pictureAfter, relationAfter } from "./outcomes.ts";
+import { wished, withLeaves, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord } from "./records.ts";
@@ -291,7 +292,7 @@ export class Arrivals {
       answered.push([one, judged]);
       if (judged.verdict === "behind") this.#holdChange(tx, group, one, source);
     }
-    const rival = isAnswer ? shownByAnswer(group, sender, answered) : null;
+    const rival = isAnswer && !isFull(group) ? shownByAnswer(group, sender, answered) : null;
     if (rival !== null) group = this.#fork(tx, group, rival, now);
     if (!isEqual(group.chain.head, before.chain.head)) {
       group = this.#takeHeld(tx, group, now);
@@ -350,17 +351,13 @@ export class Arrivals {
   takeWaiting(tx: Transaction, now: Moment): Event[] {
     return this.#gathered(() => {
       for (const group of this.#store.all().filter(isLive)) {
-        const { members } = stateOf(group);
-        const isMembers = ({ change, sender }: GroupHeldRecord): boolean => {
-          return change.length === 0 && members.has(this.#persons.of(sender));
-        };
-        if (this.#store.held(idOf(group)).some(isMembers)) this.#store.put(tx, this.#takeHeld(tx, group, now));
+        if (this.#store.holdsOfMembers(group)) this.#store.put(tx, this.#takeHeld(tx, group, now));
       }
     });
   }
 
   #judge(tx: Transaction, group: Group, encoded: Uint8Array, sender: string, now: Moment): readonly [Group, Judged] {
-    const judged = group.chain.judge(encoded);
+    const judged = judge(group, encoded);
     switch (judged.verdict) {
       case "applied":
         return [this.#applied(tx, group, judged.chain, now), judged];
@@ -402,7 +399,7 @@ export class Arrivals {
     if (change !== undefined) {
       this.#happened(tx, after, news, author, words.done(change, (person) => this.#label(after, person), record), now);
     }
-    return after;
+    return withLeaves(after, this.#signer);
   }
 
   /** Nothing is sent any more, until that is cleared up or the user goes on. */
@@ -569,7 +566,12 @@ export class Arrivals {
   }
 
   #wished(group: Group, op: Op): Group {
-    return wished(group, op, this.#persons.isFirst ? this.#persons.own : "");
+    return wished(group, op, this.#signer);
+  }
+
+  /** This user, if this device may sign what changes a group. */
+  get #signer(): string {
+    return this.#persons.isFirst ? this.#persons.own : "";
   }
 
   // --- words ------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import { AnswerBudget } from "./answer_budget.ts";
 import { MAX_REVISION } from "./change.ts";
 import { MAX_CHANGES, MAX_CHANGES_BYTES } from "./contents.ts";
 import type { GroupAsk, GroupChanges } from "./contents.ts";
+import { isFull } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import type { GroupToldRecord } from "./records.ts";
 import type { Speaking } from "./speaking.ts";
@@ -321,6 +322,12 @@ export class Duties {
   /** Say to all members that one is there. */
   greet(group: string): void {
     this.#toGreet.add(group);
+  }
+
+  /** The user accepts: say so to all members, and ask for the changes that were not taken up before. */
+  accepted(group: Group, now: Moment): void {
+    this.greet(idOf(group));
+    if (isFull(group)) this.behind(idOf(group), group.record.inviter, stateOf(group).revision + 1, now);
   }
 
   /** Tell somebody what one is called, who has just joined. */

@@ -175,7 +175,7 @@ export class Groups implements Listener {
       this.store.put(tx, after);
       this.store.joins.decided(tx, stateOf(group));
     });
-    this.#duties.greet(id);
+    this.#duties.accepted(group, this.#ports.now());
     this.step();
     this.#ports.sendPending();
   }

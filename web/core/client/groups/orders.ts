@@ -19,6 +19,7 @@ import { RefusedChange, unpackOps, write } from "./change.ts";
 import type { Change, Op } from "./change.ts";
 import type { Duties } from "./duties.ts";
 import { memberOf } from "./naming.ts";
+import { withLeaves } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import { CHANGE } from "./speaking.ts";
 import type { Speaking } from "./speaking.ts";
@@ -131,7 +132,7 @@ export class Orders implements Listener {
     }
     if (group.record.ordered >= state.revision + MAX_AHEAD) {
       // Nothing is missing (see `#isTime`), and nobody would take up what the relay would.
-      return this.#dropWish(withRecord(group, { ordered: 0 }), "the relay has counted further than changes may go");
+      return this.#giveUp(withRecord(group, { ordered: 0 }), "the relay has counted further than changes may go");
     }
     const revision = Math.max(state.revision, group.record.ordered) + 1;
     const previous = group.chain.head;
@@ -175,9 +176,18 @@ export class Orders implements Listener {
     });
   }
 
-  /** It is done already, or cannot be done; `why`: '' if nobody need know. */
+  /** It is done already, or cannot be done, and leaves room; `why`: '' if nobody need know. */
   #dropWish(group: Group, why: string): Event[] {
-    this.#ports.stores.vault.transaction((tx) => this.#store.put(tx, withoutWish(group)));
+    return this.#put(withLeaves(withoutWish(group), this.#ports.ownId), why);
+  }
+
+  /** It could be done, and the relay does not let it; what is made anew of what was said would fare as badly. */
+  #giveUp(group: Group, why: string): Event[] {
+    return this.#put(withoutWish(group), why);
+  }
+
+  #put(group: Group, why: string): Event[] {
+    this.#ports.stores.vault.transaction((tx) => this.#store.put(tx, group));
     return why === "" ? [] : [refused(group, why)];
   }
 

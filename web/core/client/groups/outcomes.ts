@@ -3,12 +3,12 @@ import { isEqual, NO_BYTES } from "../../bytes.ts";
 import { CryptoError } from "../../crypto/errors.ts";
 import type { SyncedGroup } from "../devices/kinds.ts";
 import { Chain } from "./chain.ts";
-import type { Standing } from "./chain.ts";
+import type { Judged, Standing } from "./chain.ts";
 import { addsPerson, packOps, readOwn } from "./change.ts";
 import type { Change, Op } from "./change.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { decodeState } from "./state.ts";
-import { stateOf, withRecord, withWishes } from "./store.ts";
+import { KEPT_INVITED, stateOf, withRecord, withWishes } from "./store.ts";
 import type { Group } from "./store.ts";
 
 /** Of the changes that wait to be sent, those that others ask an admin's client for: the rest is the user's own. */
@@ -71,4 +71,20 @@ export function wished(group: Group, op: Op, ownId: string): Group {
   const isAdmin = stateOf(group).members.get(ownId) === "admin" && relation === "member";
   const isNew = wishes.length < MAX_ASKED && !wishes.some((one) => isEqual(one, wish));
   return isAdmin && isNew ? withWishes(group, [...wishes, wish], [...asked, wish]) : group;
+}
+
+/** The same for all who have said that they leave, as far as there is room: there may have been none then. */
+export function withLeaves(group: Group, ownId: string): Group {
+  return group.record.leaving.reduce((found, person) => wished(found, { op: "remove", person }, ownId), group);
+}
+
+/** Whether no more changes are taken up until this user has accepted: somebody can make them without end. */
+export function isFull({ chain, record }: Group): boolean {
+  return record.relation === "invited" && chain.steps.length >= KEPT_INVITED;
+}
+
+/** What comes of a change that has arrived. */
+export function judge(group: Group, encoded: Uint8Array): Judged {
+  const judged = group.chain.judge(encoded);
+  return judged.verdict === "applied" && isFull(group) ? { ...judged, verdict: "behind", chain: group.chain } : judged;
 }

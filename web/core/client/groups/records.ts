@@ -127,6 +127,10 @@ export const GroupHeldRecord = recordType({
 });
 export type GroupHeldRecord = RecordOf<typeof GroupHeldRecord>;
 
+/** A text of a person that was kept while this user is only invited; `size`: the bytes of it. */
+export const GroupEarlyRecord = recordType({ group: text, sender: text, messageId: text, size: int });
+export type GroupEarlyRecord = RecordOf<typeof GroupEarlyRecord>;
+
 /** A link that others may open; `until` in persistent time. */
 export const GroupTokenRecord = recordType({ group: text, token: bytes, uses: int, until: int });
 export type GroupTokenRecord = RecordOf<typeof GroupTokenRecord>;
@@ -150,6 +154,8 @@ export const GROUP_INBOX = kindOf("group-inbox", GroupInboxRecord);
 export const GROUP_TOLD = kindOf("group-told", GroupToldRecord);
 /** `GROUP_HELD`/'<group> <name>'. */
 export const GROUP_HELD = kindOf("group-held", GroupHeldRecord);
+/** `GROUP_EARLY`/as `GROUP_INBOX`. */
+export const GROUP_EARLY = kindOf("group-early", GroupEarlyRecord);
 /** `GROUP_LINK`/token in base64. */
 export const GROUP_LINK = kindOf("group-link", GroupTokenRecord, { isCached: true });
 /** `GROUP_JOIN`/user id of an admin, or 'refused <token>'. */

@@ -13,12 +13,12 @@ import type { Transaction, Vault } from "../vault.ts";
 import { Chain } from "./chain.ts";
 import type { Step } from "./chain.ts";
 import * as changes from "./change.ts";
+import { Early, Holding } from "./holding.ts";
 import { Joins } from "./joins.ts";
 import {
   eventsOf,
   GROUP,
   GROUP_COUNTS,
-  GROUP_HELD,
   GROUP_INBOX,
   GROUP_JOIN,
   GROUP_LINK,
@@ -41,17 +41,13 @@ import type { GroupState } from "./state.ts";
 /** Changes of a group that are kept, to judge by and to answer who asks. */
 export const KEPT_STEPS = 1_000;
 
-/** Contents of a group that came too early and are kept. */
-export const MAX_HELD = 40;
-export const HELD_MS = 86_400_000;
-
-/** Of these, in groups in which this user is no member. */
-export const MAX_EARLY = 100;
+/** The same of a group to which this user is only invited: no more are taken up, and the rest is asked for later. */
+export const KEPT_INVITED = 64;
 
 /** Groups to which a user can be invited at once; further ones are not shown. */
 export const MAX_INVITATIONS = 50;
 
-/** Of these, those of one person; and of what came too early: nobody takes the room of all others. */
+/** Of these, those of one person. */
 export const MAX_OF_ONE = 10;
 
 /** Numbers of texts of one member that are remembered as missing. */
@@ -117,6 +113,9 @@ export class GroupStore {
   readonly #vault: Vault;
   readonly joins: Joins;
   readonly #personOf: (device: string) => string;
+  readonly #holding: Holding;
+  /** Texts in groups to which this user is only invited. */
+  readonly early: Early;
   readonly #groups = new Map<string, Group>();
   /** Groups by the conversation ids of their messages. */
   readonly #conversations = new Map<string, string>();
@@ -134,6 +133,8 @@ export class GroupStore {
     this.#vault = vault;
     this.joins = new Joins(vault);
     this.#personOf = personOf;
+    this.#holding = new Holding(vault, personOf);
+    this.early = new Early(vault, this.#holding, (group) => this.#isInvited(group));
     for (const [, record] of vault.all(GROUP)) {
       this.#set({ record, chain: this.#chainOf(record) });
     }
@@ -196,6 +197,10 @@ export class GroupStore {
     const names = relation === "member" ? namesIn(found) : [];
     const others = names.length === 0 ? {} : { names };
     return { kind: "sync-group", group, relation, state, digest, picture, ...named, ...others };
+  }
+
+  #isInvited(group: string): boolean {
+    return this.get(group)?.record.relation === "invited";
   }
 
   get size(): number {
@@ -266,11 +271,31 @@ export class GroupStore {
     this.#forgetSteps(tx, id, had);
     tx.put(GROUP, id, record);
     const after = { record, chain };
+    if (record.relation !== "invited") {
+      this.#endInvitation(tx, after, known?.relation === "invited");
+    }
     tx.onCommit(() => this.#set(after));
     if (known === null || isNews(known, record)) {
       this.#changed(tx, id);
     }
     return after;
+  }
+
+  /** The user has accepted, or never will: nothing that was said since the invitation is shown then. */
+  #endInvitation(tx: Transaction, group: Group, wasInvited: boolean): void {
+    const [id, { fresh, number, relation }] = [idOf(group), group.record];
+    if (relation !== "member" && fresh && wasInvited) { // nothing of it is from before
+      for (const name of this.#unreadOf(id)) tx.delete(GROUP_INBOX, `${id} ${name}`);
+      tx.deleteKind(textsOf(number));
+      tx.delete(GROUP_COUNTS, id);
+      tx.onCommit(() => this.#unread.delete(id));
+    } else if (relation !== "member") {
+      for (const { messageId, sender } of this.early.of(id)) {
+        this.handled(tx, id, sender, messageId);
+        tx.delete(textsOf(number), records.key(sender, messageId));
+      }
+    }
+    this.early.drop(tx, id);
   }
 
   #forgetSteps(tx: Transaction, group: string, revisions: Iterable<number>): void {
@@ -287,6 +312,7 @@ export class GroupStore {
     tx.delete(GROUP_COUNTS, id);
     this.#forgetSteps(tx, id, steps);
     this.dropHeld(tx, id);
+    this.early.drop(tx, id);
     for (const name of this.#unreadOf(id)) {
       tx.delete(GROUP_INBOX, `${id} ${name}`);
     }
@@ -414,7 +440,7 @@ export class GroupStore {
         this.handled(tx, idOf(group), text.sender, text.messageId);
       }
     }
-    tx.deleteDue(GROUP_HELD, now);
+    this.#holding.forgetOverdue(tx, now);
     tx.deleteDue(GROUP_JOIN, now);
     for (const token of this.#tokens.values()) {
       if (token.until + KEEP_TOKENS_MS <= now) {
@@ -446,8 +472,8 @@ export class GroupStore {
 
   /** Keep it, if there is room. */
   hold(tx: Transaction, held: GroupHeldRecord): void {
-    if (this.#hasRoom(held, this.held(held.group), MAX_HELD)) {
-      tx.put(GROUP_HELD, heldName(held), held, { due: held.at + HELD_MS });
+    if (this.hasRoom(held.group, held.sender)) {
+      this.#holding.put(tx, held);
     }
   }
 
@@ -458,42 +484,39 @@ export class GroupStore {
     if (before !== null && !(mayReturn && held.revision > stateOf(before).revision)) {
       return;
     }
-    const isEarly = ({ group }: GroupHeldRecord): boolean => {
+    const isEarly = (group: string): boolean => {
       const found = this.get(group);
       return found === null || !isLive(found);
     };
-    const early = [...this.#vault.all(GROUP_HELD)].map(([, one]) => one).filter(isEarly);
-    if (this.#hasRoom(held, early, MAX_EARLY)) {
+    if (this.#holding.hasRoomEarly(held.sender, isEarly)) {
       this.hold(tx, held);
     }
   }
 
   /** Whether something of this sender would be kept. */
   hasRoom(group: string, sender: string): boolean {
-    return this.#hasRoom({ sender }, this.held(group), MAX_HELD);
-  }
-
-  /** However many devices a person has, they take the room of one. */
-  #hasRoom({ sender }: Pick<GroupHeldRecord, "sender">, held: readonly GroupHeldRecord[], most: number): boolean {
-    const person = this.#personOf(sender);
-    return held.length < most && held.filter((one) => this.#personOf(one.sender) === person).length < MAX_OF_ONE;
+    return (!this.#isInvited(group) || this.early.hasBytes()) && this.#holding.hasRoom(group, sender);
   }
 
   /** Whether anything is kept. */
   get hasHeld(): boolean {
-    return this.#vault.hasKind(GROUP_HELD);
+    return !this.#holding.isEmpty;
   }
 
   /** What is kept, in the order in which it came. */
   held(group: string): GroupHeldRecord[] {
-    return [...this.#vault.all(GROUP_HELD)].map(([, one]) => one).filter((one) => one.group === group);
+    return this.#holding.of(group);
+  }
+
+  /** Whether something is kept that a member has said. */
+  holdsOfMembers(group: Group): boolean {
+    const { members } = stateOf(group);
+    return this.#holding.hasSaid(idOf(group), (device) => members.has(this.#personOf(device)));
   }
 
   /** Keep nothing of it any more. */
   dropHeld(tx: Transaction, group: string): void {
-    for (const one of this.held(group)) {
-      tx.delete(GROUP_HELD, heldName(one));
-    }
+    this.#holding.drop(tx, group);
   }
 
   // --- links ------------------------------------------------------------------------
@@ -548,13 +571,6 @@ function namesIn({ names, state }: GroupRecord): readonly Named[] {
 
 function nameOf({ group, sender, messageId }: GroupToldRecord): string {
   return `${group} ${records.key(sender, messageId)}`;
-}
-
-/** What is kept is named by what it is, so that it is kept once. */
-function heldName({ group, change, sender, messageId }: GroupHeldRecord): string {
-  const isChange = change.length > 0;
-  const name = isChange ? encodeBase64(changes.digestOf(changes.readOwn(change))) : records.key(sender, messageId);
-  return `${group} ${name}`;
 }
 
 /** The raw id of a person. */

@@ -22,7 +22,7 @@ import { isOld, shownBy } from "./doubts.ts";
 import { looked } from "./invitations.ts";
 import type { JoinLink } from "./link.ts";
 import { Looks } from "./looks.ts";
-import { isAdding, MAX_ASKED } from "./outcomes.ts";
+import { isAdding, judge, MAX_ASKED } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import type { GroupTokenRecord } from "./records.ts";
 import { idOf, isLive, stateOf } from "./store.ts";
@@ -86,12 +86,9 @@ export class Strangers {
 
   /** Whether something follows from changes that anybody may pass on: they prove themselves. */
   #moves(group: Group, encoded: readonly Uint8Array[], sender: string): boolean {
-    let { chain } = group;
     const { doubt } = group.record;
     return encoded.some((one) => {
-      const judged = chain.judge(one);
-      ({ chain } = judged);
-      switch (judged.verdict) {
+      switch (judge(group, one).verdict) {
         case "applied":
           return true;
         case "behind":

@@ -46,6 +46,10 @@ export class Texts {
     if (this.#store.text(group, sender, messageId) !== null) {
       return []; // from another device of theirs: what they have said stays as it was
     }
+    if (group.record.relation === "invited" && !this.#keepEarly(tx, group, sender, held)) {
+      this.#passOver(tx, group, held);
+      return [];
+    }
     this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now), sender }));
     this.#store.handOut(tx, id, sender, messageId);
     if (stateOf(group).members.size <= MAX_TOLD) {
@@ -62,6 +66,23 @@ export class Texts {
       events.push({ kind: "warning", peer: null, code: "missing", message });
     }
     return [...events, { kind: "group-message", messageId, group: id, peer }];
+  }
+
+  /** Whether a text is kept in a group to which this user is only invited, where others write without end. */
+  #keepEarly(tx: Transaction, group: Group, sender: string, { content, messageId }: GroupHeldRecord): boolean {
+    const size = content.length;
+    if (!this.#store.early.hasRoom(sender, size)) return false;
+    this.#store.early.note(tx, { group: idOf(group), sender, messageId, size });
+    return true;
+  }
+
+  /** A device's text is not kept: the next one that is has it missing, be it the first of theirs. */
+  #passOver(tx: Transaction, group: Group, { n, sender }: GroupHeldRecord): void {
+    const counts = this.#store.counts(idOf(group));
+    if (!counts.others.has(sender)) {
+      const others = new Map([...this.#stillCounted(group, counts.others), [sender, { last: n - 1, missing: [] }]]);
+      this.#store.putCounts(tx, idOf(group), { ...counts, others });
+    }
   }
 
   /** Keep a text that was written on another own device. */
