@@ -251,8 +251,8 @@ class RelayServer:
             await asyncio.sleep(TICK_SECONDS)
             try:
                 self._verify_pool.tick()
-                self._reads.look()
                 self._relay.tick()
+                self._reads.look()
             except Exception as error:  # noqa: BLE001 - the boundary: the next tick may do better
                 report(error)
             if self._gate.closed_count >= MANY_GONE:

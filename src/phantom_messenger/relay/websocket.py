@@ -391,7 +391,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def _look(self) -> None:
         """Whoever has hung up while waiting is not answered any more, and what they have sent is dropped."""
-        if self._transport is not None and tcp.has_hung_up(self._transport):
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and tcp.has_hung_up(transport):
             self.abort()
 
     def _read_on(self) -> bool:
