@@ -22,7 +22,8 @@ from phantom_messenger.client.groups.holding import MAX_HELD_OF_ONE
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.state import MAX_AHEAD, conversation_of, order_of
 from phantom_messenger.client.groups.store import MAX_INVITATIONS_OF_ONE, raw_of, written
-from phantom_messenger.client.records import OrderRecord
+from phantom_messenger.client.many import store as many_store
+from phantom_messenger.client.records import ManyRecord, OrderRecord
 from phantom_messenger.client.status import DeliveryState, GroupNews
 from support.simulated import HOUR, MINUTE, SECOND
 
@@ -482,6 +483,29 @@ def test_who_asks_again_and_again_is_not_told_more_than_a_relay_stores(town: Tow
 def test_control_without_a_budget_answers_take_what_a_relay_stores(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AnswerBudget, "has_room", lambda *_: True)
     assert answered_bytes(town, 20) > MOST_ANSWERED
+
+
+def kept_of_answers(town: Town) -> tuple[int, int]:
+    """How many messages to many a member has who was asked three times: at once, and two hours later."""
+    vic, mal = town.friends("vic", "mal")
+    group_of(vic, mal)
+    before = sum(1 for _ in vic.vault.all(records.MANY, ManyRecord))
+    for _ in range(3):
+        tell(mal, [vic], GroupAsk(group=known(vic).record.group, since=0, picture=True))
+        pass_time(70 * SECOND, vic, mal, step=5 * SECOND)
+    at_once = sum(1 for _ in vic.vault.all(records.MANY, ManyRecord)) - before
+    pass_time(2 * HOUR, vic, mal, step=5 * MINUTE, reconnect=True)
+    return at_once, sum(1 for _ in vic.vault.all(records.MANY, ManyRecord)) - before
+
+
+def test_answers_are_kept_for_an_hour(town: Town) -> None:
+    at_once, later = kept_of_answers(town)
+    assert (at_once, later) == (3, 0)
+
+
+def test_control_answers_that_are_kept_like_texts_fill_the_disk(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many_store, "KEEP_ANSWERS_MS", many_store.KEEP_MS)
+    assert kept_of_answers(town) == (3, 3)
 
 
 def test_texts_of_those_who_are_gone_are_counted_for_a_few(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import type { Speaking } from "../../core/client/groups/speaking.ts";
 import { MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
 import { digestOf, read } from "../../core/client/groups/change.ts";
 import { Window } from "../../core/client/rate_window.ts";
+import { MANY } from "../../core/client/many/records.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { encodeBase64 } from "../../core/wire/base64.ts";
 import { groupOf, keyOf, Mallory, type Member, membersOf, recipientsOf, withMallory } from "./members.ts";
@@ -73,6 +74,24 @@ test("those who ask and ask leave the rate of messages to texts; what waits is a
   town.pass(MINUTE);
   const answered = recipientsOf(ada).flat();
   assert.deepEqual(answered.sort(), others.map(({ id }) => id).sort());
+});
+
+test("an answer is kept for an hour, and what is no answer for longer", () => {
+  const [town, members, group] = groupOf(2);
+  const [ada] = members as [Member, Member];
+  const [one] = knows(ada, ["One"]) as [Mallory];
+  town.pass(5_000);
+  ada.groups.add(group, [one.id], "member");
+  town.pass(MINUTE);
+  const kept = () => [...ada.person.vault.all(MANY)].length;
+  const before = kept();
+  const { group: raw } = ada.groups.found(group).record;
+  one.says([ada], { kind: "group-ask", group: raw, from: 0, picture: false, ordered: 0 });
+  town.pass(MINUTE);
+  assert.equal(kept(), before + 1);
+  town.pass(2 * 60 * MINUTE);
+  assert.equal(kept(), before);
+  assert.ok(before > 0, "the control");
 });
 
 test("who has had least is answered first: one with many groups keeps nobody waiting", () => {

@@ -23,6 +23,7 @@ from phantom_messenger.client.groups.records import GroupToldRecord
 from phantom_messenger.client.groups.speaking import Speaking
 from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of
+from phantom_messenger.client.many.store import ANSWER
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.presence import Presence
 from phantom_messenger.client.stores import Stores
@@ -390,7 +391,7 @@ class Duties:
         size = sum(map(len, found)) + len(picture)
         self._budget_of(sender).count(self._stores.devices.person_of(sender), size, now.monotonic)
         answer = GroupChanges(group=about, changes=found, picture=picture, ordered=question.ordered)
-        self._speaking.say(group.record.group, [sender], answer, now, alone=True)
+        self._speaking.say(group.record.group, [sender], answer, now, purpose=ANSWER, alone=True)
         return True
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:

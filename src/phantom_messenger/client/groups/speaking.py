@@ -14,6 +14,7 @@ from phantom_messenger.client.groups.contents import GroupHello, GroupSaid
 from phantom_messenger.client.groups.state import conversation_of
 from phantom_messenger.client.groups.store import Group
 from phantom_messenger.client.many.outgoing import Options, Outgoing
+from phantom_messenger.client.many.store import ANSWER
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import Event
@@ -55,7 +56,8 @@ class Speaking:
         self._outgoing = outgoing
         self._identity = identity
         self._devices = devices
-        outgoing.listen(QUIET, Quiet())
+        for purpose in (QUIET, ANSWER):
+            outgoing.listen(purpose, Quiet())
 
     def say(  # noqa: PLR0913 - what is said, to whom, and what goes with it
         self,

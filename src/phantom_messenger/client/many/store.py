@@ -25,6 +25,12 @@ from phantom_messenger.client.vault import Transaction, Vault
 KEEP_MS: Final = 30 * 86_400_000
 """How long a message is kept of which no copy waits."""
 
+ANSWER: Final = "group-answer"
+"""The purpose of what others can ask for again, as often as they like: they could fill the disk with answers."""
+
+KEEP_ANSWERS_MS: Final = 3_600_000
+"""How long such a message is kept."""
+
 _RANK: Final = {
     DeliveryState.QUEUED: 0,
     DeliveryState.ACCEPTED: 1,
@@ -384,7 +390,8 @@ class ManyStore:
             expires_at=message.expires_at,
             answered=message.record.answered,
         )
-        tx.put(records.COPIES, message.id, stored, due=due_of(stored))
+        keep = KEEP_ANSWERS_MS if message.record.purpose == ANSWER else KEEP_MS
+        tx.put(records.COPIES, message.id, stored, due=due_of(stored, keep))
         tx.on_commit(lambda: self._apply(message))
 
     def _apply(self, message: ManyMessage) -> None:
@@ -425,11 +432,11 @@ class ManyStore:
                 self._dequeue(peer, message_id)
 
 
-def due_of(stored: CopiesRecord) -> int | None:
-    """When a message is erased; None if that hangs on the relay."""
+def due_of(stored: CopiesRecord, keep: int = KEEP_MS) -> int | None:
+    """When a message is erased; None if that hangs on the relay. ``keep``: how long one is kept that has left."""
     if any(copy.waits for copy in stored.copies):
         return stored.expires_at
-    kept_until = stored.at + KEEP_MS
+    kept_until = stored.at + keep
     return kept_until if stored.expires_at is None else min(stored.expires_at, kept_until)
 
 

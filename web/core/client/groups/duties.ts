@@ -22,6 +22,7 @@ import type { Speaking } from "./speaking.ts";
 import { orderOf } from "./state.ts";
 import { idOf, isLive, lacksPicture, ownWishes, peopleOf, stateOf } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
+import { ANSWER } from "../many/store.ts";
 
 /**
  * How many who join are told in `WELCOMES_MS` what this user is called, each once: an admin can add and remove people
@@ -437,7 +438,8 @@ export class Duties {
     const size = found.reduce((sum, one) => sum + one.length, shown.length);
     const person = this.#persons.of(sender);
     this.#budgetOf(person).count(person, size, now.monotonic);
-    this.#speaking.say(id, [sender], { kind: "group-changes", group: id, changes: found, picture: shown, ordered }, now, { alone: true });
+    const answer = { kind: "group-changes", group: id, changes: found, picture: shown, ordered } as const;
+    this.#speaking.say(id, [sender], answer, now, { purpose: ANSWER, alone: true });
     return true;
   }
 

@@ -3,6 +3,7 @@ import { timeOf } from "../content.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import type { Outgoing } from "../many/outgoing.ts";
 import type { OrderRecord } from "../many/records.ts";
+import { ANSWER } from "../many/store.ts";
 import type { Moment } from "../moment.ts";
 import type { Transaction } from "../vault.ts";
 import { encodeSaid } from "./contents.ts";
@@ -43,7 +44,7 @@ export class Speaking {
     this.#ports = ports;
     this.#persons = new Persons(ports);
     this.#outgoing = outgoing;
-    outgoing.listen(QUIET, { advanced: () => [], ordered: () => [] });
+    for (const purpose of [QUIET, ANSWER]) outgoing.listen(purpose, { advanced: () => [], ordered: () => [] });
   }
 
   /**

@@ -17,6 +17,10 @@ import type { CopiesRecord, ManyRecord } from "./records.ts";
 
 /** How long a message is kept of which no copy waits. */
 export const KEEP_MS = 30 * 86_400_000;
+/** The purpose of what others can ask for again, as often as they like: they could fill the disk with answers. */
+export const ANSWER = "group-answer";
+/** How long such a message is kept. */
+export const KEEP_ANSWERS_MS = 3_600_000;
 
 const RANK: Readonly<Record<number, number>> = {
   [DeliveryState.QUEUED]: 0,
@@ -381,7 +385,9 @@ export class ManyStore {
   put(tx: Transaction, message: ManyMessage): void {
     const { record, copies, at, ordered, expiresAt, answered } = message;
     const stored = { messageId: record.messageId, copies: [...copies.values()], at, ordered, expiresAt, answered };
-    tx.put(COPIES, record.messageId, stored, { due: dueOf(stored) });
+    tx.put(COPIES, record.messageId, stored, {
+      due: dueOf(stored, record.purpose === ANSWER ? KEEP_ANSWERS_MS : KEEP_MS),
+    });
     tx.onCommit(() => this.#apply(message));
   }
 
@@ -445,12 +451,12 @@ function isUnanswered(answered: boolean | null, { state, waits }: CopyRecord): b
   return answered === true && state === DeliveryState.ACCEPTED && !waits;
 }
 
-/** When a message is erased; null if that hangs on the relay. */
-export function dueOf({ copies, at, expiresAt }: CopiesRecord): number | null {
+/** When a message is erased; null if that hangs on the relay. `keep`: how long one is kept that has left. */
+export function dueOf({ copies, at, expiresAt }: CopiesRecord, keep = KEEP_MS): number | null {
   if (copies.some((copy) => copy.waits)) {
     return expiresAt;
   }
-  return Math.min(expiresAt ?? Number.POSITIVE_INFINITY, at + KEEP_MS);
+  return Math.min(expiresAt ?? Number.POSITIVE_INFINITY, at + keep);
 }
 
 function inOrder(places: readonly (readonly [number, string])[]): string[] {
