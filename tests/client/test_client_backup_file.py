@@ -125,6 +125,15 @@ def test_export_that_fails_leaves_no_half_file(
     assert (folder / "file").read_text() == "an older export"
 
 
+def test_what_is_no_file_is_not_replaced(town: Town, tmp_path: Path) -> None:
+    """As ``/dev/null``, if one may do all: others write there, too."""
+    alice, _ = town.friends("alice", "bob")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BackupError, match="pipe is not a file; choose another place"):
+        export_profile(alice.vault, tmp_path / "pipe", WORDS, replace=True)
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_file_that_somebody_else_makes_meanwhile_is_left_alone(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -435,6 +435,8 @@ def _is_usable(content: Content) -> bool:
 
 def _write(path: Path, data: bytes, *, replace: bool) -> None:
     """Whole or not at all: under another name, synced, then renamed."""
+    if replace and path.exists() and not path.is_file():  # a device, which its owner could replace, too
+        raise BackupError(f"{path} is not a file; choose another place")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
