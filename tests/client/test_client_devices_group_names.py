@@ -11,13 +11,14 @@ from test_client_group_names import called, labels, strangers
 
 from phantom_messenger.client import content2
 from phantom_messenger.client.content import BetweenDevices, Claim, Ends, Marks
-from phantom_messenger.client.devices import kinds
+from phantom_messenger.client.devices import in_step, kinds
 from phantom_messenger.client.devices.in_step import InStep
 from phantom_messenger.client.devices.kinds import NamedMember, SyncGroup
 from phantom_messenger.client.devices.records import SyncedRecord
 from phantom_messenger.client.groups import naming
 from phantom_messenger.client.groups.contents import GroupHello
-from phantom_messenger.client.groups.store import raw_of
+from phantom_messenger.client.groups.records import GroupRecord
+from phantom_messenger.client.groups.store import raw_of, written
 from phantom_messenger.client.ids import short_id
 from phantom_messenger.crypto import body, padding
 from support.simulated import SECOND
@@ -134,9 +135,10 @@ def test_names_are_told_to_a_new_device_and_when_they_have_changed(town: Town) -
 def test_control_if_it_were_not_known_what_was_told_all_were_told_again(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forgets(in_step: InStep, tx: Any, group: str) -> None:
-        if in_step._stores.devices.is_first and in_step._stores.devices.own_others():
-            in_step._put(tx, SyncedRecord(user_id=f"group {group}", at=0, waits=True))
+    def forgets(own: InStep, tx: Any, before: GroupRecord | None, after: GroupRecord) -> None:
+        is_news = before is None or in_step._differs(before, after)
+        if is_news and own._stores.devices.is_first and own._stores.devices.own_others():
+            own._put(tx, SyncedRecord(user_id=f"group {written(after.group)}", at=0, waits=True))
 
     monkeypatch.setattr(InStep, "_group_changed", forgets)
     both, alone = ["Alice A.", "Carol C."], ["Alice A."]

@@ -31,7 +31,8 @@ DAY_MS: Final = 86_400_000
         f"modulo {10**linking.DIGITS:,}: six digits",
         f"at most {kinds.MAX_LIST_BYTES:,} bytes",
         f"array of at most {kinds.MAX_CONTACTS} maps",
-        f"(a `messageId`), at most {kinds.MAX_READ}",
+        f"arrays of at most {kinds.MAX_READ} maps each",
+        f"array of at most {kinds.MAX_MUTED} maps of `group`",
         f"`chunks`: 0 to {kinds.MAX_CHUNKS}",
         f"at most {kinds.MAX_CHUNK_BYTES:,} bytes: zlib",
         f"A *place* is 1 to {kinds.MAX_PLACE_BYTES} bytes",
@@ -65,8 +66,8 @@ def fields_of_kinds(document: str) -> dict[str, set[str]]:
     return found
 
 
-PARTS: Final = {"sync-read", "sync-contacts", "sync-devices"}
-"""Kinds whose one field is an array of maps, which are described behind it."""
+PARTS: Final = {"sync-read", "sync-contacts", "sync-devices", "sync-muted"}
+"""Kinds whose fields are arrays of maps, which are described behind them."""
 
 
 def test_fields_of_kinds_are_those_of_the_code() -> None:

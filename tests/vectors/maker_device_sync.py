@@ -10,8 +10,8 @@ from maker_base import ALICE, BOB, NOW, Json, drawn, file_of, named
 from phantom_messenger.client import content2
 from phantom_messenger.client.content import BetweenDevices, Ends
 from phantom_messenger.client.devices import chunks, kinds
-from phantom_messenger.client.devices.in_step import later_of, later_settings
-from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, SyncSettings
+from phantom_messenger.client.devices.in_step import later_muted, later_of, later_settings
+from phantom_messenger.client.devices.kinds import KnownPerson, MutedGroup, SyncContacts, SyncSettings
 from phantom_messenger.client.devices.records import Texts
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.crypto.errors import CryptoError
@@ -81,6 +81,25 @@ CONTENTS: Final[dict[str, tuple[str, kinds.Sync]]] = {
         ),
     ),
     "read": ("a message was read", kinds.SyncRead(messages=[kinds.ReadMessage(sender=BOB.id, id=IDS[0])])),
+    "read-in-groups": (
+        "texts to groups were read, too",
+        kinds.SyncRead(
+            messages=[kinds.ReadMessage(sender=BOB.id, id=IDS[0])],
+            in_groups=[
+                kinds.ReadText(group=drawn("a group", 32), sender=BOB.id, id=IDS[1]),
+                kinds.ReadText(group=drawn("another group", 32), sender=drawn("a person", 32), id=IDS[1]),
+            ],
+        ),
+    ),
+    "muted": (
+        "a group that is muted, and one that is not any more",
+        kinds.SyncMuted(
+            groups=[
+                kinds.MutedGroup(group=drawn("a group", 32), at=NOW, muted=True),
+                kinds.MutedGroup(group=drawn("another group", 32), at=NOW + 1, muted=False),
+            ]
+        ),
+    ),
     "here": ("the sender is there", kinds.SyncHere()),
     "ask": ("chunks from a place on", kinds.HistoryAsk(place=b"\0\0\0\0\0\0\0\7", chunks=16)),
     "ask-no-more": ("nothing more is wanted", kinds.HistoryAsk(place=b"x", chunks=0)),
@@ -110,6 +129,8 @@ def _refused_contents() -> Iterator[Json]:
 
     person: Json = {"id": BOB.id}
     group: Json = {"group": bytes(32), "relation": "member", "state": b"\1", "digest": bytes(32)}
+    text: Json = {"group": bytes(32), "from": BOB.id, "id": IDS[0]}
+    muted: Json = {"group": bytes(32), "at": 1, "muted": True}
 
     def named(*ids: bytes, name: str = "x") -> bytes:
         return with_("sync-group", **group, names=[{"id": one, "name": name} for one in ids])
@@ -132,6 +153,35 @@ def _refused_contents() -> Iterator[Json]:
         "member-twice": ("a member who is named twice", named(bytes(32), bytes(32))),
         "members-in-disorder": ("members in another order than that of their ids", named(b"\1" * 32, bytes(32))),
         "names-are-a-map": ("names in a map", with_("sync-group", **group, names={"x": "x"})),
+        "no-messages": ("texts to groups without the messages of persons", with_("sync-read", inGroups=[text])),
+        "text-without-group": (
+            "a text to no group",
+            with_("sync-read", messages=[], inGroups=[{"from": BOB.id, "id": IDS[0]}]),
+        ),
+        "short-group": (
+            "a group's id of 31 bytes",
+            with_("sync-read", messages=[], inGroups=[{**text, "group": bytes(31)}]),
+        ),
+        "short-writer": (
+            "a writer's id of 31 bytes",
+            with_("sync-read", messages=[], inGroups=[{**text, "from": bytes(31)}]),
+        ),
+        "long-message-id": (
+            "a message id of 37 characters",
+            with_("sync-read", messages=[], inGroups=[{**text, "id": "x" * 37}]),
+        ),
+        "texts-are-nothing": (
+            "nothing where texts to groups are listed",
+            with_("sync-read", messages=[], inGroups=None),
+        ),
+        "many-muted": ("101 groups", with_("sync-muted", groups=[muted] * 101)),
+        "muted-without-time": (
+            "a group without the time",
+            with_("sync-muted", groups=[{"group": bytes(32), "muted": True}]),
+        ),
+        "muted-late": ("a change after the last time", with_("sync-muted", groups=[{**muted, "at": 2**53}])),
+        "muted-without-value": ("neither muted nor not", with_("sync-muted", groups=[{"group": bytes(32), "at": 1}])),
+        "muted-is-a-number": ("muted is a number", with_("sync-muted", groups=[{**muted, "muted": 1}])),
         "no-place": ("an empty place", with_("history-ask", **{"from": b"", "chunks": 1})),
         "long-place": ("a place of 65 bytes", with_("history-ask", **{"from": bytes(65), "chunks": 1})),
         "many-chunks": ("17 chunks", with_("history-ask", **{"from": b"x", "chunks": 17})),
@@ -182,6 +232,20 @@ SETTINGS: Final[dict[str, tuple[str, list[SyncSettings]]]] = {
 }
 
 
+def _group(at: int, *, muted: bool) -> MutedGroup:
+    return MutedGroup(group=drawn("a group", 32), at=at, muted=muted)
+
+
+MUTED: Final[dict[str, tuple[str, list[MutedGroup]]]] = {
+    "later": ("the later change counts", [_group(1, muted=True), _group(2, muted=False)]),
+    "earlier": ("the earlier one comes last", [_group(2, muted=False), _group(1, muted=True)]),
+    "same-time": ("of the same time: muted", [_group(1, muted=False), _group(1, muted=True)]),
+    "same-time-first": ("of the same time, the other way round", [_group(1, muted=True), _group(1, muted=False)]),
+    "never-changed": ("muted before there were several devices", [_group(0, muted=True)]),
+    "never-muted": ("never muted, and never changed", [_group(0, muted=False)]),
+}
+
+
 def _people() -> Iterator[Json]:
     for name, (description, heard) in PEOPLE.items():
         known = heard[0]
@@ -200,6 +264,19 @@ def _settings() -> Iterator[Json]:
         known = SyncSettings(at=0, read_receipts=True, typing=True, presence=True)
         for one in heard:
             known = later_settings(known, one)
+        yield {
+            "name": name,
+            "description": description,
+            "heard": [plain(one) for one in heard],
+            "expect": plain(known),
+        }
+
+
+def _muted() -> Iterator[Json]:
+    for name, (description, heard) in MUTED.items():
+        known = _group(0, muted=False)
+        for one in heard:
+            known = later_muted(known, one)
         yield {
             "name": name,
             "description": description,
@@ -305,6 +382,7 @@ def device_sync_json() -> Json:
         refused_contents=named(list(_refused_contents())),
         people=named(list(_people())),
         settings=named(list(_settings())),
+        muted=named(list(_muted())),
         chunks=named(list(_chunks())),
         refused_chunks=named(list(_refused_chunks())),
     )

@@ -13,8 +13,8 @@ from vector_replay import Json, raw, vectors
 from phantom_messenger.client import content2
 from phantom_messenger.client.content import BetweenDevices, Ends
 from phantom_messenger.client.devices import chunks, kinds
-from phantom_messenger.client.devices.in_step import later_of, later_settings
-from phantom_messenger.client.devices.kinds import KnownPerson, SyncSettings
+from phantom_messenger.client.devices.in_step import later_muted, later_of, later_settings
+from phantom_messenger.client.devices.kinds import KnownPerson, MutedGroup, SyncSettings
 from phantom_messenger.crypto.errors import CryptoError
 
 LISTED: Final = vectors("device-sync.json")
@@ -77,6 +77,16 @@ def test_later_change_of_settings_counts(case: Json) -> None:
     assert plain(known) == again == case["expect"]
 
 
+@of("muted")
+def test_later_change_of_a_group_counts(case: Json) -> None:
+    known = MutedGroup(group=raw(case["expect"]["group"]), at=0, muted=False)
+    again = plain(known)
+    for one in case["heard"]:
+        known = later_muted(known, MutedGroup(**{**one, "group": raw(one["group"])}))
+        again = reference.later_muted(again, one)
+    assert plain(known) == again == case["expect"]
+
+
 @of("chunks")
 def test_chunk_is_read(case: Json) -> None:
     found = plain(chunks.unpack(raw(case["texts"])))
@@ -94,6 +104,6 @@ def test_chunk_is_refused(case: Json) -> None:
 
 def test_all_cases_are_there() -> None:
     counts = {name: len(LISTED[name]) for name in LISTED if isinstance(LISTED[name], list)}
-    assert counts["refused_contents"] == 22
+    assert counts["refused_contents"] == 33
     assert counts["refused_chunks"] == 12
     assert min(counts.values()) >= 5

@@ -31,6 +31,12 @@ def later_settings(known: Json, heard: Json) -> Json:
     return full if place(full) > place(known) else known
 
 
+def later_muted(known: Json, heard: Json) -> Json:
+    """The later ``at``; of the same time, what is muted."""
+    places = [(one["at"], 1 if one["muted"] else 0) for one in (known, heard)]
+    return heard if places[1] > places[0] else known
+
+
 def read_chunk(data: bytes) -> Json:
     """The bytes of ``texts``: one whole zlib stream of one map."""
     stream = zlib.decompressobj()

@@ -518,10 +518,20 @@ class DeviceRecord(Record, frozen=True, kw_only=True):
 
 
 class SyncRecord(Record, frozen=True, kw_only=True):
-    """``SYNC``/'<person> <message id>': a message was read here, and the other own devices do not know it."""
+    """``SYNC``/its ``name``: a message was read here, and the other own devices do not know it.
+
+    ``group``: to which it is a text, '' if it is a message to this user alone.
+    """
 
     message_id: str
     sender: str
+    group: str = ""
+
+    @property
+    def name(self) -> str:
+        """Under which it stands: message ids are their senders', who may give one twice."""
+        name = key(self.sender, self.message_id)
+        return f"{self.group} {name}" if self.group else name
 
 
 class Seen(msgspec.Struct, frozen=True):

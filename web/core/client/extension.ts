@@ -8,7 +8,7 @@ import type { OwnIdentity } from "../crypto/keys.ts";
 import type { Random } from "../bytes.ts";
 import type { ErrorFrame, ManyResult, PreKeyBundles, RoutedMessage } from "../wire/frames.ts";
 import type { Claim, Newer } from "./content.ts";
-import type { SyncedGroup } from "./devices/kinds.ts";
+import type { ReadText, SyncedGroup } from "./devices/kinds.ts";
 import type { Link } from "./link.ts";
 import type { Outgoing } from "./many/outgoing.ts";
 import type { Moment } from "./moment.ts";
@@ -29,10 +29,24 @@ export interface Extra {
   readonly isBrief: boolean;
 }
 
+/**
+ * What is new of a group that was stored. `isOther`: it is another one now, or something else to this user. `muted`:
+ * whether its texts are announced no more, null if that is as it was, or they have just come into it.
+ */
+export interface GroupStored {
+  readonly isOther: boolean;
+  readonly muted: boolean | null;
+}
+
 /** Groups, for those who keep own devices in step. */
 export interface SyncedGroups {
-  /** Is told which group is another one now, or something else to this user, in the transaction that stores it. */
-  follow(listener: (tx: Transaction, group: string) => void): void;
+  /** Is told what is new of which group, in the transaction that stores it. */
+  follow(listener: (tx: Transaction, group: string, news: GroupStored) => void): void;
+  /** Whether it is muted; null if this user is no member. */
+  isMuted(group: string): boolean | null;
+  mute(tx: Transaction, group: string, muted: boolean): void;
+  /** An own device has read these texts, and tells their senders. */
+  readElsewhere(tx: Transaction, texts: readonly ReadText[], device: string): void;
   /** The groups in which this user is a member. */
   members(): readonly string[];
   /** A group as devices tell each other of it; null if it is none, or nothing to them yet. */

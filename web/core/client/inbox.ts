@@ -347,7 +347,7 @@ export class Inbox {
         this.#tell(tx, device, messageId, status, now);
       }
       if ((this.#parts.devices?.ownOthers().length ?? 0) > 0) {
-        tx.put(records.SYNC, name, { messageId, sender });
+        tx.put(records.SYNC, name, { messageId, sender, group: "" });
       }
     });
     return true;

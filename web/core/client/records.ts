@@ -338,9 +338,17 @@ export type PersonRecord = RecordOf<typeof PersonRecord>;
 export const DeviceRecord = recordType({ userId: text, name: empty, silent: zero, heardAt: orMissing(int) });
 export type DeviceRecord = RecordOf<typeof DeviceRecord>;
 
-/** A message of a person (`sender`) was read here, and the other own devices do not know it. */
-export const SyncRecord = recordType({ messageId: text, sender: text });
+/**
+ * A message of a person (`sender`) was read here, and the other own devices do not know it. `group`: to which it is a
+ * text, '' if it is a message to this user alone.
+ */
+export const SyncRecord = recordType({ messageId: text, sender: text, group: empty });
 export type SyncRecord = RecordOf<typeof SyncRecord>;
+
+/** Under which it stands: message ids are their senders', who may give one twice. */
+export function syncName({ group, messageId, sender }: SyncRecord): string {
+  return group === "" ? key(sender, messageId) : `${group} ${key(sender, messageId)}`;
+}
 
 const EarlyMessage = recordType({ id: text, state: int, until: int });
 
@@ -354,9 +362,16 @@ export type EarlyRecord = RecordOf<typeof EarlyRecord>;
 /**
  * When the user has changed what is known of a person (`userId`), or, if that is '', the settings: milliseconds since
  * 1970, see protocol/devices.md. `waits`: the other own devices are still to be told. `names`: of a group, what they were
- * told last that its members call themselves, by user id.
+ * told last that its members call themselves, by user id. `muted`: whether a group is, also while it is not there; null
+ * of all others.
  */
-export const SyncedRecord = recordType({ userId: text, at: int, waits: no, names: withDefault(mapOf(text), new Map()) });
+export const SyncedRecord = recordType({
+  userId: text,
+  at: int,
+  waits: no,
+  names: withDefault(mapOf(text), new Map()),
+  muted: withDefault(orNull(bool), null),
+});
 export type SyncedRecord = RecordOf<typeof SyncedRecord>;
 
 /** The user of this new device has agreed that it will belong to a person, who has this key. `secret`: of the code. */
@@ -460,13 +475,13 @@ export const GONE = kindOf("gone", GoneRecord);
 export const PERSON = kindOf("person", PersonRecord);
 /** `DEVICE`/user id of an own device. */
 export const DEVICE = kindOf("device", DeviceRecord);
-/** `SYNC`/'<person> <message id>'. */
+/** `SYNC`/its `syncName`. */
 export const SYNC = kindOf("sync", SyncRecord);
 /** `EARLY_SENT`/person: messages to them that another own device has sent. */
 export const EARLY_SENT = kindOf("early-sent", EarlyRecord);
-/** `EARLY_READ`/person: messages of theirs that were read elsewhere. */
+/** `EARLY_READ`/person, or '<group> <person>': messages of theirs, or texts to that group, that were read elsewhere. */
 export const EARLY_READ = kindOf("early-read", EarlyRecord);
-/** `SYNCED`/user id, or ''. */
+/** `SYNCED`/user id, '', 'group <id>' or 'muted <id>'. */
 export const SYNCED = kindOf("synced", SyncedRecord);
 /** `AGREED`/''. */
 export const AGREED = kindOf("link-agreed", AgreedRecord);

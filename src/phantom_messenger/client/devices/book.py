@@ -120,6 +120,11 @@ class DeviceBook:
         """All of one's devices, the first one first."""
         return [] if self.own is None else [text(one) for one in self.own.usable]
 
+    def is_before(self, device: str) -> bool:
+        """Whether an own device stands before this one on the list."""
+        own = self.own_ids()
+        return device in own and self.device in own and own.index(device) < own.index(self.device)
+
     def names(self) -> dict[str, DeviceRecord]:
         """What is known of one's devices, by user id."""
         return {record.user_id: record for _, record in self._vault.all(records.DEVICE, DeviceRecord)}

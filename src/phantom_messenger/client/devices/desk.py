@@ -20,6 +20,7 @@ from phantom_messenger.client.devices.errors import ForkedList
 from phantom_messenger.client.devices.kinds import NamedDevice, SyncDevices, SyncHere, SyncRead
 from phantom_messenger.client.devices.known_list import ASLEEP_MS, HERE_MS, RENEW_MS, following
 from phantom_messenger.client.devices.late import LateTexts
+from phantom_messenger.client.devices.read_marks import marks_of
 from phantom_messenger.client.devices.records import SPREAD, SpreadRecord
 from phantom_messenger.client.groups import naming
 from phantom_messenger.client.groups.contents import GroupSaid
@@ -346,14 +347,9 @@ class DeviceDesk:
 
         def told(tx: Transaction) -> None:
             for one in found:
-                tx.delete(records.SYNC, records.key(one.sender, one.message_id))
+                tx.delete(records.SYNC, one.name)
 
-        read = [
-            kinds.ReadMessage(sender=base64.b64decode(one.sender), id=one.message_id)
-            for one in found
-            if len(base64.b64decode(one.sender)) == kinds.ID_BYTES
-        ]
-        self.say_to_own(SyncRead(messages=read), also=told)
+        self.say_to_own(marks_of(found), also=told)
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until there is something to do."""

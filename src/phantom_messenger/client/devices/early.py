@@ -24,7 +24,7 @@ class Sort(StrEnum):
     SENT = "sent"
     """It is to that person, and another own device has sent it."""
     READ = "read"
-    """It is of that person, and was read on another own device."""
+    """It is of that person, in the group that is named before them if one is, and was read on another own device."""
 
 
 class Early:

@@ -35,6 +35,8 @@ class OwnDevice:
 class Devices:
     """Your devices: see protocol/devices.md. ``LinkingEvent`` tells how linking goes on.
 
+    Contacts, settings, which groups are muted, and what was read, in groups too, are the same on all of them.
+
     Args:
         book: knows them.
         parts: change and link them.

@@ -1,7 +1,7 @@
-"""What is known of people, and one's settings, are kept the same on all own devices; see protocol/devices.md.
+"""What is known of people, one's settings, and which groups are muted are the same on all own devices.
 
 Whatever changes what is known of somebody is noticed where that is written, in the same transaction, and told to the
-other devices as soon as may be. Of two changes the later one counts on all of them.
+other devices as soon as may be. Of two changes the later one counts on all of them. See protocol/devices.md.
 """
 
 import base64
@@ -16,11 +16,19 @@ from phantom_messenger.client import content
 from phantom_messenger.client.blocking import Blocking
 from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.devices.desk import DeviceDesk
-from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, SyncGroup, SyncSettings
+from phantom_messenger.client.devices.kinds import (
+    KnownPerson,
+    MutedGroup,
+    SyncContacts,
+    SyncGroup,
+    SyncMuted,
+    SyncSettings,
+)
 from phantom_messenger.client.devices.records import SYNCED, SyncedRecord
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import naming
-from phantom_messenger.client.groups.store import INVITED, MEMBER, written
+from phantom_messenger.client.groups.records import GroupRecord
+from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of, written
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import checked_name
 from phantom_messenger.client.presence import Presence
@@ -31,6 +39,7 @@ from phantom_messenger.client.vault import Transaction
 
 _SETTINGS: Final = ""
 _GROUP: Final = "group "
+_MUTED: Final = "muted "
 
 
 def _entry(record: ContactRecord, at: int) -> KnownPerson:
@@ -97,12 +106,21 @@ class InStep:
         if not self._is_taking and self._stores.devices.own_others():
             self._note(tx, _SETTINGS)
 
-    def _group_changed(self, tx: Transaction, group: str) -> None:
-        """A group is another one, or something else to this user: linked devices learn it from the first one."""
-        devices = self._stores.devices
-        if devices.own is not None and devices.is_first and devices.own_others():
+    def _group_changed(self, tx: Transaction, before: GroupRecord | None, after: GroupRecord) -> None:
+        """A group was stored: linked devices learn what it is from the first one, and all whether it is muted."""
+        devices, group = self._stores.devices, written(after.group)
+        if devices.own is None:
+            return
+        has_others = bool(devices.own_others())
+        if devices.is_first and has_others and (before is None or _differs(before, after)):
             name = f"{_GROUP}{group}"
             self._put(tx, replace(self._known.get(name) or SyncedRecord(user_id=name, at=0), waits=True))
+        if before is None or not before.relation == after.relation == MEMBER:
+            return  # whoever comes back is told nothing of it yet, see ``_mute_again``
+        name = f"{_MUTED}{group}"
+        if before.muted != after.muted and not self._is_taking and (has_others or name in self._known):
+            at = content.time_of(max(self._moment().wall, self._at(name) + 1))
+            self._put(tx, SyncedRecord(user_id=name, at=at, waits=True, muted=after.muted))
 
     def _note(self, tx: Transaction, user_id: str) -> None:
         at = content.time_of(max(self._moment().wall, self._at(user_id) + 1))
@@ -130,6 +148,7 @@ class InStep:
         """Tell the other devices what has changed."""
         if not self._known or self._is_telling:
             return
+        self._mute_again()
         waiting = [one for one in self._known.values() if one.waits]
         if not waiting or not self._stores.devices.own_others():
             return
@@ -138,7 +157,7 @@ class InStep:
             for one in waiting:
                 if one.user_id == _SETTINGS:  # first, so that a new device has them when it is told that it is ready
                     self._desk.say_to_own(self.settings(), also=lambda tx, one=one: self._told(tx, [one]))  # type: ignore[misc]
-            people = [one for one in waiting if one.user_id != _SETTINGS and not one.user_id.startswith(_GROUP)]
+            people = [one for one in waiting if _is_of_person(one)]
             for start in range(0, len(people), kinds.MAX_CONTACTS):
                 some = people[start : start + kinds.MAX_CONTACTS]
                 said = SyncContacts(contacts=[self.person(one.user_id) for one in some])
@@ -146,6 +165,11 @@ class InStep:
             for one in waiting:
                 if one.user_id.startswith(_GROUP):
                     self._tell_group(one)
+            muted = [one for one in waiting if one.muted is not None]
+            for start in range(0, len(muted), kinds.MAX_MUTED):  # behind the groups, which are to be there
+                some = muted[start : start + kinds.MAX_MUTED]
+                groups = [_muted(one) for one in some]
+                self._desk.say_to_own(SyncMuted(groups=groups), also=lambda tx, some=some: self._told(tx, some))  # type: ignore[misc]
         finally:
             self._is_telling = False
 
@@ -166,7 +190,7 @@ class InStep:
 
     def _told(self, tx: Transaction, some: list[SyncedRecord]) -> None:
         for one in some:
-            self._put(tx, SyncedRecord(user_id=one.user_id, at=one.at))
+            self._put(tx, SyncedRecord(user_id=one.user_id, at=one.at, muted=one.muted))
 
     def person(self, user_id: str) -> KnownPerson:
         """What is known of somebody, for other devices."""
@@ -183,9 +207,14 @@ class InStep:
 
     def tell_all(self, tx: Transaction) -> None:
         """There is a new device: it is to be told of all these, of the settings, and of groups."""
-        groups = [f"{_GROUP}{group.id}" for group in self._stores.groups.all() if group.record.relation == MEMBER]
-        for name in (*self.people(), _SETTINGS, *groups):
+        groups = [group for group in self._stores.groups.all() if group.record.relation == MEMBER]
+        for name in (*self.people(), _SETTINGS, *(f"{_GROUP}{group.id}" for group in groups)):
             self._put(tx, SyncedRecord(user_id=name, at=self._at(name), waits=True))
+        for group in groups:
+            said = self._is_muted(f"{_MUTED}{group.id}")
+            if said.at or said.muted:
+                name = f"{_MUTED}{group.id}"
+                self._put(tx, SyncedRecord(user_id=name, at=said.at, waits=True, muted=said.muted))
 
     def _group(self, name: str) -> SyncGroup | None:
         """A group, for linked devices; None if it is none, or nothing to them yet."""
@@ -250,6 +279,44 @@ class InStep:
         if after != before:
             book.put(tx, after)
 
+    def take_muted(self, tx: Transaction, said: SyncMuted) -> None:
+        """Another own device says which groups are muted; one that is not here, or not yet, will be so."""
+        for heard in said.groups:
+            name = f"{_MUTED}{written(heard.group)}"
+            if later_muted(self._is_muted(name), heard) is heard:
+                self._put(tx, SyncedRecord(user_id=name, at=heard.at, muted=heard.muted))
+                self._mute(tx, self._known[name])
+
+    def _is_muted(self, name: str) -> MutedGroup:
+        """What is known of a group, here or once it is here."""
+        known = self._known.get(name)
+        if known is not None and known.muted is not None:
+            return _muted(known)
+        group = self._member_of(name)
+        return MutedGroup(group=_raw(name), at=0, muted=group is not None and group.record.muted)
+
+    def _member_of(self, name: str) -> Group | None:
+        group = self._stores.groups.get(name.removeprefix(_MUTED))
+        return group if group is not None and group.record.relation == MEMBER else None
+
+    def _mute(self, tx: Transaction, one: SyncedRecord) -> None:
+        group = self._member_of(one.user_id)
+        if group is None or one.muted in {None, group.record.muted}:
+            return
+        self._is_taking = True
+        try:
+            self._stores.groups.put(tx, group.with_record(muted=one.muted))
+        finally:
+            self._is_taking = False
+
+    def _mute_again(self) -> None:
+        """Who has come into a group, or back, finds it muted if it is so on the other devices."""
+        for one in [one for one in self._known.values() if one.muted is not None]:
+            group = self._member_of(one.user_id)
+            if group is not None and group.record.muted != one.muted:
+                with self._stores.vault.transaction() as tx:
+                    self._mute(tx, one)
+
     def take_settings(self, tx: Transaction, said: SyncSettings) -> None:
         """Another own device says what others are told."""
         own = self.settings()
@@ -263,6 +330,11 @@ class InStep:
         finally:
             self._is_taking = False
         tx.on_commit(lambda: self._changed.append(None))
+
+
+def later_muted(known: MutedGroup, heard: MutedGroup) -> MutedGroup:
+    """Which of two devices' knowledge of a group counts; ``known`` if it is the same."""
+    return heard if (heard.at, heard.muted) > (known.at, known.muted) else known
 
 
 def later_of(known: KnownPerson, heard: KnownPerson) -> KnownPerson:
@@ -286,6 +358,28 @@ def later_settings(known: SyncSettings, heard: SyncSettings) -> SyncSettings:
 def _values(said: SyncSettings) -> Iterator[tuple[str, bool | UnsetType]]:
     for name in ("read_receipts", "typing", "presence"):
         yield name, getattr(said, name)
+
+
+def _is_of_person(one: SyncedRecord) -> bool:
+    return one.user_id != _SETTINGS and not one.user_id.startswith((_GROUP, _MUTED))
+
+
+def _differs(before: GroupRecord, after: GroupRecord) -> bool:
+    """Whether a linked device is to learn of it."""
+
+    def seen(record: GroupRecord) -> tuple[object, ...]:
+        return record.relation, record.digest, record.picture, record.own_name
+
+    return seen(before) != seen(after)
+
+
+def _raw(name: str) -> bytes:
+    return raw_of(name.removeprefix(_MUTED))
+
+
+def _muted(one: SyncedRecord) -> MutedGroup:
+    """Whether a group is muted, as devices tell each other."""
+    return MutedGroup(group=_raw(one.user_id), at=one.at, muted=one.muted is True)
 
 
 def _is_person(user_id: str) -> bool:

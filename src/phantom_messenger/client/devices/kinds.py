@@ -13,6 +13,7 @@ MAX_LIST_BYTES: Final = 2_048
 
 ID_BYTES: Final = 32
 MAX_READ: Final = 200
+MAX_MUTED: Final = 100
 MAX_CONTACTS: Final = 100
 """Contacts in one content: some 15 KB."""
 
@@ -87,10 +88,19 @@ class ReadMessage(msgspec.Struct, frozen=True, kw_only=True):
     id: MessageId
 
 
-class SyncRead(msgspec.Struct, frozen=True, kw_only=True):
-    """``sync-read``: messages that another own device has read."""
+class ReadText(msgspec.Struct, frozen=True, kw_only=True):
+    """A text to a group that was read: ``sender`` is a person (raw id)."""
+
+    group: Bytes32
+    sender: Bytes32 = msgspec.field(name="from")
+    id: MessageId
+
+
+class SyncRead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """``sync-read``: messages, and texts to groups, that another own device has read."""
 
     messages: Annotated[list[ReadMessage], msgspec.Meta(max_length=MAX_READ)]
+    in_groups: Annotated[list[ReadText], msgspec.Meta(max_length=MAX_READ)] = []
 
 
 class SyncHere(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +177,20 @@ class SyncGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ValueError("members are not in the order of their ids, or there twice")
 
 
+class MutedGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether texts to a group are announced; ``at``: when the user has said so, 0 if never."""
+
+    group: Bytes32
+    at: Time
+    muted: bool
+
+
+class SyncMuted(msgspec.Struct, frozen=True, kw_only=True):
+    """``sync-muted``: groups that the user has muted, or not any more, as another own device knows it."""
+
+    groups: Annotated[list[MutedGroup], msgspec.Meta(max_length=MAX_MUTED)]
+
+
 class HistoryAsk(msgspec.Struct, frozen=True, kw_only=True):
     """``history-ask``: send so many chunks from a place on; 0: nothing more is wanted."""
 
@@ -183,7 +207,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     left: Annotated[int, msgspec.Meta(ge=0, le=MAX_SAFE)] = 0
 
 
-Sync = SyncRead | SyncHere | SyncContacts | SyncSettings | SyncDevices | SyncGroup | HistoryAsk | History
+Sync = SyncRead | SyncHere | SyncContacts | SyncSettings | SyncDevices | SyncGroup | SyncMuted | HistoryAsk | History
 Link = LinkOffer | LinkAnswer | LinkReveal | LinkConsent | LinkDone | LinkEnd
 Kind = Link | Sync
 
@@ -200,6 +224,7 @@ KINDS: Final[dict[str, type[Kind]]] = {
     "sync-settings": SyncSettings,
     "sync-devices": SyncDevices,
     "sync-group": SyncGroup,
+    "sync-muted": SyncMuted,
     "history-ask": HistoryAsk,
     "history": History,
 }

@@ -14,6 +14,7 @@ from phantom_messenger.client.devices.kinds import (
     SyncContacts,
     SyncDevices,
     SyncGroup,
+    SyncMuted,
     SyncRead,
     SyncSettings,
 )
@@ -49,7 +50,7 @@ class DeviceParts:
         self._stores = stores
         self._link: Link | None = None
         self.groups = groups
-        """What takes in what the first device says about groups."""
+        """What takes in what own devices say about groups."""
         self.desk = DeviceDesk(stores, sending, outgoing, identity, moment, forget_device=blocking.forget_device)
         self.in_step = InStep(stores, self.desk, blocking, presence, moment=moment)
         self.handover = Handover(stores, sending, outgoing, self.desk, moment)
@@ -68,8 +69,11 @@ class DeviceParts:
         match said.said:
             case SyncRead():
                 self.desk.read_elsewhere(tx, said.said, now)
+                self.groups.texts.read_elsewhere(tx, said.said.in_groups, sender, now)
             case SyncContacts():
                 self.in_step.take_contacts(tx, said.said)
+            case SyncMuted():
+                self.in_step.take_muted(tx, said.said)
             case SyncSettings():
                 self.in_step.take_settings(tx, said.said)
             case HistoryAsk():

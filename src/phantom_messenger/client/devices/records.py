@@ -19,16 +19,18 @@ PAST_PAGE: Final = "past-page"
 
 
 class SyncedRecord(Record, frozen=True, kw_only=True):
-    """``SYNCED``/user id of a person, '' for the settings, 'group <id>': when the user has changed what is known of it.
+    """``SYNCED``/user id of a person, '' for the settings, 'group <id>', or 'muted <id>' for whether a group is muted.
 
-    ``at``: milliseconds since 1970, see protocol/devices.md. ``waits``: the other own devices are still to be told.
-    ``names``: of a group, what they were told last that its members call themselves, by user id.
+    ``at``: when the user has changed what is known of it, in milliseconds since 1970, see protocol/devices.md.
+    ``waits``: the other own devices are still to be told. ``names``: of a group, what they were told last that its
+    members call themselves, by user id. ``muted``: whether it is, also while it is not there; None of all others.
     """
 
     user_id: str
     at: int
     waits: bool = False
     names: dict[str, str] = msgspec.field(default_factory=dict)
+    muted: bool | None = None
 
 
 class AgreedRecord(Record, frozen=True, kw_only=True):
@@ -64,10 +66,10 @@ class EarlyMessage(Record, frozen=True, kw_only=True):
 
 
 class EarlyRecord(Record, frozen=True, kw_only=True):
-    """``EARLY``/'sent <person>' or 'read <person>': messages that are not here yet, the oldest news first.
+    """``EARLY``/'sent <person>', 'read <person>' or 'read <group> <person>': messages that are not here yet.
 
-    Of the first they are ones that another own device has sent to that person, and of the second ones of that person
-    that were read there.
+    The oldest news first. Of the first they are ones that another own device has sent to that person, of the others
+    ones of that person, or texts of theirs to that group, that were read there.
     """
 
     messages: list[EarlyMessage]

@@ -30,7 +30,7 @@ from phantom_messenger.client.groups.links import Links
 from phantom_messenger.client.groups.orders import Orders
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES, type_of
 from phantom_messenger.client.groups.reach import reached_by_all, reached_by_each
-from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord, GroupToldRecord
+from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord
 from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
 from phantom_messenger.client.groups.stepping import Stepping
@@ -524,16 +524,7 @@ class Groups:
 
     def mark_read(self, group: str, sender: str, message_id: str) -> None:
         """The user has read a text: it is handled, and its sender is told if that is allowed. Idempotent."""
-        found = self._store.get(group)
-        record = None if found is None else self._store.text(found, sender, message_id)
-        if found is None or record is None or record.read:
-            return
-        with self._stores.vault.transaction() as tx:
-            self._store.put_text(tx, found, replace(record, read=True))
-            self._store.handled(tx, group, sender, message_id)
-            if self._tells_read() and found.record.relation == MEMBER:
-                told = GroupToldRecord(group=group, sender=sender, message_id=message_id, status="read")
-                self._store.tell(tx, told)
+        self.arrivals.texts.mark_read(group, sender, message_id, tells=self._tells_read())
 
     def progress(self, message_id: str) -> dict[str, DeliveryState]:
         """How far an own text has come with each member, by user id; nothing once that is 30 days ago."""

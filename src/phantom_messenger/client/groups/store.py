@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from phantom_messenger.client import records
+from phantom_messenger.client.devices.early import Early
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Chain, Judged, Step, Verdict
 from phantom_messenger.client.groups.holding import Early, Holding
@@ -133,15 +134,6 @@ class Group:
         return [wish for wish in self.record.wishes if wish not in self.record.asked]
 
 
-def _differs(before: GroupRecord, after: GroupRecord) -> bool:
-    """Whether a linked device is to learn of it."""
-
-    def seen(record: GroupRecord) -> tuple[object, ...]:
-        return record.relation, record.digest, record.picture, record.own_name
-
-    return seen(before) != seen(after)
-
-
 class Fellows:
     """Everybody who is in a group with this user, as a container of user ids."""
 
@@ -179,8 +171,8 @@ class GroupStore:
             self._told.setdefault(told.group, {})[_name_of(told)] = told
         self.fellows: Container[str] = Fellows(self._groups)
         """Who is in a group with this user."""
-        self.follow: Callable[[Transaction, str], None] | None = None
-        """Is told which group was changed, so that one's linked devices learn of it."""
+        self.follow: Callable[[Transaction, GroupRecord | None, GroupRecord], None] | None = None
+        """Is told what a group was and is, so that one's other devices learn of it."""
         self.person_of: Callable[[str], str] = str
         """Whose a device is, as far as that is known."""
         self._holding = Holding(vault, self._whose)
@@ -274,8 +266,8 @@ class GroupStore:
         if record.relation != INVITED:
             self._end_invitation(tx, after)
         tx.on_commit(lambda: self._set(after))
-        if self.follow is not None and (before is None or _differs(before.record, record)):
-            self.follow(tx, group.id)
+        if self.follow is not None:
+            self.follow(tx, None if before is None else before.record, record)
         return after
 
     def _end_invitation(self, tx: Transaction, group: Group) -> None:
@@ -313,6 +305,8 @@ class GroupStore:
             self.was_told(tx, told)
         for token in self.tokens_of(group.id):
             self.drop_token(tx, token)
+        for person in group.people:
+            Early.drop(tx, f"{group.id} {person}")
         tx.delete_some(group_inbox(group.record.number), -1)
         tx.delete_some(group_texts(group.record.number), -1)
         tx.on_commit(lambda: self._unset(group.id))
@@ -422,6 +416,12 @@ class GroupStore:
     def told(self) -> dict[str, list[GroupToldRecord]]:
         """What is to be told, by group."""
         return {group: list(found.values()) for group, found in self._told.items() if found}
+
+    def withdraw(self, tx: Transaction, record: GroupToldRecord) -> None:
+        """It is not to be told, if that waits."""
+        found = self._told.get(record.group, {}).get(_name_of(record))
+        if found == record:
+            self.was_told(tx, found)
 
     def was_told(self, tx: Transaction, record: GroupToldRecord) -> None:
         """It is on its way."""

@@ -1,10 +1,14 @@
 """Texts to groups are kept: those of others, of which their senders are told, and those of one's other devices."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
+from phantom_messenger.client import records
 from phantom_messenger.client.content import time_of
+from phantom_messenger.client.devices.early import Early, Sort
+from phantom_messenger.client.devices.kinds import ReadText
 from phantom_messenger.client.groups import naming, words
 from phantom_messenger.client.groups.contents import GroupHello, GroupLeave, GroupText
 from phantom_messenger.client.groups.records import (
@@ -18,6 +22,7 @@ from phantom_messenger.client.groups.speaking import MAX_TOLD
 from phantom_messenger.client.groups.store import INVITED, MAX_MISSING, MEMBER, Group, written
 from phantom_messenger.client.groups.views import contact_of
 from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.records import SyncRecord
 from phantom_messenger.client.status import DeliveryState, Event, GroupMessageEvent, WarningEvent, WrittenEvent
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
@@ -40,6 +45,7 @@ class Texts:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._store = stores.groups
+        self._early = Early(stores.vault)
         self._told_again: dict[tuple[str, str], None] = {}
         """Texts of which their senders were told once more, each once until this program ends."""
 
@@ -68,9 +74,11 @@ class Texts:
             sent_at=said.sent_at,
             kept_at=time_of(now.wall),
             expires_at=expires_at,
+            read=self._was_read(tx, group.id, sender, message_id),
         )
         self._store.put_text(tx, group, record)
-        self._store.hand_out(tx, group, sender, message_id)
+        if not record.read:
+            self._store.hand_out(tx, group, sender, message_id)
         if len(group.state.members) <= MAX_TOLD:
             told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
             self._store.tell(tx, told)
@@ -81,8 +89,60 @@ class Texts:
         if gone:
             message = words.missing(gone, peer.label, words.title(group.state.name))
             events.append(WarningEvent(peer=peer, code="missing", message=message))
-        event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
-        events.append(event)
+        if not record.read:
+            event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
+            events.append(event)
+
+    def _was_read(self, tx: Transaction, group: str, sender: str, message_id: str) -> bool:
+        """Whether a text that has just come was read on another own device before."""
+        if self._stores.devices.own is None:
+            return False
+        return self._early.take(tx, Sort.READ, f"{group} {sender}", message_id) is not None
+
+    def mark_read(self, group: str, sender: str, message_id: str, *, tells: bool) -> None:
+        """The user has read a text. Idempotent.
+
+        Args:
+            group: its id.
+            sender: who has written it.
+            message_id: of the text.
+            tells: whether its sender may learn of it.
+        """
+        found = self._store.get(group)
+        record = None if found is None else self._store.text(found, sender, message_id)
+        if found is None or record is None or record.read:
+            return
+        with self._stores.vault.transaction() as tx:
+            self._put_read(tx, found, record)
+            if tells and found.record.relation == MEMBER:
+                self._store.tell(tx, _read(group, sender, message_id))
+            if self._stores.devices.own_others():
+                news = SyncRecord(message_id=message_id, sender=sender, group=group)
+                tx.put(records.SYNC, news.name, news)
+
+    def _put_read(self, tx: Transaction, group: Group, record: GroupTextRecord) -> None:
+        self._store.put_text(tx, group, replace(record, read=True))
+        self._store.handled(tx, group.id, record.sender, record.message_id)
+
+    def read_elsewhere(self, tx: Transaction, said: Sequence[ReadText], device: str, now: Moment) -> None:
+        """Another own device has read texts, and tells their senders."""
+        for one in said:
+            sender = written(one.sender)
+            if sender != self._stores.devices.person:
+                self._read_elsewhere(tx, (written(one.group), sender, one.id), device, now)
+
+    def _read_elsewhere(self, tx: Transaction, text: tuple[str, str, str], device: str, now: Moment) -> None:
+        group, sender, message_id = text
+        found = self._store.get(group)
+        record = None if found is None else self._store.text(found, sender, message_id)
+        if found is None or record is None:
+            news = (DeliveryState.READ, now.persistent)
+            self._early.note(tx, Sort.READ, f"{group} {sender}", message_id, news)
+        elif not record.read:
+            self._put_read(tx, found, record)
+        elif self._stores.devices.is_before(device):
+            # Read on both before either had heard of the other: the first of them tells, and no other one.
+            self._store.withdraw(tx, _read(group, sender, message_id))
 
     def _keep_early(self, tx: Transaction, group: Group, sender: str, held: GroupHeldRecord) -> bool:
         """Whether a text is kept in a group to which this user is only invited, where others write without end."""
@@ -159,6 +219,11 @@ class Texts:
         former = [one for one in others if self._stores.devices.person_of(one) not in people]
         forgotten = set(former[:-MAX_FORMER])
         return {one: count for one, count in others.items() if one not in forgotten}
+
+
+def _read(group: str, sender: str, message_id: str) -> GroupToldRecord:
+    """What a sender is told of a text that was read."""
+    return GroupToldRecord(group=group, sender=sender, message_id=message_id, status="read")
 
 
 def held(payload: frames.RoutedMessagePayload, said: GroupText, now: Moment) -> GroupHeldRecord:

@@ -113,6 +113,13 @@ export class DeviceBook {
     return this.#routing.ownOthers();
   }
 
+  /** Whether an own device stands before this one on the list. */
+  isBefore(device: string): boolean {
+    const ids = this.own?.newest.ids.map(encodeBase64) ?? [];
+    const [theirs, own] = [ids.indexOf(device), ids.indexOf(this.device)];
+    return theirs >= 0 && theirs < own;
+  }
+
   /** What is known of one's devices, by user id. */
   names(): ReadonlyMap<string, DeviceRecord> {
     return new Map([...this.#vault.all(records.DEVICE)].map(([, record]) => [record.userId, record]));

@@ -321,11 +321,15 @@ export class DeviceDesk {
     if (now.monotonic - this.#readSince < GATHER_READ_MS) return;
     this.#readSince = null;
     const found = [...stores.vault.all(records.SYNC)].slice(0, MAX_READ).map(([, record]) => record);
-    const messages = found
-      .map(({ messageId, sender }) => ({ from: decodedId(sender), id: messageId }))
+    const named = found
+      .map(({ group, messageId, sender }) => ({ group, from: decodedId(sender), id: messageId }))
       .filter(({ from }) => from.length === ID_BYTES);
-    this.say(devices.ownOthers(), { kind: "sync-read", messages }, (tx) => {
-      for (const { messageId, sender } of found) tx.delete(records.SYNC, records.key(sender, messageId));
+    const messages = named.filter(({ group }) => group === "").map(({ from, id }) => ({ from, id }));
+    const inGroups = named
+      .filter(({ group }) => group !== "")
+      .map(({ from, group, id }) => ({ group: fromBase64(group), from, id }));
+    this.say(devices.ownOthers(), { kind: "sync-read", messages, inGroups }, (tx) => {
+      for (const record of found) tx.delete(records.SYNC, records.syncName(record));
     });
   }
 

@@ -87,6 +87,10 @@ export class Devices {
     switch (said.kind) {
       case "sync-read":
         this.desk.readElsewhere(said.messages);
+        stores.vault.transaction((tx) => stores.slot.is.synced?.readElsewhere(tx, said.inGroups ?? [], sender));
+        break;
+      case "sync-muted":
+        this.#inStep.takeMuted(said.groups);
         break;
       case "sync-contacts":
         this.#inStep.takeContacts(said.contacts);

@@ -1,16 +1,16 @@
 /**
- * What is known of people, and one's settings, are kept the same on all own devices; see devices.md.
+ * What is known of people, one's settings, and which groups are muted are the same on all own devices; see devices.md.
  *
  * Whatever changes what is known of somebody is noticed where that is written, in the same transaction, and told to the
  * other devices as soon as may be. Of two changes the later one counts on all of them.
  */
 import { compare, utf8 } from "../../bytes.ts";
-import { encodeBase64 } from "../../wire/base64.ts";
+import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
 import type { Blocking } from "../blocking.ts";
 import { timeOf } from "../content.ts";
 import { UsageError } from "../errors.ts";
 import { decodedId } from "../ids.ts";
-import type { SyncedGroups } from "../extension.ts";
+import type { GroupStored, SyncedGroups } from "../extension.ts";
 import type { Moment } from "../moment.ts";
 import { checkedName } from "../names.ts";
 import type { Presence } from "../presence.ts";
@@ -20,12 +20,14 @@ import type { Stores } from "../stores.ts";
 import type { Transaction } from "../vault.ts";
 import type { DeviceBook } from "./book.ts";
 import type { DeviceDesk } from "./desk.ts";
-import { type DeviceSaid, type KnownPerson, MAX_CONTACTS, type Named } from "./kinds.ts";
+import { type DeviceSaid, type KnownPerson, MAX_CONTACTS, MAX_MUTED, type MutedGroup, type Named } from "./kinds.ts";
 
 /** The name under which the settings stand. */
 const SETTINGS = "";
 /** What the names of groups begin with. */
 const GROUP = "group ";
+/** What the names of groups begin with under which it stands whether they are muted. */
+const MUTED = "muted ";
 const ID_BYTES = 32;
 /** In the order in which they decide. */
 const SETTING_NAMES = ["readReceipts", "typing", "presence"] as const;
@@ -59,7 +61,7 @@ export class InStep {
     for (const [, record] of parts.stores.vault.all(records.SYNCED)) this.#known.set(record.userId, record);
     parts.stores.book.follow = (tx, before, after) => this.#noticed(tx, before, after);
     parts.presence.follow = (tx) => this.#settingsChanged(tx);
-    parts.groups?.follow((tx, group) => this.#groupChanged(tx, group));
+    parts.groups?.follow((tx, group, news) => this.#groupChanged(tx, group, news));
   }
 
   // --- what changes here --------------------------------------------------------
@@ -78,16 +80,18 @@ export class InStep {
     if (this.#mayNote) this.#note(tx, SETTINGS);
   }
 
-  /** A group is another one, or something else to this user: linked devices learn it from the first one. */
-  #groupChanged(tx: Transaction, group: string): void {
+  /** A group was stored: linked devices learn what it is from the first one, and all whether it is muted. */
+  #groupChanged(tx: Transaction, group: string, { isOther, muted }: GroupStored): void {
     const { devices } = this.#parts;
-    if (!devices.isFirst || devices.ownOthers().length === 0) return;
-    this.#put(tx, { ...this.#ofGroup(group), waits: true });
+    const hasOthers = devices.ownOthers().length > 0;
+    if (isOther && devices.isFirst && hasOthers) this.#put(tx, { ...this.#ofGroup(group), waits: true });
+    const name = `${MUTED}${group}`;
+    if (muted !== null && !this.#isTaking && (hasOthers || this.#known.has(name))) this.#note(tx, name, muted);
   }
 
-  #note(tx: Transaction, userId: string): void {
+  #note(tx: Transaction, userId: string, muted: boolean | null = null): void {
     const at = timeOf(Math.max(this.#parts.moment().wall, this.#at(userId) + 1));
-    this.#put(tx, records.SyncedRecord.make({ userId, at, waits: true }));
+    this.#put(tx, records.SyncedRecord.make({ userId, at, waits: true, muted }));
   }
 
   /** What is remembered of a group. */
@@ -111,16 +115,19 @@ export class InStep {
 
   /** Tells the other devices what has changed. */
   run(): void {
+    this.#muteAgain();
     const waiting = [...this.#known.values()].filter(({ waits }) => waits);
     if (waiting.length === 0 || this.#parts.devices.ownOthers().length === 0) return;
     // Before anything is sent: what is said runs this again. It is stored in one step.
     this.#parts.stores.vault.transaction((tx) => waiting.forEach((one) => this.#put(tx, { ...one, waits: false })));
     const names = waiting.map(({ userId }) => userId);
-    const people = names.filter((name) => name !== SETTINGS && !name.startsWith(GROUP));
+    const people = names.filter((name) => name !== SETTINGS && !name.startsWith(GROUP) && !name.startsWith(MUTED));
     for (const said of this.contacts(people)) this.#say(said);
     if (names.includes(SETTINGS)) this.#say(this.settings());
     const groups = names.filter((name) => name.startsWith(GROUP)).map((name) => name.slice(GROUP.length));
     for (const group of groups) this.#tellGroup(group);
+    // Behind the groups, which are to be there.
+    for (const said of mutedSaid(waiting.flatMap(mutedOf))) this.#say(said);
   }
 
   /** What a group is now. Of names, those that were not told before: all of them are larger than everything else. */
@@ -171,6 +178,18 @@ export class InStep {
       if (said !== null && isAlone) this.#told(group, said.names ?? []);
       return said ?? [];
     });
+  }
+
+  /** Which groups are muted, for a new device. */
+  muted(): readonly DeviceSaid[] {
+    const all = (this.#parts.groups?.members() ?? []).map((group) => this.#mutedHere(group));
+    return mutedSaid(all.filter(({ at, muted }) => at > 0 || muted));
+  }
+
+  /** What is known of a group, here or once it is here. */
+  #mutedHere(group: string): MutedGroup {
+    const [known = null] = mutedOf(this.#known.get(`${MUTED}${group}`));
+    return known ?? { group: fromBase64(group), at: 0, muted: this.#parts.groups?.isMuted(group) ?? false };
   }
 
   /** The settings, for other devices. */
@@ -226,6 +245,36 @@ export class InStep {
     if (!isSameContact(after, before)) book.put(tx, after);
   }
 
+  /** Another own device says which groups are muted; one that is not here, or not yet, will be so. */
+  takeMuted(groups: readonly MutedGroup[]): void {
+    this.#parts.stores.vault.transaction((tx) => {
+      for (const heard of groups) {
+        const id = encodeBase64(heard.group);
+        if (laterMuted(this.#mutedHere(id), heard) !== heard) continue;
+        const { at, muted } = heard;
+        this.#put(tx, records.SyncedRecord.make({ userId: `${MUTED}${id}`, at, muted }));
+        this.#mute(tx, id, muted);
+      }
+    });
+  }
+
+  #mute(tx: Transaction, group: string, muted: boolean): void {
+    const { groups } = this.#parts;
+    if (![null, muted].includes(groups?.isMuted(group) ?? null)) {
+      this.#taking(() => groups?.mute(tx, group, muted));
+    }
+  }
+
+  /** Who has come into a group, or back, finds it muted if it is so on the other devices. */
+  #muteAgain(): void {
+    for (const { muted, userId } of this.#known.values()) {
+      const group = userId.slice(MUTED.length);
+      if (muted !== null && ![null, muted].includes(this.#parts.groups?.isMuted(group) ?? null)) {
+        this.#parts.stores.vault.transaction((tx) => this.#mute(tx, group, muted));
+      }
+    }
+  }
+
   /** Another own device says what others are told. */
   takeSettings({ at, kind: _, ...theirs }: SettingsSaid): void {
     const { desk, presence, stores } = this.#parts;
@@ -242,6 +291,23 @@ export class InStep {
     );
     desk.later(() => this.#parts.changed(null));
   }
+}
+
+/** Which of two devices' knowledge of a group counts; `known` if it is the same. */
+export function laterMuted(known: MutedGroup, heard: MutedGroup): MutedGroup {
+  return orderOf([heard.at, Number(heard.muted)], [known.at, Number(known.muted)]) > 0 ? heard : known;
+}
+
+/** What a record says of a group; none if it is of something else. */
+function mutedOf(record: SyncedRecord | undefined): readonly MutedGroup[] {
+  if (record === undefined || record.muted === null) return [];
+  return [{ group: fromBase64(record.userId.slice(MUTED.length)), at: record.at, muted: record.muted }];
+}
+
+/** The same, in as many contents as it takes. */
+function mutedSaid(all: readonly MutedGroup[]): readonly DeviceSaid[] {
+  const starts = Array.from({ length: Math.ceil(all.length / MAX_MUTED) }, (_, place) => place * MAX_MUTED);
+  return starts.map((at) => ({ kind: "sync-muted", groups: all.slice(at, at + MAX_MUTED) }));
 }
 
 function countedOf(record: ContactRecord, at: number): Counted {

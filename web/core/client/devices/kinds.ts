@@ -9,6 +9,7 @@ import type { SettingsRecord } from "../records.ts";
 import { MAX_DEVICES } from "./device_list.ts";
 
 export const MAX_READ = 200;
+export const MAX_MUTED = 100;
 /** Contacts in one content: some 15 KB. */
 export const MAX_CONTACTS = 100;
 export const MAX_NAME_CHARS = 64;
@@ -26,6 +27,18 @@ const MESSAGE_ID_CHARS = 36;
 export interface ReadMessage {
   readonly from: Uint8Array;
   readonly id: string;
+}
+
+/** A text to a group that was read; `from` is a person (raw id). */
+export interface ReadText extends ReadMessage {
+  readonly group: Uint8Array;
+}
+
+/** Whether texts to a group are announced; `at`: when the user has said so, 0 if never. */
+export interface MutedGroup {
+  readonly group: Uint8Array;
+  readonly at: number;
+  readonly muted: boolean;
 }
 
 /**
@@ -82,12 +95,18 @@ export interface SyncedGroup {
 
 /** What keeps own devices in step. */
 export type SyncSaid =
-  | { readonly kind: "sync-read"; readonly messages: readonly ReadMessage[] }
+  | {
+      readonly kind: "sync-read";
+      readonly messages: readonly ReadMessage[];
+      /** Absent if there is none. */
+      readonly inGroups?: readonly ReadText[];
+    }
   | { readonly kind: "sync-here" }
   | { readonly kind: "sync-contacts"; readonly contacts: readonly KnownPerson[] }
   | ({ readonly kind: "sync-settings"; readonly at: number } & Partial<SettingsRecord>)
   | { readonly kind: "sync-devices"; readonly names: readonly Named[] }
   | SyncedGroup
+  | { readonly kind: "sync-muted"; readonly groups: readonly MutedGroup[] }
   | { readonly kind: "history-ask"; readonly from: Uint8Array; readonly chunks: number }
   | {
       readonly kind: "history";
@@ -125,7 +144,11 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
     history: asPlaceOrNull(history),
   }),
   "link-end": () => ({ kind: "link-end" }),
-  "sync-read": ({ messages }) => ({ kind: "sync-read", messages: asMaps(messages, MAX_READ).map(readMessage) }),
+  "sync-read": ({ inGroups, messages }) => ({
+    kind: "sync-read",
+    messages: asMaps(messages, MAX_READ).map(readMessage),
+    ...(inGroups === undefined ? {} : { inGroups: asMaps(inGroups, MAX_READ).map(readText) }),
+  }),
   "sync-here": () => ({ kind: "sync-here" }),
   "sync-contacts": ({ contacts }) => ({
     kind: "sync-contacts",
@@ -149,6 +172,7 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
     ...(name === undefined ? {} : { name: asName(name, 0) }),
     ...(names === undefined ? {} : { names: asMembers(names) }),
   }),
+  "sync-muted": ({ groups }) => ({ kind: "sync-muted", groups: asMaps(groups, MAX_MUTED).map(mutedGroup) }),
   "history-ask": ({ chunks, from }) => ({
     kind: "history-ask",
     from: asBytes(from, 1, MAX_PLACE_BYTES),
@@ -171,7 +195,12 @@ export const DEVICE_KINDS: MoreKinds = {
 
 /** The fields of what is said, besides those that all contents have. */
 export function fieldsOf(said: DeviceSaid): PackedMap {
-  if (said.kind === "sync-read") return { messages: said.messages.map(({ from, id }) => ({ from, id })) };
+  if (said.kind === "sync-read") {
+    const { inGroups = [], messages } = said;
+    const more = inGroups.length === 0 ? {} : { inGroups: inGroups.map(({ from, group, id }) => ({ group, from, id })) };
+    return { messages: messages.map(({ from, id }) => ({ from, id })), ...more };
+  }
+  if (said.kind === "sync-muted") return { groups: said.groups.map(({ at, group, muted }) => ({ group, at, muted })) };
   if (said.kind === "sync-contacts") {
     return { contacts: said.contacts.map((person) => ({ ...person })) };
   }
@@ -184,6 +213,14 @@ export function fieldsOf(said: DeviceSaid): PackedMap {
 function readMessage({ from, id }: PackedMap): ReadMessage {
   if (typeof id !== "string" || [...id].length !== MESSAGE_ID_CHARS) throw wrong();
   return { from: asBytes(from, 32), id };
+}
+
+function readText(members: PackedMap): ReadText {
+  return { group: asBytes(members["group"], 32), ...readMessage(members) };
+}
+
+function mutedGroup({ at, group, muted = null }: PackedMap): MutedGroup {
+  return { group: asBytes(group, 32), at: asTime(at), muted: asBool(muted) };
 }
 
 function knownPerson(members: PackedMap): KnownPerson {

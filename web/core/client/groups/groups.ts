@@ -310,6 +310,7 @@ export class Groups implements Listener {
   mute(id: string, muted: boolean): void {
     const group = this.found(id);
     this.#transaction((tx) => this.store.put(tx, withRecord(group, { muted })));
+    this.#ports.sendPending();
   }
 
   /** Say to a group's members what one is called there; '' for nothing any more. */
@@ -429,7 +430,9 @@ export class Groups implements Listener {
       if (this.#ports.presence.settings.readReceipts && group.record.relation === "member") {
         this.store.tell(tx, { group: id, sender, messageId, status: "read" });
       }
+      this.arrivals.texts.syncRead(tx, { group: id, sender, messageId });
     });
+    this.#ports.sendPending();
   }
 
   /** How far an own text has come with each member, by user id; nothing once that is 30 days ago. */

@@ -27,6 +27,9 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
       of: (group) => store.synced(group),
       written: (person, now, maxAge) => store.written(person, now, maxAge),
       take: (tx, said, now) => groups.arrivals.synced(tx, said, now),
+      isMuted: (id) => store.memberOf(id)?.record.muted ?? null,
+      mute: (tx, id, muted) => store.mute(tx, id, muted),
+      readElsewhere: (tx, texts, device) => texts.forEach((text) => groups.arrivals.texts.readElsewhere(tx, text, device)),
     },
     drop(tx, peer) {
       many.extension.drop(tx, peer);

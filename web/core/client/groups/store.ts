@@ -4,9 +4,11 @@
  * Chains are held in memory, and follow what is stored when a transaction is through. Times are milliseconds of
  * persistent time.
  */
-import { compare, isEqual } from "../../bytes.ts";
+import { isEqual } from "../../bytes.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
-import type { Named, SyncedGroup } from "../devices/kinds.ts";
+import { dropEarly } from "../devices/early.ts";
+import type { SyncedGroup } from "../devices/kinds.ts";
+import type { GroupStored } from "../extension.ts";
 import type { Moment } from "../moment.ts";
 import * as records from "../records.ts";
 import type { Transaction, Vault } from "../vault.ts";
@@ -35,6 +37,7 @@ import type {
   GroupTokenRecord,
   GroupToldRecord,
 } from "./records.ts";
+import { newsOf, syncedOf } from "./news.ts";
 import { conversationOf, decodeState, emptyState, encodeState } from "./state.ts";
 import type { GroupState } from "./state.ts";
 
@@ -123,8 +126,8 @@ export class GroupStore {
   /** Names of texts that the user has not seen, by group. */
   readonly #unread = new Map<string, Set<string>>();
   #lastNumber = 0;
-  /** Is told which group was changed, so that one's linked devices learn of it. */
-  #changed: (tx: Transaction, group: string) => void = () => undefined;
+  /** Is told what is new of a group, so that one's other devices learn of it. */
+  #changed: (tx: Transaction, group: string, news: GroupStored) => void = () => undefined;
   /** Receipts that are still to be sent, by the name of their record. */
   readonly #told = new Map<string, GroupToldRecord>();
 
@@ -177,26 +180,15 @@ export class GroupStore {
 
   // --- groups ---------------------------------------------------------------------
 
-  /** Tell which group is another one, or something else to this user. */
-  follow(listener: (tx: Transaction, group: string) => void): void {
+  /** Tell what is new of which group. */
+  follow(listener: (tx: Transaction, group: string, news: GroupStored) => void): void {
     this.#changed = listener;
   }
 
   /** A group, for linked devices; null if it is none, or nothing to them yet. */
   synced(id: string): SyncedGroup | null {
     const found = this.#vault.find(GROUP, id);
-    if (found === null) {
-      return null;
-    }
-    const { digest, group, ownName, relation, state } = found;
-    if (relation !== "member" && relation !== "left" && relation !== "removed" && relation !== "closed") {
-      return null;
-    }
-    const picture = found.picture.length > 0 ? found.picture : null;
-    const named = ownName === "" ? {} : { name: ownName };
-    const names = relation === "member" ? namesIn(found) : [];
-    const others = names.length === 0 ? {} : { names };
-    return { kind: "sync-group", group, relation, state, digest, picture, ...named, ...others };
+    return found === null ? null : syncedOf(found);
   }
 
   #isInvited(group: string): boolean {
@@ -214,6 +206,18 @@ export class GroupStore {
 
   get(group: string): Group | null {
     return this.#groups.get(group) ?? null;
+  }
+
+  /** The same, if this user is a member. */
+  memberOf(id: string): Group | null {
+    const group = this.get(id);
+    return group?.record.relation === "member" ? group : null;
+  }
+
+  /** Another own device says whether it is muted. */
+  mute(tx: Transaction, id: string, muted: boolean): void {
+    const group = this.memberOf(id);
+    if (group !== null) this.put(tx, withRecord(group, { muted }));
   }
 
   /** The group whose messages have this conversation id, whatever it is to this user. */
@@ -275,9 +279,7 @@ export class GroupStore {
       this.#endInvitation(tx, after, known?.relation === "invited");
     }
     tx.onCommit(() => this.#set(after));
-    if (known === null || isNews(known, record)) {
-      this.#changed(tx, id);
-    }
+    this.#changed(tx, id, newsOf(known, record));
     return after;
   }
 
@@ -323,6 +325,7 @@ export class GroupStore {
       this.dropToken(tx, token);
     }
     tx.delete(records.DRAFT, keyOf(id));
+    peopleOf(group).forEach((person) => dropEarly(tx, `${id} ${person}`));
     tx.deleteKind(textsOf(number));
     tx.deleteKind(eventsOf(number));
     tx.onCommit(() => {
@@ -462,6 +465,12 @@ export class GroupStore {
     return [...this.#told.values()];
   }
 
+  /** A sender is not to learn that a text was read, if that waits. */
+  withdrawRead(tx: Transaction, told: Omit<GroupToldRecord, "status">): void {
+    const found = this.#told.get(nameOf(told));
+    if (found?.status === "read") this.wasTold(tx, found);
+  }
+
   /** It is on its way. */
   wasTold(tx: Transaction, told: GroupToldRecord): void {
     tx.delete(GROUP_TOLD, nameOf(told));
@@ -556,20 +565,7 @@ export function groupOf(key: string): string {
   return key.startsWith("group:") ? key.slice("group:".length) : "";
 }
 
-/** Whether a linked device is to learn of it. */
-function isNews(before: GroupRecord, after: GroupRecord): boolean {
-  const isSame = isEqual(before.digest, after.digest) && isEqual(before.picture, after.picture);
-  return before.relation !== after.relation || before.ownName !== after.ownName || !isSame;
-}
-
-/** What members have said that they are called, for linked devices. */
-function namesIn({ names, state }: GroupRecord): readonly Named[] {
-  const { members } = decodeState(state);
-  const there = [...names].filter(([person, name]) => name !== "" && members.has(person));
-  return there.map(([person, name]) => ({ id: rawOf(person), name })).sort((one, other) => compare(one.id, other.id));
-}
-
-function nameOf({ group, sender, messageId }: GroupToldRecord): string {
+function nameOf({ group, sender, messageId }: Omit<GroupToldRecord, "status">): string {
   return `${group} ${records.key(sender, messageId)}`;
 }
 

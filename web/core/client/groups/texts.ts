@@ -3,9 +3,12 @@ import { fromUtf8, utf8 } from "../../bytes.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import type { RoutedMessage } from "../../wire/frames.ts";
 import { timeOf } from "../content.ts";
+import { noteEarly, takeEarly } from "../devices/early.ts";
+import type { ReadText } from "../devices/kinds.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import { optionsOf } from "../inbox.ts";
 import type { Moment } from "../moment.ts";
+import * as coreRecords from "../records.ts";
 import { DeliveryState, labelOf } from "../status.ts";
 import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
@@ -50,8 +53,11 @@ export class Texts {
       this.#passOver(tx, group, held);
       return [];
     }
-    this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now), sender }));
-    this.#store.handOut(tx, id, sender, messageId);
+    const read = this.#wasRead(tx, id, sender, messageId);
+    this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now), sender, read }));
+    if (!read) {
+      this.#store.handOut(tx, id, sender, messageId);
+    }
     if (stateOf(group).members.size <= MAX_TOLD) {
       this.#store.tell(tx, { group: id, sender, messageId, status: "delivered" });
     }
@@ -65,7 +71,43 @@ export class Texts {
       const message = words.missing(gone, labelOf(peer), words.title(stateOf(group).name));
       events.push({ kind: "warning", peer: null, code: "missing", message });
     }
-    return [...events, { kind: "group-message", messageId, group: id, peer }];
+    return read ? events : [...events, { kind: "group-message", messageId, group: id, peer }];
+  }
+
+  /** Whether a text that has just come was read on another own device before. */
+  #wasRead(tx: Transaction, group: string, sender: string, messageId: string): boolean {
+    const { devices, vault } = this.#ports.stores;
+    const isOne = devices === null || devices.own === null;
+    return !isOne && takeEarly([vault, tx], coreRecords.EARLY_READ, `${group} ${sender}`, messageId) !== null;
+  }
+
+  /** The user has read a text here: the other own devices are to learn of it, if there are any. */
+  syncRead(tx: Transaction, record: coreRecords.SyncRecord): void {
+    if ((this.#ports.stores.devices?.ownOthers().length ?? 0) > 0) {
+      tx.put(coreRecords.SYNC, coreRecords.syncName(record), record);
+    }
+  }
+
+  /** Another own device has read a text, and tells its sender. */
+  readElsewhere(tx: Transaction, { from, group: raw, id: messageId }: ReadText, device: string): void {
+    const { devices, vault } = this.#ports.stores;
+    const [id, sender] = [encodeBase64(raw), encodeBase64(from)];
+    if (sender === this.#persons.own) {
+      return;
+    }
+    const group = this.#store.get(id);
+    const text = group === null ? null : this.#store.text(group, sender, messageId);
+    if (group === null || text === null) {
+      const now = this.#ports.now().persistent;
+      const news = { person: `${id} ${sender}`, messageId, state: DeliveryState.READ, now };
+      noteEarly([vault, tx], coreRecords.EARLY_READ, news);
+    } else if (!text.read) {
+      this.#store.putText(tx, group, { ...text, read: true });
+      this.#store.handled(tx, id, sender, messageId);
+    } else if (devices?.isBefore(device) === true) {
+      // Read on both before either had heard of the other: the first of them tells, and no other one.
+      this.#store.withdrawRead(tx, { group: id, sender, messageId });
+    }
   }
 
   /** Whether a text is kept in a group to which this user is only invited, where others write without end. */
