@@ -208,7 +208,10 @@ class Groups:
         return self._done(group, lambda: self._core.call_me(group, name))
 
     def mute(self, group: str, *, muted: bool = True) -> GroupInfo:
-        """Note whether you want to be told of texts, on all your devices; applications keep to it. Nobody else learns."""
+        """Note whether you want to be told of texts; applications keep to it. It holds on all your devices.
+
+        Nobody else learns of it.
+        """
         return self._done(group, lambda: self._core.mute(group, muted=muted))
 
     def go_on(self, group: str) -> GroupInfo:
