@@ -1,6 +1,7 @@
 """Two persons in the simulation, one or both with two devices, who are also in a group, and write to it from any.
 
-Nobody leaves the group, so all devices of both have all that is said in it, each text once.
+Nobody leaves the group, so all devices of both have all that is said in it, each text once. What was read on one of a
+person's devices is read on all of them, and the group is muted on all or none.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,7 @@ class SharedText:
     announced: set[str] = field(default_factory=set)
     handed_in: dict[str, int] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
+    is_read: bool = False
 
 
 class BothBook(DeviceBook):
@@ -100,9 +102,13 @@ class BothPart(DevicesPart):
             self._write_to_group(device)
         elif kind < 0.9:
             self._read_group(device, self._chance.choice((1, 2, 10)))
-        else:
+        elif kind < 0.95:
             with self._trying(device) as messenger:
                 messenger.groups.rename(self._group, f"Tea {self._chance.randrange(100)}")
+        else:
+            with self._trying(device) as messenger:
+                messenger.groups.mute(self._group, muted=self._chance.random() < 0.5)
+                self._setting.counts["group muted or not any more"] += 1
 
     def _write_to_group(self, device: DevicePart) -> None:
         body = f"group text {len(self.book.shared)} on {device.name}"
@@ -138,14 +144,19 @@ class BothPart(DevicesPart):
             self._ledger.wrong(f"{text.body} was handed out twice at {device.name}")
         text.handed_in[device.id] = device.life
         self._setting.counts["group text handed out at a device"] += 1
-        return partial(self._finish_of_group, device, device.life, text, entry.message_id)
+        read = self._chance.random() < 0.8
+        return partial(self._finish_of_group, device, device.life, text, entry.message_id, read=read)
 
-    def _finish_of_group(self, device: DevicePart, life: int, text: SharedText, number: str) -> None:
+    def _finish_of_group(self, device: DevicePart, life: int, text: SharedText, number: str, *, read: bool) -> None:
         if life != device.life or not device.is_running:
             return
         with self._trying(device) as messenger:
-            messenger.groups.mark_read(self._group, text.writer, number)
+            if read:
+                messenger.groups.mark_read(self._group, text.writer, number)
+            else:
+                messenger.groups.handled(self._group, text.writer, number)
             text.done.add(device.id)
+            text.is_read = text.is_read or read
 
     # --- the end ------------------------------------------------------------------------
 
@@ -174,3 +185,20 @@ class BothPart(DevicesPart):
                 self._setting.counts["group text that had to be on a device"] += 1
                 if shown.count(text.body) != 1:
                     self._ledger.wrong(f"{text.body} at {device.name} is lost, or doubled")
+        for own in self._persons:
+            self._check_marks(own)
+
+    def _check_marks(self, own: list[DevicePart]) -> None:
+        """All devices of a person show the same as read, and the group as muted or not."""
+        if len({device.messenger.groups.find(self._group).muted for device in own}) != 1:
+            self._ledger.wrong("the group is muted on some devices of a person")
+        for device in own:
+            store = device.messenger._stores.groups
+            group = store.get(self._group)
+            for number, text in self.book.shared.items():
+                if group is None or text.writer == own[0].id or not text.is_read:
+                    continue
+                self._setting.counts["group text that had to be read on a device"] += 1
+                got = store.text(group, text.writer, number)
+                if got is None or not got.read or store.is_waiting(self._group, text.writer, number):
+                    self._ledger.wrong(f"{text.body} at {device.name} is not read, and was on another device")

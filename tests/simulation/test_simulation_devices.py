@@ -8,7 +8,9 @@ from simulation_runs import MARKS, folder_of_runs, show_fault, show_no_fault  # 
 
 from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.devices.desk import DeviceDesk
+from phantom_messenger.client.devices.in_step import InStep
 from phantom_messenger.client.groups.speaking import Speaking
+from phantom_messenger.client.groups.texts import Texts
 from simulation import FIRST_WITH_BOTH, FIRST_WITH_DEVICES
 from support.amounts import amount, seeds
 
@@ -36,6 +38,8 @@ def test_no_run_with_several_devices_shows_a_fault(part: int, folder: Path) -> N
 WITH_BOTH: Final = {
     "group text handed out at a device": 5_000,
     "group text that had to be on a device": 20_000,
+    "group text that had to be read on a device": 5_000,
+    "group muted or not any more": 500,
 }
 
 
@@ -67,3 +71,18 @@ def test_group_text_that_goes_to_first_devices_alone_is_found(folder: Path, monk
     say = Speaking.say
     monkeypatch.setattr(Speaking, "say", lambda *said, **options: say(*said, **{**options, "alone": True}))
     show_fault(folder, "group text .* is lost", first=FIRST_WITH_BOTH, seen=FIRST_WITH_BOTH, most=MOST_SEEDS)
+
+
+def test_reading_in_a_group_that_own_devices_are_not_told_of_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Texts, "read_elsewhere", lambda *_: None)
+    expected = "group text .* is not read, and was on another device"
+    show_fault(folder, expected, first=FIRST_WITH_BOTH, seen=FIRST_WITH_BOTH, most=MOST_SEEDS)
+
+
+def test_muting_a_group_that_own_devices_are_not_told_of_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InStep, "take_muted", lambda *_: None)
+    show_fault(folder, "muted on some devices", first=FIRST_WITH_BOTH, seen=FIRST_WITH_BOTH + 1, most=MOST_SEEDS)
