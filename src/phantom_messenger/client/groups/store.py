@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from phantom_messenger.client import records
-from phantom_messenger.client.devices.early import Early
+from phantom_messenger.client.devices import early as marks
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Chain, Judged, Step, Verdict
 from phantom_messenger.client.groups.holding import Early, Holding
@@ -306,7 +306,7 @@ class GroupStore:
         for token in self.tokens_of(group.id):
             self.drop_token(tx, token)
         for person in group.people:
-            Early.drop(tx, f"{group.id} {person}")
+            marks.Early.drop(tx, f"{group.id} {person}")
         tx.delete_some(group_inbox(group.record.number), -1)
         tx.delete_some(group_texts(group.record.number), -1)
         tx.on_commit(lambda: self._unset(group.id))
