@@ -11,9 +11,14 @@ export function plainName(name: string): string {
   return name.replace(HIDDEN, (char) => `<U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}>`);
 }
 
-/** A written id, so short that it fits into a line. */
-export function shortId(writtenId: string): string {
-  return writtenId.length > 18 ? `${writtenId.slice(0, 9)}…${writtenId.slice(-5)}` : writtenId;
+/** Characters of a written id that stand for somebody without a name: as many as in the worker's sentences. */
+const ID_SHOWN = 11;
+/** The same of the author in a preview, which needs the line for the text. */
+const PREVIEW = { said: 10, id: 7 } as const;
+
+/** The beginning of a written id, to tell people without a name apart. */
+export function shortId(writtenId: string, shown = ID_SHOWN): string {
+  return writtenId.length > shown ? `${writtenId.slice(0, shown)}…` : writtenId;
 }
 
 /** Whoever is shown: a conversation, or a member of a group, who may have no name but the one that they say. */
@@ -35,12 +40,16 @@ export function labelOf({ name, twin = "", says = "", writtenId }: Named): strin
   return twin === "" ? called : `${called} (${twin})`;
 }
 
-/** What somebody without a name says of themselves, and the id that tells them apart; null if nothing of that counts. */
-export function saidOf({ name, says = "", writtenId }: Named): { readonly name: string; readonly id: string } | null {
+/**
+ * What somebody without a name says of themselves, and the id that tells them apart; null if nothing of that counts.
+ * `isBrief`: for a preview.
+ */
+export function saidOf({ name, says = "", writtenId }: Named, isBrief = false): { readonly name: string; readonly id: string } | null {
   if (name !== "" || says === "" || writtenId === undefined) return null;
+  const [most, shownOfId] = isBrief ? [PREVIEW.said, PREVIEW.id] : [MAX_SAID, ID_SHOWN];
   const characters = [...graphemes.segment(says)].map(({ segment }) => segment);
-  const shown = characters.length > MAX_SAID ? `${characters.slice(0, MAX_SAID - 1).join("")}…` : says;
-  return { name: `~${plainName(shown)}`, id: shortId(writtenId) };
+  const shown = characters.length > most ? `${characters.slice(0, most - 1).join("")}…` : says;
+  return { name: `~${plainName(shown)}`, id: shortId(writtenId, shownOfId) };
 }
 
 /** The letter in a round picture. */

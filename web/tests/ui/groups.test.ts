@@ -283,6 +283,8 @@ describe("groups", { skip: SKIP }, () => {
     await refuse(admin.peer);
     await page.getByRole("heading", { name: "You were not let in" }).waitFor();
     await dialog().getByText(`${admin.peer} says no`).waitFor();
+    assert.equal(await page.locator(".warning").filter({ hasText: `${admin.peer} says no` }).count(), 0, "once, and no notice besides");
+    assert.equal(await page.locator(".warning").filter({ hasText: `${other.peer} says no` }).count(), 1, "the control");
   });
 
   test("who opens a link of somebody in whose groups they are, or are invited to, is led there", async () => {
@@ -390,6 +392,44 @@ describe("groups", { skip: SKIP }, () => {
     await update({ kind: "groups", changed: [group("Later")], removed: [] });
     await list().getByText("Later").waitFor();
     assert.equal(await list().locator(".avatar.many img").count(), 1); // that of another group
+  });
+
+  test("a group has a name of 128 bytes, and one that is too long is said to be, and not cut", async () => {
+    await load("saved=1&groups");
+    const box = page.getByRole("textbox", { name: "Name of the group" });
+    const said = dialog().getByText("This name is too long.");
+    await button("New group").click();
+    for (const most of ["x".repeat(128), "ä".repeat(64)]) {
+      await box.fill(`${most}y`);
+      await said.waitFor();
+      assert.equal(await box.inputValue(), `${most}y`);
+      assert.ok(await button("Create group").isDisabled());
+      await box.fill(most);
+      await said.waitFor({ state: "detached" });
+      assert.ok(await button("Create group").isEnabled());
+    }
+    await button("Create group").click();
+    await page.getByRole("heading", { name: "ä".repeat(64) }).waitFor();
+    await button("Members and settings").click();
+    await box.fill("x".repeat(129));
+    await said.waitFor();
+    assert.ok(await button("Save name").isDisabled());
+    await box.fill("x".repeat(128));
+    await button("Save name").click();
+    await dialog().getByRole("heading", { name: "x".repeat(128) }).waitFor();
+  });
+
+  test("that a picture was refused is no longer said once the group is renamed", async () => {
+    await load("saved=1&groups");
+    await about("Family");
+    const refused = dialog().getByText("This browser cannot read the picture.");
+    await dialog().getByLabel("Picture").setInputFiles({ name: "a.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
+    await refused.waitFor();
+    await dialog().getByRole("textbox", { name: "Name of the group" }).fill("The family");
+    assert.equal(await refused.count(), 1, "the control");
+    await button("Save name").click();
+    await dialog().getByRole("heading", { name: "The family" }).waitFor();
+    assert.equal(await refused.count(), 0);
   });
 
   test("nothing of a group stays on the page when it is locked", async () => {

@@ -32,6 +32,64 @@ describe("the page says", { skip: SKIP }, () => {
     assert.equal(await page.getByRole("button", { name: "Add" }).isEnabled(), true);
   });
 
+  test("that something is no link is no longer said once something else is entered", async () => {
+    await load("saved=1");
+    await page.getByRole("button", { name: "New conversation" }).click();
+    const box = page.getByRole("textbox", { name: "Contact ID or link" });
+    const refused = page.getByRole("dialog").getByText("This is neither an id nor a link.");
+    await box.fill("nobody");
+    await page.getByRole("button", { name: "Add" }).click();
+    await refused.waitFor();
+    await page.getByRole("textbox", { name: "What you call them" }).fill("Carol");
+    assert.equal(await refused.count(), 1, "the control");
+    await box.fill("ph1abcdefghijkl");
+    await refused.waitFor({ state: "detached" });
+  });
+
+  test("the settings say in a sentence whether the browser keeps what is stored", async () => {
+    await load("saved=1");
+    await page.getByRole("button", { name: "Settings", exact: true }).click();
+    const said = page.getByRole("dialog").locator("dt", { hasText: "Your data" }).locator("xpath=following-sibling::dd[1]");
+    const me = { name: "Alice", userId: "Alice+/=", writtenId: "ph1alice", link: "", relay: "", backupAt: Date.now(), staysSignedIn: false };
+    for (const [isKept, words] of [
+      [true, "This browser has promised to keep it."],
+      [false, "This browser may delete it when space runs low: save a backup."],
+      [null, "This browser has not been asked yet to keep it."],
+    ] as const) {
+      await scene.update({ kind: "me", me: { ...me, isKept } });
+      await said.getByText(words, { exact: true }).waitFor();
+    }
+  });
+
+  test("who has no conversation yet is shown the way to their link, on a phone too, and once", async () => {
+    await load("scene=empty");
+    for (const width of [390, 1000]) {
+      await page.setViewportSize({ width, height: 700 });
+      const shown = page.getByRole("button", { name: "Show my link" });
+      await shown.click();
+      await page.getByRole("heading", { name: "My ID and link" }).waitFor();
+      await page.keyboard.press("Escape");
+      await page.locator("dialog").waitFor({ state: "detached" });
+    }
+    await load("saved=1");
+    await page.setViewportSize({ width: 390, height: 700 });
+    await page.getByRole("navigation").getByText("Bob").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Show my link" }).count(), 0, "the control");
+  });
+
+  test("a preview shows the author and the beginning of their id, and leaves room for the text", async () => {
+    await load("saved=1&groups");
+    await page.setViewportSize({ width: 360, height: 700 });
+    const preview = page.getByRole("navigation").getByRole("button", { name: /^Book club/ }).locator(".preview");
+    const author = preview.locator(".draft");
+    assert.match(await author.innerText(), /^~Mia M\. \(ph1\w{4}…\):$/);
+    const [all, who] = await Promise.all([preview.boundingBox(), author.boundingBox()]);
+    assert.ok((who?.width ?? 0) < 0.72 * (all?.width ?? 0), `${who?.width} of ${all?.width} pixels`);
+    await openTalk(page, "Book club");
+    const own = await page.locator(".author").first().innerText();
+    assert.match(own, /^~Mia M\. \(ph1\w{8}…\)/, "where there is room, more of it");
+  });
+
   test("what is said of a text that burns is true with receipts and without", async () => {
     await load("saved=1");
     const covered = async () => {
@@ -66,8 +124,8 @@ describe("the page says", { skip: SKIP }, () => {
   }
 
   for (const [query, said] of [
-    ["devices=3&linked=1", "This device has nothing earlier."],
-    ["devices=3&linked=1&history=1", "This device has nothing earlier yet."],
+    ["devices=3&linked=1", "There are no earlier texts on this device."],
+    ["devices=3&linked=1&history=1", "There are no earlier texts on this device yet."],
     ["devices=3", "This is where it begins."],
     ["devices=0", "This is where it begins."],
   ] as const) {

@@ -20,7 +20,7 @@ import { Item, newWord } from "./item.tsx";
 function beginning(): string {
   const now = devices.value;
   if (now?.isFirst !== false) return "This is where it begins.";
-  return `This device has nothing earlier${now.history === null ? "" : " yet"}.`;
+  return now.history === null ? "There are no earlier texts on this device." : "There are no earlier texts on this device yet.";
 }
 
 /** The height of a text that was not drawn yet, in pixels. */

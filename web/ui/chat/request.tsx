@@ -59,7 +59,7 @@ export function Request({ who }: { readonly who: Conversation }) {
           looked. Names can be made up, so accept only if you know who it is.
           {invitations.length > 0 && " If you do, you decide about the group after that."}
         </p>
-        <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="If you accept. Only you can see it." />
+        <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="Used if you accept. Only you can see it." />
         <Refusal text={action.fault} />
         <div class="buttons">
           <button type="button" class="primary" disabled={action.isBusy} onClick={() => void action.run(accept)}>Accept</button>

@@ -77,7 +77,18 @@ function All() {
       {isDivided && <h2>Conversations</h2>}
       <ul>{known.map((one) => <Row key={one.peer} who={one} />)}</ul>
       {known.length === 0 && <p class="empty">No conversations yet.</p>}
+      {known.length === 0 && <FirstStep />}
     </>
+  );
+}
+
+/** What a wide window says beside the list, where a phone shows the list alone. */
+function FirstStep() {
+  return (
+    <div class="first-step">
+      <p>Give someone your link, or enter theirs.</p>
+      <button type="button" onClick={() => (panel.value = { at: "me" })}>Show my link</button>
+    </div>
   );
 }
 
@@ -155,7 +166,7 @@ function Last({ last }: { readonly last: Item | null }) {
   return (
     <>
       {last.mark !== null && <MarkOf mark={last.mark} />}
-      {author !== null && <em class="draft"><Called who={author} />:</em>}
+      {author !== null && <em class="draft"><Called who={author} isBrief />:</em>}
       {last.kind === "text" ? <bdi>{lineOf(last.text)}</bdi> : <em>{insteadOf(last)}</em>}
     </>
   );
@@ -236,7 +247,7 @@ function FoundRow({ found: { peer, item }, sought, onDone }: FoundProps) {
         <time dateTime={new Date(item.at).toISOString()}>{short(item.at, now)}</time>
         <span class="preview">
           {item.isMine && <em class="draft">You:</em>}
-          {item.group?.author && <em class="draft"><Called who={item.group.author} />:</em>}
+          {item.group?.author && <em class="draft"><Called who={item.group.author} isBrief />:</em>}
           <bdi>{lineOf(item.text, sought)}</bdi>
         </span>
       </button>

@@ -10,6 +10,7 @@ import { Check, Choice, Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { count } from "../times.ts";
 import { Digits } from "./digits.tsx";
+import { GroupName, tooLongBy } from "./name.tsx";
 import { inOrder, OWN_NAME, OWN_NAME_HINT, PersonLine, wordsOf } from "./people.tsx";
 import { ChoosePicture } from "./picture.tsx";
 
@@ -114,20 +115,22 @@ function Rules({ who }: AboutProps) {
   const { key: group, invite, write } = who;
   const [name, setName] = useState(who.name);
   const naming = useAction();
+  const picturing = useAction();
   return (
     <>
       <Part title="Name and picture">
         <form
           onSubmit={(event) => {
             event.preventDefault();
-            void naming.run(() => api().renameGroup({ group, name: name.trim() }));
+            picturing.forget();
+            if (tooLongBy(name) === 0) void naming.run(() => api().renameGroup({ group, name: name.trim() }));
           }}
         >
-          <Field label="Name of the group" value={name} onValue={setName} isRequired maxLength={64} />
+          <GroupName value={name} onValue={setName} />
           <Refusal text={naming.fault} />
-          {name.trim() !== who.name && <button type="submit" disabled={naming.isBusy || name.trim() === ""}>Save name</button>}
+          {name.trim() !== who.name && <button type="submit" disabled={naming.isBusy || name.trim() === "" || tooLongBy(name) > 0}>Save name</button>}
         </form>
-        <ChoosePicture who={who} />
+        <ChoosePicture who={who} action={picturing} />
       </Part>
       <Part title="Rules">
         <Choice label="Who can write" value={write} options={WHO} onChoose={(next) => attempt(api().groupRights({ group, invite, write: next }))} />

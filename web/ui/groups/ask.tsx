@@ -41,7 +41,7 @@ export function LeaveGroup({ group }: GroupProps) {
   if (one === undefined) return null;
   return (
     <Ask
-      title={`Leave ${labelOf(one)}?`}
+      title={`Leave “${labelOf(one)}”?`}
       yes="Leave"
       back={closePanel}
       act={async () => {
@@ -49,7 +49,7 @@ export function LeaveGroup({ group }: GroupProps) {
         closePanel();
       }}
     >
-      <p>You will get nothing that is written from then on, and the others see that you have left. What was said stays here until you erase it.</p>
+      <p>You no longer get what is written in it, and the others see that you have left. What was said stays here until you erase it.</p>
     </Ask>
   );
 }
@@ -59,7 +59,7 @@ export function CloseGroup({ group }: GroupProps) {
   if (one === undefined) return null;
   return (
     <Ask
-      title={`Close ${labelOf(one)} for everybody?`}
+      title={`Close “${labelOf(one)}” for everybody?`}
       yes="Close the group"
       back={toAbout(group)}
       act={async () => {
@@ -77,7 +77,7 @@ export function ForgetGroup({ group }: GroupProps) {
   if (one === undefined) return null;
   return (
     <Ask
-      title={`Erase ${labelOf(one)}?`}
+      title={`Erase “${labelOf(one)}”?`}
       yes="Erase"
       back={closePanel}
       act={async () => {
@@ -86,7 +86,7 @@ export function ForgetGroup({ group }: GroupProps) {
         leave();
       }}
     >
-      <p>The group and everything that was said in it are erased, only here: others keep what they have.</p>
+      <p>The group and everything that was said in it are erased here, and only here: the others keep what they have.</p>
     </Ask>
   );
 }
@@ -107,8 +107,8 @@ export function RemoveMember({ group, person }: GroupProps & { readonly person: 
       }}
     >
       <p>
-        Nothing that is written in <bdi>{labelOf(one)}</bdi> from then on is encrypted for <Called who={member} />. They keep what
-        they have. The members see that you removed them.
+        What is written in “<bdi>{labelOf(one)}</bdi>” after that is no longer encrypted for <Called who={member} />. They keep what
+        they have, and the members see that you removed them.
       </p>
     </Ask>
   );

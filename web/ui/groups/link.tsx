@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import type { Group, GroupKey, JoinLink, Relation } from "../../groups_api.ts";
 import { api, type GroupTalk, groups, open, panel, people, warnings } from "../model.ts";
 import { labelOf } from "../names.ts";
@@ -136,6 +136,7 @@ export function JoinGroup({ link }: { readonly link: string }) {
   const [asked, setAsked] = useState<string | null>(null);
   const [before, setBefore] = useState<readonly string[]>([]);
   const [warned, setWarned] = useState(0);
+  const [refusal, setRefusal] = useState("");
   const [ownName, setOwnName] = useState("");
   const action = useAction();
   const admin = people.value.get(asked ?? "");
@@ -144,6 +145,13 @@ export function JoinGroup({ link }: { readonly link: string }) {
     setWarned(warnings.value.at(-1)?.id ?? 0);
     setAsked(await api().joinGroup({ link, ownName }));
   }
+  const told = warnings.value.find(({ id, notice, peer }) => id > warned && notice.code === "link-refused" && peer === asked);
+  // Said here, it is no notice besides; before anything is painted.
+  useLayoutEffect(() => {
+    if (told === undefined) return;
+    setRefusal(told.notice.text);
+    warnings.value = warnings.value.filter(({ id }) => id !== told.id);
+  }, [told]);
   const found = ledTo(asked, before);
   if (found !== undefined) {
     const isInvited = found.relation === "invited";
@@ -165,18 +173,17 @@ export function JoinGroup({ link }: { readonly link: string }) {
     );
   }
   if (asked !== null) {
-    const refusal = warnings.value.find(({ id, notice, peer }) => id > warned && notice.code === "link-refused" && peer === asked);
     return (
-      <Dialog title={refusal === undefined ? "You have asked to join" : "You were not let in"}>
+      <Dialog title={refusal === "" ? "You have asked to join" : "You were not let in"}>
         <p role="status">
-          {refusal !== undefined ? sentence(refusal.notice.text) : (
+          {refusal !== "" ? sentence(refusal) : (
             <>
               {admin === undefined ? "The admin of the group" : <bdi>{labelOf(admin)}</bdi>} has been asked. The group appears in
               your list as soon as their program is online and has answered.
             </>
           )}
         </p>
-        {refusal === undefined && <KnownAlready admin={asked} />}
+        {refusal === "" && <KnownAlready admin={asked} />}
         <div class="buttons">
           <button type="button" class="primary" onClick={closePanel}>Done</button>
         </div>

@@ -4,6 +4,7 @@ import { useAction } from "../parts/action.ts";
 import { closePanel, Dialog } from "../parts/dialog.tsx";
 import { Field, Refusal } from "../parts/field.tsx";
 import { ChooseContacts } from "./choose.tsx";
+import { GroupName, tooLongBy } from "./name.tsx";
 import { OWN_NAME, OWN_NAME_HINT } from "./people.tsx";
 
 /** A new group, with a name and contacts. */
@@ -22,16 +23,16 @@ export function NewGroup() {
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          void action.run(create);
+          if (tooLongBy(name) === 0) void action.run(create);
         }}
       >
-        <Field label="Name of the group" value={name} onValue={setName} isRequired hasFocus maxLength={64} hint="The members see it. The relay does not." />
+        <GroupName value={name} onValue={setName} hasFocus hint="The members see it. The relay does not." />
         <ChooseContacts label="Who should be in it" chosen={chosen} onChoose={setChosen} />
         <Field label={OWN_NAME} value={ownName} onValue={setOwnName} maxLength={64} hint={OWN_NAME_HINT} />
         <p class="hint">They are invited, and can accept or decline. You are the group’s admin, and can make others admins, too.</p>
         <Refusal text={action.fault} />
         <div class="buttons">
-          <button type="submit" class="primary" disabled={action.isBusy}>Create group</button>
+          <button type="submit" class="primary" disabled={action.isBusy || tooLongBy(name) > 0}>Create group</button>
           <button type="button" onClick={closePanel}>Cancel</button>
         </div>
       </form>

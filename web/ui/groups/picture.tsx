@@ -1,7 +1,7 @@
 import { useId } from "preact/hooks";
 import { api, type GroupTalk } from "../model.ts";
 import { labelOf } from "../names.ts";
-import { useAction } from "../parts/action.ts";
+import type { Action } from "../parts/action.ts";
 import { Avatar } from "../parts/avatar.tsx";
 import { Refusal } from "../parts/field.tsx";
 
@@ -11,10 +11,9 @@ const MOST_BYTES = 4096;
 const TRIES: readonly (readonly [number, number])[] = [[96, 0.85], [96, 0.7], [96, 0.5], [72, 0.6], [48, 0.6], [32, 0.5]];
 
 /** The picture of a group, which an admin chooses. */
-export function ChoosePicture({ who }: { readonly who: GroupTalk }) {
+export function ChoosePicture({ who, action }: { readonly who: GroupTalk; readonly action: Action }) {
   const { key: group, picture } = who;
   const id = useId();
-  const action = useAction();
   async function choose(file: File | undefined): Promise<void> {
     if (file !== undefined) await api().groupPicture({ group, picture: await madeSmall(file) });
   }

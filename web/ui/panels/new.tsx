@@ -33,6 +33,10 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
   const [name, setName] = useState(known !== undefined && known.name !== "" ? known.name : theirName);
   const [isScanning, setScanning] = useState(false);
   const action = useAction();
+  function enter(text: string): void {
+    setWho(text);
+    action.forget();
+  }
   async function add(): Promise<void> {
     const link = joinLinkIn(who);
     if (link !== null) {
@@ -61,7 +65,7 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
         <Field
           label="Contact ID or link"
           value={who}
-          onValue={setWho}
+          onValue={enter}
           isRequired
           hasFocus={!isInvited}
           hint={isInvited ? undefined : "They can find it by clicking their own name, at the top of their list."}
@@ -71,7 +75,7 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
           <Scanner
             label="Camera picture"
             onFound={(text) => {
-              setWho(text);
+              enter(text);
               setScanning(false);
             }}
           />

@@ -82,6 +82,13 @@ function BackupPart() {
   );
 }
 
+/** Whether the browser has promised it. */
+const KEPT = {
+  true: "This browser has promised to keep it.",
+  false: "This browser may delete it when space runs low: save a backup.",
+  null: "This browser has not been asked yet to keep it.",
+} as const;
+
 function Browser() {
   const who = me.value;
   const action = useAction();
@@ -89,7 +96,7 @@ function Browser() {
   async function change(stay: boolean): Promise<void> {
     me.value = await api().staySignedIn({ stay });
   }
-  const kept = who.isKept === null ? "not asked yet" : who.isKept ? "yes" : "no: save a backup";
+  const kept = KEPT[String(who.isKept) as "null" | "true" | "false"];
   return (
     <Part title="This browser">
       <Check
@@ -100,7 +107,7 @@ function Browser() {
       />
       <ChangePassphrase />
       <dl class="facts">
-        <dt>Your browser has promised to keep your data</dt>
+        <dt>Your data</dt>
         <dd>{kept}</dd>
       </dl>
       <Refusal text={action.fault} />

@@ -8,6 +8,8 @@ export interface Action {
   readonly fault: string;
   /** Does it, unless it is being done; whether it went well. */
   run(what: () => Promise<unknown>): Promise<boolean>;
+  /** What was refused is no longer what is entered, or something else went well since. */
+  forget(): void;
 }
 
 /** One action of a component. */
@@ -28,5 +30,5 @@ export function useAction(): Action {
       setBusy(false);
     }
   }
-  return { isBusy, fault, run };
+  return { isBusy, fault, run, forget: () => setFault("") };
 }

@@ -2,8 +2,8 @@
 import { labelOf, type Named, saidOf } from "../names.ts";
 
 /** Their name; what they say of themselves stands apart from their id, so that nobody can write one into it. */
-export function Called({ who }: { readonly who: Named }) {
-  const said = saidOf(who);
+export function Called({ who, isBrief = false }: { readonly who: Named; readonly isBrief?: boolean }) {
+  const said = saidOf(who, isBrief);
   if (said === null) return <bdi>{labelOf(who)}</bdi>;
   return (
     <span class="called">

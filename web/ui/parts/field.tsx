@@ -11,6 +11,8 @@ interface FieldProps {
   readonly hasFocus?: boolean;
   readonly autocomplete?: string;
   readonly maxLength?: number;
+  /** Why what is entered cannot be taken, or ''. */
+  readonly fault?: string;
 }
 
 /** The field of a form in which one begins. */
@@ -24,7 +26,7 @@ function useFocus(hasFocus: boolean): RefObject<HTMLInputElement | null> {
 }
 
 /** A line of text with its name above and a hint below. */
-export function Field({ label, value, onValue, hint, isRequired = false, hasFocus = false, autocomplete = "off", maxLength }: FieldProps) {
+export function Field({ label, value, onValue, hint, isRequired = false, hasFocus = false, autocomplete = "off", maxLength, fault }: FieldProps) {
   const id = useId();
   const input = useFocus(hasFocus);
   return (
@@ -34,6 +36,7 @@ export function Field({ label, value, onValue, hint, isRequired = false, hasFocu
         ref={input}
         id={id}
         data-begin={hasFocus || undefined}
+        aria-invalid={fault !== undefined && fault !== "" ? "true" : undefined}
         type="text"
         dir="auto"
         value={value}
@@ -45,6 +48,7 @@ export function Field({ label, value, onValue, hint, isRequired = false, hasFocu
         onInput={(event) => onValue(event.currentTarget.value)}
       />
       {hint !== undefined && <p class="hint" id={`${id}h`}>{hint}</p>}
+      {fault !== undefined && <Refusal text={fault} />}
     </div>
   );
 }

@@ -42,7 +42,7 @@ export function Restore({ onBack }: { onBack(): void }) {
           onValue={setName}
           autocomplete="nickname"
           maxLength={64}
-          hint="If it is to be another one than in the file. Files of the command line hold none."
+          hint="Leave this empty to keep the name in the file. A file of the command line has no name in it."
         />
         <Passphrase
           label="New passphrase for this browser"
