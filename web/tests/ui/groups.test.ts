@@ -160,6 +160,7 @@ describe("groups", { skip: SKIP }, () => {
     await dialog().getByRole("button", { name: /^Amélie\s*admin/ }).click();
     await button("Remove").click();
     await page.getByRole("heading", { name: "Remove Amélie?" }).waitFor();
+    await dialog().getByText("nothing written in “Family” is encrypted for Amélie.").waitFor();
     await button("Remove").click();
     await dialog().getByRole("heading", { name: "4 members" }).waitFor();
     await dialog().getByRole("group", { name: "Who can write" }).getByRole("radio", { name: "Admins" }).check({ force: true });

@@ -75,7 +75,7 @@ export function Request({ who }: { readonly who: Conversation }) {
 function Invites({ to: { name, members, known } }: { readonly to: GroupInvitation }) {
   return (
     <p class="note">
-      An invitation to {name === "" ? "a group without a name" : <>the group <strong><bdi>{plainName(name)}</bdi></strong></>},
+      This is an invitation to {name === "" ? "a group without a name" : <>the group <strong><bdi>{plainName(name)}</bdi></strong></>},
       with {count(members, "member")}.{" "}
       {known.length === 0 ? "You know nobody in it." : <>You know {known.map((one, index) => <>{index > 0 && ", "}<bdi>{labelOf(one)}</bdi></>)}.</>}
     </p>

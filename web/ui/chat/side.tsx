@@ -146,7 +146,7 @@ function Preview({ who }: { readonly who: Conversation }) {
 
 function GroupPreview({ who }: { readonly who: GroupTalk }) {
   const { last, inviter } = who;
-  if (who.relation === "invited") return <em class="good">{inviter === null ? "You are invited" : `${labelOf(inviter)} has invited you`}</em>;
+  if (who.relation === "invited") return <em class="good">{inviter === null ? "You are invited" : <><Called who={inviter} isBrief /> has invited you</>}</em>;
   if (who.doubt === "forked") return <em class="bad">Two histories: look at it</em>;
   if (last?.mark === "failed") return <em class="bad">Not sent</em>;
   return hasDraft(who) ? <Draft who={who} /> : <Last last={last} />;

@@ -107,8 +107,8 @@ export function RemoveMember({ group, person }: GroupProps & { readonly person: 
       }}
     >
       <p>
-        What is written in “<bdi>{labelOf(one)}</bdi>” after that is no longer encrypted for <Called who={member} />. They keep what
-        they have, and the members see that you removed them.
+        From then on, nothing written in “<bdi>{labelOf(one)}</bdi>” is encrypted for <Called who={member} />. They keep what they
+        have, and the members see that you removed them.
       </p>
     </Ask>
   );

@@ -25,7 +25,7 @@ export function Member({ group, person }: { readonly group: GroupKey; readonly p
         <dt>ID</dt>
         <dd class="mono">{writtenId}</dd>
       </dl>
-      {!isContact && <p class="hint">Not one of your contacts, so there is no name that you could rely on.</p>}
+      {!isContact && <p class="hint">They are not one of your contacts, so there is no name that you could rely on.</p>}
       {one.mayChange && role === "admin" && <p class="hint">Admins decide who is in the group, its name and its rules.</p>}
       <Refusal text={action.fault} />
       <div class="buttons">

@@ -60,7 +60,7 @@ export function Backup() {
             label="Passphrase"
             value={passphrase}
             onValue={setPassphrase}
-            hint="For this file. It can be the same as this browser’s. Nobody can reset it for you."
+            hint="It protects this file, and can be the same as this browser’s. Nobody can reset it for you."
             isNew
             hasFocus
           />

@@ -77,7 +77,7 @@ export function Remove({ peer }: ContactProps) {
   return (
     <Dialog title={`Remove ${labelOf(who)}?`}>
       <p>They are removed from your contacts. If they write again, you get a message request.</p>
-      <Check label="Erase what you have written to each other" isOn={history} onChange={setHistory} hint="Only here: they keep what they have." />
+      <Check label="Erase what you have written to each other" isOn={history} onChange={setHistory} hint="It is erased only here: they keep what they have." />
       <Refusal text={action.fault} />
       <div class="buttons">
         <button

@@ -288,11 +288,11 @@ function sayingOf(now: Linking): ComponentChildren {
     case "digits":
       return <p>Type these digits on your first device:</p>;
     case "agreed":
-      return <p>Waiting for your first device. If you have not yet, type these digits there:</p>;
+      return <p>Waiting for your first device. Type these digits there, unless you have already:</p>;
     case "reaching":
       return <p>Looking for the new device …</p>;
     case "typing":
-      return <p><bdi>{now.name}</bdi> shows six digits. Type them here, if it is in your hands.</p>;
+      return <p><bdi>{now.name}</bdi> shows six digits. Type them here if you have it in your hands.</p>;
     case "confirmed":
       return <p>The digits are right. Now say yes on <bdi>{now.name}</bdi>.</p>;
     case "linked":
