@@ -254,9 +254,9 @@ def test_destroying_a_linked_device_says_that_it_is_one(home: Path) -> None:
     assert [go_on in one.stderr for one in told] == [False, True, False]
     asked = [one.stdout for one in told]
     assert (
-        f"'laptop' (only this device of {alice}, which your first device goes on listing) and the account" in asked[0]
+        f"'laptop' (only this device of {alice}, which your first device goes on listing), and its account" in asked[0]
     )
-    assert f"'alice' ({alice}) and the account" in asked[1], "control"
+    assert f"'alice' ({alice}), and its account" in asked[1], "control"
 
 
 @pytest.mark.parametrize("has_history", [True, False])
