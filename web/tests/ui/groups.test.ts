@@ -334,7 +334,7 @@ describe("groups", { skip: SKIP }, () => {
     assert.equal(await page.getByRole("heading", { name: "You have asked to join" }).count(), 1, "the control");
     await update({ kind: "groups", changed: [invitation("Chess", admin)], removed: [] });
     await page.getByRole("heading", { name: "You are invited" }).waitFor();
-    await dialog().getByRole("status").filter({ hasText: /invites you to Chess\. You are in it once you accept\./ }).waitFor();
+    await dialog().getByRole("status").filter({ hasText: /invites you to “Chess”\. You are in it once you accept\./ }).waitFor();
     await button("See the invitation").click();
     await page.getByText("was no admin then").waitFor();
     assert.equal(await dialog().count(), 0);

@@ -18,7 +18,7 @@ export function AddPeople({ group }: { readonly group: GroupKey }) {
   if (one === undefined) return null;
   const back = () => (panel.value = { at: "group", group });
   return (
-    <Dialog title={`Add people to ${labelOf(one)}`}>
+    <Dialog title={`Add people to “${labelOf(one)}”`}>
       <form
         onSubmit={(event) => {
           event.preventDefault();

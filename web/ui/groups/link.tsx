@@ -43,7 +43,7 @@ export function InviteByLink({ group }: { readonly group: GroupKey }) {
     setLinks([]);
   }
   return (
-    <Dialog title={`Invite to ${labelOf(one)} by a link`}>
+    <Dialog title={`Invite to “${labelOf(one)}” by a link`}>
       {link === null ? (
         <form
           onSubmit={(event) => {
@@ -163,7 +163,7 @@ export function JoinGroup({ link }: { readonly link: string }) {
       <Dialog title={isInvited ? "You are invited" : "You are in the group"}>
         <p role="status">
           {isInvited && found.inviter !== null && <><Called who={found.inviter} /> invites you to </>}
-          <bdi>{labelOf(found)}</bdi>{isInvited ? ". You are in it once you accept." : " is in your list now."}
+          “<bdi>{labelOf(found)}</bdi>”{isInvited ? ". You are in it once you accept." : " is in your list now."}
         </p>
         <div class="buttons">
           <button type="button" class="primary" onClick={show}>{isInvited ? "See the invitation" : "Open it"}</button>
