@@ -93,8 +93,8 @@ class AddressBook:
         return (self.has(user_id) or is_user_id(user_id)) and user_id != own_id
 
     def to_introduce(self) -> list[str]:
-        """Ids of those let in whom the relay does not yet know as such."""
-        return list(self._to_introduce)
+        """Ids of those let in whom the relay does not yet know as such; of devices, if their person was."""
+        return [user_id for user_id in self._to_introduce if self.is_known(user_id)]
 
     # --- changes ------------------------------------------------------------------
 

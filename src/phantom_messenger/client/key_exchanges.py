@@ -152,7 +152,10 @@ class KeyExchanges:
                 self._stores.book.put(tx, replace(record, asked_at=now.persistent))
 
     def want(self, link: Link, peer: str, now: Moment, *, recovers: bool = False) -> bool:
-        """Ask for the prekeys of a user, as soon as that may be; whether they are asked for now."""
+        """Ask for the prekeys of a user, as soon as that may be; whether they are asked for now.
+
+        Somebody whom the user does not know, and who is in a group with them, becomes no contact by it.
+        """
         return self._want(link, peer, now, recovers=recovers) is not None
 
     def want_for_many(self, link: Link, peers: list[str], now: Moment) -> None:
@@ -170,9 +173,13 @@ class KeyExchanges:
                 return
             targets = asked_for[start : start + MAX_FETCH_TARGETS]
             for peer in targets:
-                self._began(peer, now, is_fetch=True)
-            frame = frames.PreKeyFetch(payload=frames.PreKeyFetchPayload(targets=targets), timestamp=0)
-            self._fetches[link.send(frame, now.monotonic)] = targets
+                self._began(peer, now, introduces=False).to_many = True
+            self._fetch(link, targets, now)
+
+    def _fetch(self, link: Link, targets: list[str], now: Moment) -> None:
+        """Ask for their prekeys so that the relay takes nobody for a contact."""
+        frame = frames.PreKeyFetch(payload=frames.PreKeyFetchPayload(targets=targets), timestamp=0)
+        self._fetches[link.send(frame, now.monotonic)] = targets
 
     def is_under_way(self, peer: str, now: Moment) -> bool:
         """Whether a user's prekeys were asked for, and may still come."""
@@ -183,12 +190,12 @@ class KeyExchanges:
         is_weak = now.monotonic < self._weak_until.get(peer, now.monotonic)
         return not is_weak and self._pacing.may_reach(peer, now.monotonic)
 
-    def _began(self, peer: str, now: Moment, *, recovers: bool = False, is_fetch: bool = False) -> Exchange:
+    def _began(self, peer: str, now: Moment, *, recovers: bool = False, introduces: bool = True) -> Exchange:
         """Note that a user is asked for their prekeys; the more patiently, the more often it was in vain."""
         before = self._under_way.get(peer)
         patience = FIRST_EXCHANGE_MS if before is None else min(2 * before.patience, EXCHANGE_MS)
         ephemeral = KeyPair.from_private(self._random(32))
-        exchange = Exchange(ephemeral, now.monotonic, patience, recovers, introduces=not is_fetch, to_many=is_fetch)
+        exchange = Exchange(ephemeral, now.monotonic, patience, recovers, introduces)
         self._under_way[peer] = exchange
         return exchange
 
@@ -202,6 +209,10 @@ class KeyExchanges:
             RateClass.KEY_EXCHANGE, link.limit(RateClass.KEY_EXCHANGE), now.monotonic
         ):
             return None
+        if not self._stores.book.is_known(peer) and Feature.MANY in link.relay_features:
+            exchange = self._began(peer, now, recovers=recovers, introduces=False)
+            self._fetch(link, [peer], now)
+            return exchange
         exchange = self._began(peer, now, recovers=recovers)
         payload = frames.KeyExchangeInitPayload(
             ephemeral_key=base64.b64encode(exchange.ephemeral.public).decode(),
@@ -300,7 +311,7 @@ class KeyExchanges:
                 )
             if exchange.recovers:
                 self._stores.recovery.began(tx, peer, now.persistent, now.monotonic)
-            if exchange.introduces:
+            if exchange.introduces and self._stores.book.is_known(peer):  # whoever is asked by itself is no contact
                 self._stores.book.introduced(tx, peer)
 
     def _offered(self, payload: frames.RoutedKeyExchangeResponsePayload, now: Moment) -> list[Event]:

@@ -160,13 +160,18 @@ class Receiving:
 
     def _message(self, link: Link, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event]:
         stores, sender, message_id = self._stores, frame.payload.sender_id, frame.payload.message_id
+        is_about = False
         if stores.book.is_blocked(sender):
             pass
         elif (person := stores.devices.who_removed(sender)) is not None:
             yield from self._of_removed(sender, person)
         elif stores.requests.holds(sender) and (offered := self._offer(frame, now)) is not None:
             yield from offered
-        elif stores.requests.holds(sender) and not self._is_about_group(frame, now):
+        elif (
+            stores.requests.holds(sender)
+            and not (is_about := self._is_about_group(frame, now))
+            and not self._may_ask_again(frame, now)
+        ):
             # A stranger's waits here, so that it does not fill the mailbox, and nothing else is done.
             yield from self._request(frame, now)
         else:
@@ -189,7 +194,7 @@ class Receiving:
                     self._confirm_message(link, sender, message_id, now)
                     return
                 except CryptoError as error:
-                    if not stores.requests.holds(sender) or stores.book.may_notify(sender):
+                    if not stores.requests.holds(sender) or (is_about and stores.book.may_notify(sender)):
                         yield from self._unreadable(link, sender, message_id, error, now)
                         return
                     yield from self._request(frame, now, None)
@@ -235,11 +240,15 @@ class Receiving:
 
     def _is_about_group(self, frame: frames.RoutedMessage, now: Moment) -> bool:
         """Whether a stranger's message may be about a group of this user, and is looked into."""
+        return self._groups is not None and self._groups.strangers.expects(frame, lambda: self._takes_look(frame, now))
 
-        def take() -> bool:  # what waits has had its look
-            return not self._stores.requests.has(frame) and self._looks.take(now.monotonic)
+    def _may_ask_again(self, frame: frames.RoutedMessage, now: Moment) -> bool:
+        """Whether it may be a fellow member's, who could not read what this user has said in a group."""
+        return self._stores.book.may_notify(frame.payload.sender_id) and self._takes_look(frame, now)
 
-        return self._groups is not None and self._groups.strangers.expects(frame, take)
+    def _takes_look(self, frame: frames.RoutedMessage, now: Moment) -> bool:
+        """Whether one more message may be looked into; what waits has had its look."""
+        return not self._stores.requests.has(frame) and self._looks.take(now.monotonic)
 
     def _check_stranger(self, sender: str, opened: Opened, now: Moment) -> None:
         """Of a stranger nothing is taken in but what is about a group of this user.
@@ -250,7 +259,8 @@ class Receiving:
         if not self._stores.requests.holds(sender):
             return
         said, groups = opened.content, self._groups
-        if not isinstance(said, GroupSaid) or groups is None or not groups.strangers.concerns(sender, said, now):
+        is_about = isinstance(said, GroupSaid) and groups is not None and groups.strangers.concerns(sender, said, now)
+        if not is_about and not (self._stores.book.may_notify(sender) and _only_asks_again(said)):
             raise _OfStranger(said)
 
     def _offer(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event] | None:
@@ -459,6 +469,10 @@ class Receiving:
         if not isinstance(opened.content, Receipt) or not opened.is_known:
             return []
         receipt, stores = opened.content, self._stores
+        if stores.requests.holds(sender):  # a fellow member: nothing of theirs concerns what was written to them alone
+            stores.many.unseal(tx, sender)
+            in_groups = [one for one in receipt.undecryptable if stores.many.is_of_group_to(one, sender)]
+            return self.resend(tx, sender, in_groups, now)
         answered = [*receipt.delivered, *receipt.read, *receipt.burned]
         stores.outbox.mark_presumed_lost(sender, stores.outbox.overtaken(sender, answered), now.monotonic)
         if receipt.undecryptable:
@@ -558,6 +572,11 @@ class _OfStranger(Exception):
     def __init__(self, said: object) -> None:
         super().__init__()
         self.said = said
+
+
+def _only_asks_again(said: object) -> bool:
+    """Whether a content asks for what could not be read, and says nothing else."""
+    return isinstance(said, Receipt) and bool(said.undecryptable) and not (said.delivered or said.read or said.burned)
 
 
 def _is_recoverable(error: CryptoError) -> bool:

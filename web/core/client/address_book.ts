@@ -104,7 +104,7 @@ export class AddressBook {
 
   /** Ids of those let in whom the relay does not yet know as such. */
   toIntroduce(): string[] {
-    return [...this.#toIntroduce];
+    return [...this.#toIntroduce].filter((userId) => this.isKnown(userId));
   }
 
   // --- changes ------------------------------------------------------------------

@@ -81,6 +81,8 @@ export interface Extension {
   /** An error has come; null if it was for none of ours. */
   refused(error: ErrorFrame, now: Moment): Event[] | null;
   disconnected(): void;
+  /** Ask for the prekeys of a user so that the relay takes them for no contact; false if it knows no way to. */
+  fetch(link: Link, peer: string, now: Moment): boolean;
   /** This user is written to no more. */
   drop(tx: Transaction, peer: string): void;
 
@@ -92,6 +94,8 @@ export interface Extension {
   read(said: Newer): Extra | null;
   /** Whether a stranger's message is looked into, as it may be no request; `isNew`: it has just come. */
   expects(frame: RoutedMessage, now: Moment, isNew: boolean): boolean;
+  /** Whether a stranger's message is looked into, as a fellow member may ask in it for what they could not read. */
+  mayAskAgain(frame: RoutedMessage, now: Moment): boolean;
   /** Whether it is: once it has been read. */
   concerns(sender: string, said: Extra, now: Moment): boolean;
   /**
@@ -109,6 +113,8 @@ export interface Extension {
   follow(tx: Transaction, messageId: string, peer: string, state: DeliveryState, now: Moment): Event[] | null;
   /** What waits for this user was encrypted for a session that is gone. */
   unseal(tx: Transaction, peer: string): void;
+  /** Whether a message was said in a group, and has a copy for this user. */
+  isOfGroupTo(messageId: string, peer: string): boolean;
   /** Send again what a user could not read; how much. */
   resend(tx: Transaction, peer: string, messageIds: readonly string[], now: number, key: Uint8Array): number;
 
@@ -139,15 +145,18 @@ export const NOTHING: Extension = {
   answered: () => undefined,
   refused: () => null,
   disconnected: () => undefined,
+  fetch: () => false,
   drop: () => undefined,
   read: () => null,
   expects: () => false,
+  mayAskAgain: () => false,
   concerns: () => false,
   isVain: () => false,
   take: () => [],
   cameAgain: () => undefined,
   follow: () => null,
   unseal: () => undefined,
+  isOfGroupTo: () => false,
   resend: () => 0,
   presumedLost: () => new Map(),
   mayNotify: () => false,

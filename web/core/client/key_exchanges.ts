@@ -145,7 +145,11 @@ export class KeyExchanges {
     }
   }
 
-  /** Ask for the prekeys of a user, as soon as that may be; whether they are asked for now. */
+  /**
+   * Ask for the prekeys of a user, as soon as that may be; whether they are asked for now.
+   *
+   * Somebody whom the user does not know, and who is in a group with them, becomes no contact by it.
+   */
   want(link: Link, peer: string, now: Moment, { recovers = false, toMany = false }: Wanted = {}): boolean {
     const exchange = this.underWay.get(peer);
     if (exchange !== undefined && this.isUnderWay(peer, now)) {
@@ -157,6 +161,10 @@ export class KeyExchanges {
       !this.pacing.acquire("KEY_EXCHANGE", link.limit("KEY_EXCHANGE"), now.monotonic)
     ) {
       return false;
+    }
+    if (!this.stores.book.isKnown(peer) && this.stores.slot.is.fetch(link, peer, now)) {
+      this.began(peer, now, { recovers, toMany, introduces: false });
+      return true;
     }
     const ephemeral = this.began(peer, now, { recovers, toMany, introduces: true });
     const payload = {
@@ -281,8 +289,8 @@ export class KeyExchanges {
       if (exchange.recovers) {
         recovery.began(tx, peer, now.persistent, now.monotonic);
       }
-      if (exchange.introduces) {
-        book.introduced(tx, peer);
+      if (exchange.introduces && book.isKnown(peer)) {
+        book.introduced(tx, peer); // whoever is asked by itself is no contact
       }
     });
   }

@@ -132,12 +132,17 @@ export class Receiving {
     const { book, inbox, requests, slot, vault } = this.stores;
     const { messageId, senderId: sender } = frame.payload;
     const events: Event[] = [];
+    let isAbout = false;
     const ofRemoved = book.isBlocked(sender) ? [] : (this.devices?.ofRemoved(sender) ?? null);
     if (ofRemoved !== null) {
       events.push(...ofRemoved); // it is dropped unread
     } else if (requests.holds(sender) && this.devices?.isOffer(frame, now) === true) {
       events.push(...this.devices.offered());
-    } else if (requests.holds(sender) && !slot.is.expects(frame, now, true)) {
+    } else if (
+      requests.holds(sender) &&
+      !(isAbout = slot.is.expects(frame, now, true)) &&
+      !slot.is.mayAskAgain(frame, now)
+    ) {
       events.push(...this.request(frame, now));
     } else {
       if (!requests.holds(sender)) {
@@ -161,7 +166,7 @@ export class Receiving {
           if (error !== OF_STRANGER && !(error instanceof CryptoError)) {
             throw error;
           }
-          if (error instanceof CryptoError && (!requests.holds(sender) || book.mayNotify(sender))) {
+          if (error instanceof CryptoError && (!requests.holds(sender) || (isAbout && book.mayNotify(sender)))) {
             return [...events, ...this.unreadable(link, sender, messageId, error, now)];
           }
           events.push(...this.request(frame, now, said));
@@ -189,9 +194,12 @@ export class Receiving {
   }
 
   /** Of a stranger nothing is taken in at once but what is somebody else's business here: a group's. */
-  private checkStranger(sender: string, { extra }: Arrived, now: Moment): void {
-    const { requests, slot } = this.stores;
-    if (requests.holds(sender) && (extra === null || !slot.is.concerns(sender, extra, now))) {
+  private checkStranger(sender: string, { content, extra }: Arrived, now: Moment): void {
+    const { book, requests, slot } = this.stores;
+    if (!requests.holds(sender) || (extra !== null && slot.is.concerns(sender, extra, now))) {
+      return;
+    }
+    if (!book.mayNotify(sender) || !onlyAsksAgain(content)) {
       throw OF_STRANGER;
     }
   }
@@ -405,6 +413,11 @@ export class Receiving {
     }
     const { outbox, receipts } = this.stores;
     const { burned, delivered, read, undecryptable } = opened.content;
+    if (this.stores.requests.holds(sender)) {
+      // A fellow member: nothing of theirs concerns what was written to them alone.
+      extension.unseal(tx, sender);
+      return this.resend(tx, sender, undecryptable.filter((one) => extension.isOfGroupTo(one, sender)), now);
+    }
     outbox.suspect(sender, [...delivered, ...read, ...burned], now.monotonic);
     if (undecryptable.length > 0) {
       outbox.unseal(tx, sender);
@@ -518,6 +531,12 @@ function lookedAt(record: ContactRecord, peer: Contact): Event[] {
     return [notices.weakSession(peer, strength, { hadBetter: false })];
   }
   return record.classical ? notices.allowedSession(peer, floor) : [];
+}
+
+/** Whether a content asks for what could not be read, and says nothing else. */
+function onlyAsksAgain(said: Arrived["content"]): boolean {
+  if (said.kind !== "receipt") return false;
+  return said.undecryptable.length > 0 && said.delivered.length + said.read.length + said.burned.length === 0;
 }
 
 /** Whether it helps to send a message again. */

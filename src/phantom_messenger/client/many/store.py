@@ -219,6 +219,11 @@ class ManyStore:
         found = self.get(message_id)
         return found is not None and peer in found.copies
 
+    def is_of_group_to(self, message_id: str, peer: str) -> bool:
+        """The same, of what was said in a group."""
+        found = self.get(message_id)
+        return found is not None and peer in found.copies and found.record.group
+
     def waits_for(self, message_id: str, peer: str) -> bool:
         """Whether a copy for this user is of a message of which some copy waits."""
         found = self._waiting.get(message_id)

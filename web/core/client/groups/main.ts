@@ -37,6 +37,7 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
     },
     read: ({ whole }) => decodeSaid(whole),
     expects: (frame, now, isNew) => groups.arrivals.strangers.expects(frame, now, isNew),
+    mayAskAgain: (frame, now) => groups.arrivals.strangers.mayAskAgain(frame, now),
     concerns: (sender, said, now) => groups.arrivals.strangers.concerns(sender, heard(said), now),
     isVain: (frame, now, said) => {
       return groups.arrivals.strangers.asksInVain(frame, now, said ? heard(said) : said);

@@ -55,8 +55,17 @@ export class Strangers {
     const isIn = stateOf(group).members.has(person) || isAdding(group, person);
     const isOrWasIn = isIn || group.chain.removalOf(person, 0) !== null;
     if (isOrWasIn || !isNew) return isOrWasIn;
-    // What waits has had its look.
-    return !this.#ports.stores.vault.has(REQUEST, key(senderId, messageId)) && this.#looks.take(now.monotonic);
+    return this.#takesLook(senderId, messageId, now);
+  }
+
+  /** Whether it may be a fellow member's, who could not read what this user has said in a group. */
+  mayAskAgain({ payload: { messageId, senderId } }: RoutedMessage, now: Moment): boolean {
+    return this.#ports.stores.book.mayNotify(senderId) && this.#takesLook(senderId, messageId, now);
+  }
+
+  /** Whether one more message may be looked into; what waits has had its look. */
+  #takesLook(sender: string, messageId: string, now: Moment): boolean {
+    return !this.#ports.stores.vault.has(REQUEST, key(sender, messageId)) && this.#looks.take(now.monotonic);
   }
 
   /**

@@ -47,8 +47,19 @@ export class Fetching {
       for (const peer of targets) {
         exchanges.began(peer, now, { recovers: false, toMany: true, introduces: false });
       }
-      this.#requests.set(link.send({ type: "PREKEY_FETCH", payload: { targets } }, now.monotonic), targets);
+      this.#send(link, targets, now);
     }
+  }
+
+  /** Ask for those of one user; whether the relay knows how. */
+  one(link: Link, peer: string, now: Moment): boolean {
+    const isKnown = link.relayFeatures.has(Feature.MANY);
+    if (isKnown) this.#send(link, [peer], now);
+    return isKnown;
+  }
+
+  #send(link: Link, targets: readonly string[], now: Moment): void {
+    this.#requests.set(link.send({ type: "PREKEY_FETCH", payload: { targets } }, now.monotonic), targets);
   }
 
   /** Prekeys have come; of one whom nobody asked for, nothing follows. */

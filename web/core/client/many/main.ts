@@ -43,9 +43,14 @@ export function manyOf(ports: ExtensionPorts): Many {
       fetching.disconnected();
       sending.disconnected();
     },
+    fetch: (link, peer, now) => fetching.one(link, peer, now),
     drop: (tx, peer) => store.drop(tx, peer),
     follow: (tx, messageId, peer, state, now) =>
       store.get(messageId)?.copies.has(peer) === true ? sending.follow(tx, messageId, peer, state, now) : null,
+    isOfGroupTo(messageId, peer) {
+      const message = store.get(messageId);
+      return message?.record.group === true && message.copies.has(peer);
+    },
     unseal: (tx, peer) => store.unseal(tx, peer),
     resend: (tx, peer, messageIds, now, key) => store.resend(tx, peer, messageIds, now, key),
     presumedLost: (now) => store.presumedLost(now),
