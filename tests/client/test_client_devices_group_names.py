@@ -101,6 +101,23 @@ def test_name_that_a_device_has_heard_itself_stays(town: Town) -> None:
     assert labels(tablet)[carol.id] == called("Carol C.", carol), "the control: of whom it knows none, it takes it"
 
 
+@pytest.mark.parametrize("is_member", [True, False], ids=["was a member", "control: was none"])
+def test_name_that_is_told_of_a_member_of_before_is_known_once_they_are_one_again(town: Town, is_member: bool) -> None:
+    alice, bob, carol = strangers(town, "", "", "Carol C.")
+    tablet = with_tablet(town, alice, bob, carol)
+    forget_names(tablet)
+    before = known(tablet)
+    bob.cut()
+    bob.may_reconnect = False
+    alice.messenger.groups.remove("Tea", [carol.id])
+    pass_time(5 * SECOND, alice, carol, tablet)
+    told = before if is_member else known(tablet)
+    take(tablet, (raw_of(carol.id), "Carol C."), state=told.state.encode(), digest=told.chain.digest)
+    alice.messenger.groups.add("Tea", [carol.id])
+    pass_time(5 * SECOND, alice, carol, tablet)
+    assert labels(tablet)[carol.id] == (called("Carol C.", carol) if is_member else short_id(carol.id))
+
+
 def names_told(town: Town) -> list[list[str]]:
     """The names that Bob's first device tells: as a device is linked, with four changes, and as another one is.
 

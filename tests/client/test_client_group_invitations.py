@@ -6,7 +6,7 @@ from group_forger import Forger
 from group_people import group_of, info, keep_back, known, names, unread, write
 
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.groups import invitations
+from phantom_messenger.client.groups import invitations, rivals
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import MAX_REVISION
 from phantom_messenger.client.groups.link import JoinLink
@@ -183,7 +183,7 @@ def test_member_is_told_once_of_what_somebody_else_has_made_up(town: Town) -> No
 def test_control_without_the_look_at_it_the_second_invitation_is_not_heard_of(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(invitations, "elsewhere", lambda *_: None)
+    monkeypatch.setattr(rivals, "elsewhere", lambda *_: None)
     _, ben, _ = squatted(town, revision=MAX_REVISION - 5, is_accepted=False)
     assert forks(ben) == []
 
@@ -205,7 +205,7 @@ def test_of_few_who_invite_to_another_group_of_its_id_one_is_told_and_of_no_stra
     group_of(ada, ben)
     ben.messenger._stores.requests._asks = True
     group, before = known(ada).record.group, known(ben).record.shown
-    for number in range(invitations.MAX_INVITERS + 2):
+    for number in range(rivals.MAX_INVITERS + 2):
         mal = town.device(f"mal{number}").login()
         mal.messenger.contacts.add("ben", ben.id)
         is_stranger = number == 0
@@ -213,8 +213,8 @@ def test_of_few_who_invite_to_another_group_of_its_id_one_is_told_and_of_no_stra
             ben.messenger.contacts.add(mal.name, mal.id)
         Forger(mal, group).invite(ben)
         pass_time(5 * SECOND, ada, ben, mal)
-        assert len(known(ben).record.inviters) == min(number, invitations.MAX_INVITERS)
-    assert len(forks(ben)) == invitations.MAX_INVITERS
+        assert len(known(ben).record.inviters) == min(number, rivals.MAX_INVITERS)
+    assert len(forks(ben)) == rivals.MAX_INVITERS
     assert known(ben).record.shown == before, "what has stopped the group once goes on being known"
 
 

@@ -68,7 +68,7 @@ def test_admin_who_does_not_ask_what_is_missing_divides_the_group(
 def test_text_that_came_before_its_change_and_is_forgotten_is_lost(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forget(self: Arrivals, tx: Any, group: Any, *_: Any) -> Any:
+    def forget(self: Arrivals, tx: Any, group: Any, *_: Any, **__: Any) -> Any:
         self._store.drop_held(tx, group.id)
         return group
 
@@ -77,7 +77,7 @@ def test_text_that_came_before_its_change_and_is_forgotten_is_lost(
 
 
 def test_member_to_whom_an_invitation_says_nothing_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Arrivals, "_invited", lambda *_: [])
+    monkeypatch.setattr(Arrivals, "_invited", lambda *_, **__: [])
     finds(folder, "a member does not know that they are one", seen=FIRST_WITH_GROUP)
 
 

@@ -34,7 +34,7 @@ from vector_sessions2 import Named, Sessions
 
 Json = dict[str, Any]
 NAMES: Final = {number: name for name, number in ROLES.items()}
-OUT_OF_IT: Final = {"left", "removed"}
+OUT_OF_IT: Final = {"left", "removed", "closed"}
 
 
 def raw(text: str) -> bytes:

@@ -82,7 +82,7 @@ export interface Extension {
   refused(error: ErrorFrame, now: Moment): Event[] | null;
   disconnected(): void;
   /** Ask for the prekeys of a user so that the relay takes them for no contact; false if it knows no way to. */
-  fetch(link: Link, peer: string, now: Moment): boolean;
+  askFor(link: Link, peer: string, now: Moment): boolean;
   /** This user is written to no more. */
   drop(tx: Transaction, peer: string): void;
 
@@ -145,7 +145,7 @@ export const NOTHING: Extension = {
   answered: () => undefined,
   refused: () => null,
   disconnected: () => undefined,
-  fetch: () => false,
+  askFor: () => false,
   drop: () => undefined,
   read: () => null,
   expects: () => false,

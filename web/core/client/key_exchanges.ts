@@ -162,7 +162,7 @@ export class KeyExchanges {
     ) {
       return false;
     }
-    if (!this.stores.book.isKnown(peer) && this.stores.slot.is.fetch(link, peer, now)) {
+    if (!this.stores.book.isKnown(peer) && this.stores.slot.is.askFor(link, peer, now)) {
       this.began(peer, now, { recovers, toMany, introduces: false });
       return true;
     }

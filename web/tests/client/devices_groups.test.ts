@@ -306,6 +306,21 @@ test("names are taken of other members of the state alone, and made safe as if t
   }
 });
 
+for (const wasMember of [true, false]) {
+  test(`a name is taken of whoever was a member by what is told${wasMember ? "" : ", and of nobody else: the control"}`, () => {
+    const [town, ada, laptop, cleo, group] = withCleo();
+    const told = naming(ada, group, [cleo.id, "Cleo C."]);
+    forget(laptop, group);
+    ada.groups.remove(group, [cleo.id]);
+    town.pass(5_000);
+    assert.equal(laptop.groups.found(group).chain.state.members.has(cleo.id), false);
+    const later = naming(ada, group, [cleo.id, "Cleo C."]);
+    devicesOf(ada.person).desk.say([laptop.id], wasMember ? told : later);
+    town.pass(5_000);
+    assert.equal(laptop.groups.found(group).record.names.get(cleo.id), wasMember ? "Cleo C." : undefined);
+  });
+}
+
 test("a content in which a name is none that may be is refused as a whole", () => {
   const [town, ada, laptop, cleo, group] = withCleo();
   const tell = (name: string): void => {

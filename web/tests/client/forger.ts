@@ -44,6 +44,10 @@ export class Forger {
   takesBack(to: Member): void {
     this.#says(to, { op: "remove", person: to.id });
   }
+
+  closes(to: Member): void {
+    this.#says(to, { op: "close" });
+  }
 }
 
 /** A group of Ada and Ben, and Mallory whom both know. */

@@ -4,7 +4,7 @@ Everything here happens in the transaction that keeps what has arrived. What is 
 ``duties``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.faults import NO_FAULTS, Aside
-from phantom_messenger.client.groups import doubts, invitations, naming, wish_ops, words
+from phantom_messenger.client.groups import doubts, invitations, naming, outcomes, rivals, wish_ops, words
 from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups.chain import Chain, Judged, Standing, Verdict
-from phantom_messenger.client.groups.change import Add, Op, Remove, picture_after
+from phantom_messenger.client.groups.change import Add, Op, Remove
 from phantom_messenger.client.groups.contents import (
     GroupAsk,
     GroupChange,
@@ -30,14 +30,14 @@ from phantom_messenger.client.groups.contents import (
     GroupText,
 )
 from phantom_messenger.client.groups.duties import Duties
+from phantom_messenger.client.groups.holding import KEPT
 from phantom_messenger.client.groups.records import GroupHeldRecord, GroupRecord
 from phantom_messenger.client.groups.speaking import CHANGE, MAX_TOLD
-from phantom_messenger.client.groups.state import GroupState, Role, conversation_of
+from phantom_messenger.client.groups.state import GroupState, conversation_of
 from phantom_messenger.client.groups.store import (
     CLOSED,
     FORKED,
     INVITED,
-    LEFT,
     MEMBER,
     NEWER,
     REMOVED,
@@ -110,11 +110,11 @@ class Arrivals:
         group = self._store.get(written(said.group))  # type: ignore[attr-defined]
         if sender == self._own_id:
             return self._of_own_device(tx, group, payload, said, now)
-        if isinstance(said, GroupChange) and (group is None or group.record.relation in {LEFT, REMOVED}):
+        if isinstance(said, GroupChange) and (group is None or not group.is_live):
             return self._invited(tx, group, sender, said, now)
         if group is None or not group.is_live:
             if isinstance(said, GroupText):
-                self._hold_early(tx, group, held(payload, said, now))
+                self._store.hold_early(tx, group, held(payload, said, now))
             return []
         return self._in_group(tx, group, payload, said, now)
 
@@ -127,7 +127,7 @@ class Arrivals:
         match said:
             case GroupChange():
                 events = self._take(tx, group, [said.change], sender, now, invites=said)
-                return events or self._invited_elsewhere(tx, group, sender, said)
+                return events or self._invited_elsewhere(tx, group, sender, said, now)
             case GroupChanges():
                 self._duties.answered(group, device, said, now)
                 # A linked device may know a group from a later state on than its person does.
@@ -161,7 +161,7 @@ class Arrivals:
         """What another device of this user's says, or has said to all."""
         if group is None or not group.is_live:
             if isinstance(said, GroupText):
-                self._hold_early(tx, group, held(payload, said, now))
+                self._store.hold_early(tx, group, held(payload, said, now))
             return []
         match said:
             case GroupChange():
@@ -210,7 +210,7 @@ class Arrivals:
             early = []
         there = (said.picture, group.record.picture)
         picture = next((one for one in there if pictures.name_of(one) == group.state.picture), b"")
-        group = naming.taken_over(group.with_record(picture=picture), said, self._own_id)
+        group = naming.taken_over(group.with_record(picture=picture), said, self._own_id, chain.state.members)
         events: list[Event] = []
         if early:
             group = self._take_held(tx, group, events, now, waiting=early)
@@ -230,19 +230,32 @@ class Arrivals:
     # --- invitations ------------------------------------------------------------------
 
     def _invited(
-        self, tx: Transaction, before: Group | None, sender: str, said: GroupChange, now: Moment
+        self,
+        tx: Transaction,
+        before: Group | None,
+        sender: str,
+        said: GroupChange,
+        now: Moment,
+        *,
+        waiting: Sequence[GroupHeldRecord] | None = None,
     ) -> list[Event]:
+        """Somebody invites; ``waiting``: what is kept for such a group, if it is not what is stored."""
         chain = invitations.read(said, sender, self._own)
         is_person = self._stores.book.has(written(said.group))  # whoever chose that id wants to be taken for them
-        if chain is None or is_person or not self._stores.devices.is_first:
+        if chain is None or is_person or not self._stores.devices.is_first or outcomes.is_over(before, said.change):
             return []
         join = self._store.joins.take(tx, sender, now.persistent)
         if join is None and not self._store.may_be_invited(sender):
             return []
         number = self._store.new_number() if before is None else before.record.number
+        held = self._store.held(written(said.group)) if waiting is None else waiting
+        early = [one for one in held if not one.change and one.revision >= chain.state.revision]
+        others = [one for one in held if one.kind == KEPT and one.sender != sender]
         record = invitations.begun(chain, number, before, join, invitations.written_at(said, now))
-        early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
+        record = replace(record, inviters=[one.sender for one in others])
         group = self._store.put(tx, Group(record, chain), afresh=True)
+        for one in others:
+            self._store.hold(tx, one)
         events: list[Event] = []
         if record.relation == MEMBER:
             self._store.joins.decided(tx, chain.state)
@@ -259,18 +272,20 @@ class Arrivals:
             self._store.put(tx, after)
         return events
 
-    def _invited_elsewhere(self, tx: Transaction, group: Group, sender: str, said: GroupChange) -> list[Event]:
+    def _invited_elsewhere(
+        self, tx: Transaction, group: Group, sender: str, said: GroupChange, now: Moment
+    ) -> list[Event]:
         is_stranger = self._stores.requests.holds(sender)  # whose invitation waits as a request
-        if is_stranger or not invitations.elsewhere(group, sender, said, self._own):
+        if is_stranger or not rivals.heard(tx, self._store, group, sender, said, own=self._own, now=now):
             return []
         self._store.put(tx, group.with_record(inviters=[*group.record.inviters, sender]))
         who, first = (self._contact(group, one).label for one in (sender, group.record.inviter))
         return [self._event(group, GroupNews.FORKED, sender, words.invites_elsewhere(who, self._title(group), first))]
 
-    def _hold_early(self, tx: Transaction, group: Group | None, held: GroupHeldRecord) -> None:
-        """A text whose invitation has not come yet: others have read theirs before."""
-        if group is None or (group.record.relation in {LEFT, REMOVED} and held.revision > group.state.revision):
-            self._store.hold_early(tx, held)
+    def left(self, tx: Transaction, group: Group, now: Moment) -> list[Event]:
+        """The user has left a group, or declined it: who invites to another one of that id is heard now."""
+        self._store.joins.decided(tx, group.state)
+        return self._invited_back(tx, group, group, self._store.held(group.id), now)
 
     def _join(self, tx: Transaction, sender: str, said: GroupJoin, now: Moment) -> list[Event]:
         found = self.strangers.joining(sender, said, now)
@@ -312,26 +327,32 @@ class Arrivals:
                 self._hold_change(tx, group, one, sender, now, invites=invites)
         if answers and not group.is_full and (rival := doubts.shown_by_answer(group, sender, encoded, found)):
             group = self._fork(group, rival, events)
+        held: list[GroupHeldRecord] = []
         if group.chain.head != start:
-            group = self._take_held(tx, group, events, now)
+            held = self._store.held(group.id)
+            group = self._take_held(tx, group, events, now, waiting=list(held))
         if group.lacks_picture and pictures.name_of(picture) == group.state.picture and pictures.type_of(picture):
             group = group.with_record(picture=picture)
         self._withdraw(tx, group, before)
-        waiting = [] if group.is_live else self._store.held(group.id)
+        # A group that is closed has no use for what was held for it; where one was removed, that waits on.
+        waiting = [] if group.is_live else held if group.record.relation == CLOSED else self._store.held(group.id)
         if group.record.fresh and not group.is_live:
             # Invited and removed again, however often somebody does it: nothing of it is left.
             self._store.erase(tx, group)
         else:
             self._store.put(tx, group)
-        return events if group.record.relation != REMOVED else events + self._invited_back(tx, group, waiting, now)
+        if group.is_live:
+            return events
+        return events + self._invited_back(tx, None if group.record.fresh else group, group, waiting, now)
 
-    def _invited_back(self, tx: Transaction, group: Group, waiting: list[GroupHeldRecord], now: Moment) -> list[Event]:
-        """Whoever adds somebody again may be heard before whoever has removed them."""
-        before = None if group.record.fresh else group
+    def _invited_back(
+        self, tx: Transaction, before: Group | None, group: Group, waiting: list[GroupHeldRecord], now: Moment
+    ) -> list[Event]:
+        """Whoever adds somebody again may be heard before whoever has removed them; ``before``: what is stored."""
         mates, holds = set(group.people), self._stores.requests.holds  # what others who are strangers say is a request
-        for one in (one for one in waiting if one.state and (one.sender in mates or not holds(one.sender))):
-            said = GroupChange(group=group.record.group, change=one.change, state=one.state, base=one.base)
-            if events := self._invited(tx, before, one.sender, said, now):
+        invite = (one for one in waiting if one.state and not outcomes.is_over(group, one.change))
+        for one in (one for one in invite if one.sender in mates or not holds(one.sender)):
+            if events := self._invited(tx, before, one.sender, rivals.said_in(one), now, waiting=waiting):
                 return events
         return []
 
@@ -354,7 +375,9 @@ class Arrivals:
             group = self._take_held(tx, group, events, now)
         self._withdraw(tx, group, before)
         self._store.put(tx, group)
-        return events
+        if group.is_live:
+            return events
+        return events + self._invited_back(tx, group, group, self._store.held(group.id), now)
 
     def _judge(
         self, tx: Transaction, group: Group, encoded: bytes, sender: str, events: list[Event]
@@ -374,37 +397,15 @@ class Arrivals:
         return group, judged
 
     def _applied(self, tx: Transaction, group: Group, chain: Chain, events: list[Event]) -> Group:
-        step = chain.steps[-1]
-        record, state = group.record, chain.state
-        absent = {written(op.person) for op in step.change.ops or () if isinstance(op, Add)} | set(record.absent)
-        is_admin = state.members.get(self._own) is Role.ADMIN
-        relation, inviter = record.relation, record.inviter
-        if self._own not in state.members:
-            relation = REMOVED
-        elif state.is_closed:
-            relation = CLOSED
-        elif relation == REMOVED:  # removed and added again before either was read
-            relation, inviter = INVITED, written(step.change.author)
-        after = Group(
-            replace(
-                doubts.after_change(record, state),
-                relation=relation,
-                inviter=inviter,
-                ordered=max(record.ordered, state.revision),
-                absent=sorted(one for one in absent if raw_of(one) in state.members and one != self._own_id),
-                wishes=record.wishes if is_admin and relation == MEMBER else [],
-                asked=record.asked if is_admin and relation == MEMBER else [],
-                leaving=[one for one in record.leaving if raw_of(one) in state.members],
-                picture=picture_after(record.picture, step.change),
-            ),
-            chain,
-        )
-        tx.on_commit(partial(self._duties.caught_up, after.id, state.revision))
-        message = f"{self._title(group)}: {words.done(step.change, partial(self._label, after), record)}"
+        change, record = chain.steps[-1].change, group.record
+        after = outcomes.applied(group, chain, self._own_id)
+        relation = after.record.relation
+        tx.on_commit(partial(self._duties.caught_up, after.id, chain.state.revision))
+        message = f"{self._title(group)}: {words.done(change, partial(self._label, after), record)}"
         news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
         if relation != record.relation and relation == INVITED:
             news = GroupNews.INVITED
-        events.append(self._event(after, news, written(step.change.author), message))
+        events.append(self._event(after, news, written(change.author), message))
         return wish_ops.with_leaves(after, self._signer)
 
     def _fork(self, group: Group, rival: doubts.Rival, events: list[Event]) -> Group:
@@ -420,7 +421,8 @@ class Arrivals:
     ) -> None:
         state, base = (b"", b"") if invites is None else (invites.state, invites.base)
         held = GroupHeldRecord(group=group.id, at=now.persistent, sender=sender, change=encoded, state=state, base=base)
-        self._store.hold(tx, held)
+        if state or not self._store.is_held(held):  # else it may be an invitation, of which only a part has come again
+            self._store.hold(tx, held)
         self._duties.behind(group.id, sender, group.state.revision + 1, now)
 
     def _take_held(
@@ -437,7 +439,7 @@ class Arrivals:
         is_new = True
         while is_new:
             is_new = False
-            for one in [one for one in waiting if one.change]:
+            for one in [one for one in waiting if one.change and one.kind != KEPT]:
                 group, judged = self._judge(tx, group, one.change, one.sender, events)
                 if judged.verdict is not Verdict.BEHIND:
                     waiting.remove(one)
@@ -466,7 +468,7 @@ class Arrivals:
         if standing is Standing.AHEAD:
             self._duties.behind(group.id, sender, said.revision, now)
         if person not in group.state.members:
-            if standing in _MAY_BE_A_DEVICE:
+            if standing in outcomes.MAY_BE_A_DEVICE:
                 self._store.hold(tx, held)
             self._duties.tell_removed(group, sender, said.revision, now)
             return events
@@ -501,7 +503,7 @@ class Arrivals:
                 group = self._fork(group, doubts.Rival(written(person), held.head), events)
         if group.state.may_write(person):
             self.texts.keep(tx, group, held, said, now, events)
-        elif standing in _MAY_BE_A_DEVICE and person not in group.state.members:
+        elif standing in outcomes.MAY_BE_A_DEVICE and person not in group.state.members:
             self._store.hold(tx, held)
         return group
 
@@ -589,7 +591,3 @@ class Arrivals:
     def _event(self, group: Group, news: GroupNews, by: str, message: str) -> GroupEvent:
         who = self._contact(group, by) if by and by != self._own_id else None
         return GroupEvent(group=group.id, name=group.state.name, news=news, by=who, message=message)
-
-
-_MAY_BE_A_DEVICE: Final = frozenset({Standing.AHEAD, Standing.SAME})
-"""Who names this and is no member may have been added since, or be a device of which nothing is known yet."""

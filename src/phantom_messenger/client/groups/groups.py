@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from phantom_messenger.client import content
 from phantom_messenger.client.errors import UnknownContact, UsageError
-from phantom_messenger.client.groups import invitations, naming, wish_ops, words
+from phantom_messenger.client.groups import invitations, naming, rivals, wish_ops, words
 from phantom_messenger.client.groups.arrivals import MAX_WISHES, Arrivals, Follow
 from phantom_messenger.client.groups.chain import Chain
 from phantom_messenger.client.groups.change import (
@@ -341,24 +341,21 @@ class Groups:
         group = self._found(who)
         if not group.is_live:
             raise UsageError(f"you are not a member of {words.title(group.state.name)}")
-        others = [written(person) for person in group.state.admins if person != self._own]
-        stay = set(group.people).difference(group.record.leaving, [self._own_id])
-        if self._own in group.state.admins and stay and not stay.intersection(others):
-            raise UsageError("you are the last admin of this group; make somebody else an admin first, or close it")
+        wish_ops.check_may_leave(group, self._own_id)
+        now, events = self._moment(), list[Event]()
 
         def note(tx: Transaction) -> None:
-            self._store.put(tx, group.with_record(relation=LEFT, wishes=[], asked=[], flying=b"", carrier=""))
-            self._store.joins.decided(tx, group.state)
+            gone = group.with_record(relation=LEFT, wishes=[], asked=[], flying=b"", carrier="")
+            events.extend(self.arrivals.left(tx, self._store.put(tx, gone), now))
             if group.record.carrier:
                 self._speaking.forget(tx, group.record.carrier)
 
-        if others:  # that one declines is the admins' to know
-            about, now = group.record.group, self._moment()
-            told = others if group.record.relation == INVITED else [one for one in group.people if one != self._own_id]
-            self._speaking.say(about, told, GroupLeave(group=about), now, also=note)
+        if told := rivals.told_of_leaving(group, self._own_id, self._store.held(group.id)):
+            self._speaking.say(group.record.group, told, GroupLeave(group=group.record.group), now, also=note)
         else:
             with self._stores.vault.transaction() as tx:
                 note(tx)
+        self._report(events)
 
     def forget(self, who: str) -> None:
         """Erase a group that one has left, with all that was said in it."""

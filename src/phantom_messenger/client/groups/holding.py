@@ -23,6 +23,10 @@ MAX_HELD_OF_ONE: Final = 10
 """Of these, those of one person, on however many devices: nobody takes the room of all others."""
 
 HELD_MS: Final = 86_400_000
+KEPT: Final = "invitation"
+"""The kind of what is held that is an invitation to another group of an id than the one that is known."""
+
+KEPT_MS: Final = 30 * 86_400_000
 MAX_INVITED_OF_ONE: Final = 20
 """Texts of one person that are kept of all groups to which this user is only invited: as many as of a request."""
 
@@ -114,6 +118,14 @@ class Holding:
         if names:
             self._notes.drop(tx, group, names)
 
+    def has(self, record: GroupHeldRecord) -> bool:
+        """Whether something of this name is kept."""
+        return _name_of(record) in self._notes.of(record.group)
+
+    def drop_one(self, tx: Transaction, record: GroupHeldRecord) -> None:
+        """Keep this no more."""
+        self.drop(tx, record.group, [_name_of(record)])
+
     def forget_overdue(self, tx: Transaction, now: int) -> None:
         """Erase what has waited too long."""
         for group, notes in list(self._notes.all()):
@@ -188,7 +200,7 @@ class Early:
 
 def _note_of(record: GroupHeldRecord) -> _Held:
     size = len(record.content) + len(record.change) + len(record.state) + ROWS_BYTES
-    return _Held(record.sender, bool(record.change), size, record.at + HELD_MS)
+    return _Held(record.sender, bool(record.change), size, record.at + (KEPT_MS if record.kind == KEPT else HELD_MS))
 
 
 def _name_of(record: GroupHeldRecord) -> str:

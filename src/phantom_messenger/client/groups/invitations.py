@@ -1,21 +1,16 @@
 """Invitations to groups. What those of strangers say can be seen before anything of theirs is let in."""
 
-from typing import Final
-
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import words
-from phantom_messenger.client.groups.chain import Chain, Standing
+from phantom_messenger.client.groups.chain import Chain
 from phantom_messenger.client.groups.change import picture_after
 from phantom_messenger.client.groups.contents import GroupChange
 from phantom_messenger.client.groups.records import GroupJoinRecord, GroupRecord
-from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of, written
+from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, written
 from phantom_messenger.client.groups.views import GroupInvitation
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.crypto.errors import InvalidMessage
-
-MAX_INVITERS: Final = 4
-"""Of how many who invite to another group of the same id a user is told."""
 
 
 def of_stranger(stores: Stores, stranger: str, own: bytes, now: Moment) -> list[GroupInvitation]:
@@ -63,30 +58,6 @@ def read(said: GroupChange, sender: str, own: bytes) -> Chain | None:
 def written_at(said: GroupChange, now: Moment) -> int:
     """When an invitation was written, as its sender says, and not later than now; now, if that is not known."""
     return min(said.sent_at or time_of(now.wall), time_of(now.wall))
-
-
-def elsewhere(group: Group, sender: str, said: GroupChange, own: bytes) -> bool:
-    """Whether somebody invites to another group of the same id than somebody else has before, and it is not known yet.
-
-    Args:
-        group: the one to which this user is invited, or was.
-        sender: who invites now.
-        said: what they have sent, which was no change of that group.
-        own: this user's raw id.
-    """
-    chain, record = read(said, sender, own), group.record
-    if chain is None or record.inviter in {"", sender} or sender in record.inviters:
-        return False
-    standing = group.chain.compare(chain.state.revision, chain.head)
-    # A member's may be an old one that comes late, or follow what has not come yet; ``invited_at`` is what was said.
-    is_later, members = 0 < record.invited_at < said.sent_at, chain.state.members
-    # Whoever has accepted asks for what lies between; whoever has not hears of what is ahead in no other way.
-    is_judged = standing is Standing.UNKNOWN or (standing is Standing.AHEAD and record.relation == INVITED)
-    is_gone = is_judged and raw_of(record.inviter) not in members
-    is_doubtful = is_gone or (standing is Standing.UNKNOWN and is_later)
-    is_rival = standing is Standing.FORK or is_doubtful or raw_of(sender) not in group.state.members
-    is_same = standing in {Standing.SAME, Standing.OLDER}
-    return is_rival and not is_same and len(record.inviters) < MAX_INVITERS
 
 
 def begun(chain: Chain, number: int, before: Group | None, join: GroupJoinRecord | None, at: int) -> GroupRecord:

@@ -6,6 +6,7 @@ without what tells them apart, see ``Contact.label``.
 
 import re
 import unicodedata
+from collections.abc import Container
 from dataclasses import replace
 from typing import Final
 
@@ -72,15 +73,22 @@ def of_others(group: Group) -> list[NamedMember]:
     return [NamedMember(id=one, name=name) for one, name in known if name and one in group.state.members]
 
 
-def taken_over(group: Group, said: SyncGroup, own: str) -> Group:
+def taken_over(group: Group, said: SyncGroup, own: str, people: Container[bytes]) -> Group:
     """The group on a linked device once the first one has told the names in it.
 
-    What this device has heard of others stays, a name that was withdrawn, too: it may be later than what is told.
+    What this device has heard of others stays, a name that was withdrawn, too: it may be later than what is told. Of
+    whoever is no member here any more the name is taken all the same: they may be added again, and it is told once.
+
+    Args:
+        group: as it is known here.
+        said: what is told.
+        own: this user's id.
+        people: the members by what is told, which may be older than what is known here.
     """
     group = group.with_record(own_name=shown(said.name))
     for one in said.names:
         person = written(one.id)
-        if one.id in group.state.members and person != own and person not in group.record.names:
+        if one.id in people and person != own and person not in group.record.names:
             group = noted(group, person, one.name)
     return group
 

@@ -122,7 +122,8 @@ class GroupHeldRecord(Record, frozen=True, kw_only=True):
     """``GROUP_HELD``/'<group> <name>': what came too early: a change, or a text of its ``sender`` (``content``).
 
     ``state``, ``base``: of a change that may invite this user back, once they are known to be no member any more.
-    ``kind``: '', or hello or leave, if it is that of somebody who is no member yet.
+    ``kind``: '', or hello or leave, if it is that of somebody who is no member yet; invitation, if it is one to another
+    group of this id, see ``rivals``.
     """
 
     group: str

@@ -445,8 +445,16 @@ class GroupStore:
         has_bytes = not self._is_invited(group) or self.early.has_bytes()
         return has_bytes and self._holding.has_room(group, sender)
 
-    def hold_early(self, tx: Transaction, record: GroupHeldRecord) -> None:
-        """Keep what is said in a group in which this user is no member yet, if there is room."""
+    def hold_early(self, tx: Transaction, group: Group | None, record: GroupHeldRecord) -> None:
+        """Keep a text whose invitation may come later, for others have read theirs before; if there is room.
+
+        Args:
+            tx: keeps it.
+            group: as it was when this user was in it last; None if it is not known.
+            record: the text.
+        """
+        if group is not None and record.revision <= group.state.revision:
+            return
         if self._holding.has_room_early(record.sender, self._is_live):
             self.hold(tx, record)
 
@@ -465,6 +473,14 @@ class GroupStore:
     def drop_held(self, tx: Transaction, group: str) -> None:
         """Keep nothing of it any more."""
         self._holding.drop(tx, group)
+
+    def is_held(self, record: GroupHeldRecord) -> bool:
+        """Whether something of this name is kept."""
+        return self._holding.has(record)
+
+    def drop(self, tx: Transaction, record: GroupHeldRecord) -> None:
+        """Keep this no more."""
+        self._holding.drop_one(tx, record)
 
     # --- links ------------------------------------------------------------------------
 

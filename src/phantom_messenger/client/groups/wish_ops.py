@@ -8,7 +8,7 @@ from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.change import MAX_NAME_BYTES, MAX_OPS, Add, Op, Remove
 from phantom_messenger.client.groups.state import Role
-from phantom_messenger.client.groups.store import MEMBER, Group, packed_ops, raw_of
+from phantom_messenger.client.groups.store import MEMBER, Group, packed_ops, raw_of, written
 from phantom_messenger.client.groups.strangers import MAX_ASKED
 from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.names import normal_name
@@ -86,3 +86,15 @@ def with_leaves(group: Group, own: bytes) -> Group:
     for one in group.record.leaving:
         group = wished(group, Remove(person=raw_of(one)), own)
     return group
+
+
+def check_may_leave(group: Group, own: str) -> None:
+    """Refuse to leave a group that could not go on: there are others, and none of them is an admin.
+
+    Raises:
+        UsageError: it is so.
+    """
+    stay = set(group.people).difference(group.record.leaving, [own])
+    admins = {written(person) for person in group.state.admins}
+    if own in admins and stay and not stay & admins:
+        raise UsageError("you are the last admin of this group; make somebody else an admin first, or close it")

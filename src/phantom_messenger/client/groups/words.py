@@ -107,8 +107,7 @@ def invites_elsewhere(who: str, group: str, first: str) -> str:
     """Somebody invites to another group of the same id than ``first`` has before."""
     return (
         f"{who} invites you to {group}, too, but with other members or other changes than {first} has shown you;"
-        f" ask both of them who is right: to see the group of {who}, leave this one, and have {who} remove you and"
-        " invite you again"
+        f" ask both of them who is right: to see the group of {who}, leave this one, or decline it"
     )
 
 

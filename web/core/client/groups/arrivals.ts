@@ -18,16 +18,17 @@ import type { Transaction } from "../vault.ts";
 import type { Chain, Judged, Standing } from "./chain.ts";
 import type { Op } from "./change.ts";
 import type { GroupChange, GroupHeard, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
-import { afterChange, forked, isOld, shownBy, shownByAnswer } from "./doubts.ts";
+import { forked, forkedBy, isOld, shownBy, shownByAnswer } from "./doubts.ts";
 import type { Answered, Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
-import { begun, elsewhere, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
+import { KEPT } from "./holding.ts";
+import { begun, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
 import { memberOf, noted, takenOver } from "./naming.ts";
-import { chainOf, isAdding, isFull, judge, mayBeOfMember, pictureAfter, relationAfter } from "./outcomes.ts";
-import { wished, withLeaves, withPicture } from "./outcomes.ts";
+import { applied, chainOf, isAdding, isFull, judge, mayBeOfMember, wished, withLeaves, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord } from "./records.ts";
+import { heard, isOver, saidIn } from "./rivals.ts";
 import { CHANGE, MAX_TOLD } from "./speaking.ts";
 import { conversationOf, mayInvite, mayWrite } from "./state.ts";
 import { idOf, isLive, lacksPicture, peopleOf, stateOf, withRecord } from "./store.ts";
@@ -99,16 +100,14 @@ export class Arrivals {
       return;
     }
     const group = this.#store.get(encodeBase64(said.group));
-    const isOver = group === null || group.record.relation === "left" || group.record.relation === "removed";
     if (sender === this.#persons.own) {
       this.#ofOwnDevice(tx, group, frame, said, now);
       return;
     }
-    if (said.kind === "group-change" && isOver && this.#persons.isFirst) {
-      this.#invited(tx, group, sender, said, now);
-    }
     if (group === null || !isLive(group)) {
-      if (said.kind === "group-text") {
+      if (said.kind === "group-change" && this.#persons.isFirst) {
+        this.#invited(tx, group, sender, said, now);
+      } else if (said.kind === "group-text") {
         this.#store.holdEarly(tx, group, heldOf(frame, said, now));
       }
       return;
@@ -195,7 +194,7 @@ export class Arrivals {
     const { group: id, revision } = chain.state;
     const put = (group: Group, given = {}): Group => {
       const shown = withPicture(group, said.picture ?? NO_BYTES);
-      return this.#store.put(tx, takenOver(shown, said, this.#persons.own), given);
+      return this.#store.put(tx, takenOver(shown, said, this.#persons.own, chain.state), given);
     };
     const waiting = this.#store.held(encodeBase64(id));
     const isMember = before?.record.relation === "member";
@@ -221,19 +220,30 @@ export class Arrivals {
 
   // --- invitations ------------------------------------------------------------------
 
-  #invited(tx: Transaction, before: Group | null, sender: string, said: Invitation, now: Moment): void {
+  /** Somebody invites; `held`: what is kept for such a group. */
+  #invited(
+    tx: Transaction,
+    before: Group | null,
+    sender: string,
+    said: Invitation,
+    now: Moment,
+    held: readonly GroupHeldRecord[] = this.#store.held(encodeBase64(said.group)),
+  ): void {
     const chain = readInvitation(said, sender, this.#persons.own);
     // Whoever chose the id of a person wants to be taken for them.
-    if (chain === null || this.#ports.stores.book.has(encodeBase64(said.group))) {
+    if (chain === null || this.#ports.stores.book.has(encodeBase64(said.group)) || isOver(before, said.change)) {
       return;
     }
     const join = this.#store.joins.take(tx, sender, now.persistent);
     if (join === null && !this.#store.mayBeInvited(sender)) {
       return;
     }
-    const record = begun(chain, before?.record.number ?? this.#store.newNumber(), before, join, writtenAt(said, now));
-    const held = this.#store.held(encodeBase64(said.group));
+    const others = held.filter((one) => one.kind === KEPT && one.sender !== sender);
+    const number = before?.record.number ?? this.#store.newNumber();
+    const inviters = others.map((one) => one.sender);
+    const record = { ...begun(chain, number, before, join, writtenAt(said, now)), inviters };
     let group = this.#store.put(tx, { record, chain }, { afresh: true });
+    others.forEach((one) => this.#store.hold(tx, one));
     if (record.relation === "member") {
       this.#store.joins.decided(tx, chain.state);
       tx.onCommit(() => this.#duties.greet(idOf(group)));
@@ -242,7 +252,7 @@ export class Arrivals {
       this.#happened(tx, group, "invited", sender, words.invited(this.#label(group, sender), wasNoAdmin(record)), now);
     }
     const first = group;
-    for (const early of held.filter(({ revision }) => revision >= chain.state.revision)) {
+    for (const early of held.filter(({ change, revision }) => change.length === 0 && revision >= chain.state.revision)) {
       group = this.#heldSaid(tx, group, early, now);
     }
     if (group !== first) {
@@ -253,7 +263,8 @@ export class Arrivals {
   #invitedElsewhere(tx: Transaction, before: Group, sender: string, said: Invitation, now: Moment): void {
     const group = this.#store.get(idOf(before));
     const isStranger = this.#ports.stores.requests.holds(sender); // whose invitation waits as a request
-    if (group !== null && !isStranger && elsewhere(group, sender, said, this.#persons.own)) {
+    const from = { sender, own: this.#persons.own, now };
+    if (group !== null && !isStranger && heard(tx, this.#store, group, said, from)) {
       const told = this.#store.put(tx, withRecord(group, { inviters: [...group.record.inviters, sender] }));
       const said = words.invitesElsewhere(this.#label(told, sender), this.#label(told, told.record.inviter));
       this.#happened(tx, told, "forked", sender, said, now);
@@ -276,12 +287,7 @@ export class Arrivals {
   // --- changes ----------------------------------------------------------------------
 
   /** Judge changes in a row, then what was held back for want of them; whether something has happened by it. */
-  #takeChanges(
-    tx: Transaction,
-    before: Group,
-    encoded: readonly Uint8Array[],
-    source: Source,
-  ): boolean {
+  #takeChanges(tx: Transaction, before: Group, encoded: readonly Uint8Array[], source: Source): boolean {
     const { sender, now, picture = NO_BYTES, isAnswer = false } = source;
     const count = this.#events.length;
     let group = before;
@@ -294,33 +300,48 @@ export class Arrivals {
     }
     const rival = isAnswer && !isFull(group) ? shownByAnswer(group, sender, answered) : null;
     if (rival !== null) group = this.#fork(tx, group, rival, now);
-    if (!isEqual(group.chain.head, before.chain.head)) {
-      group = this.#takeHeld(tx, group, now);
+    const isMoved = !isEqual(group.chain.head, before.chain.head);
+    const held = isMoved ? this.#store.held(idOf(group)) : [];
+    if (isMoved) {
+      group = this.#takeHeld(tx, group, now, held);
     }
     const isMissing = lacksPicture(group) && typeOf(picture) !== "";
     if (isMissing && isEqual(pictureName(picture), stateOf(group).picture)) {
       group = withRecord(group, { picture });
     }
     this.#withdraw(tx, before, group);
-    const waiting = isLive(group) ? [] : this.#store.held(idOf(group));
+    // A group that is closed has no use for what was held for it; where one was removed, that waits on.
+    const waiting = group.record.relation === "closed" || isLive(group) ? held : this.#store.held(idOf(group));
     if (group.record.fresh && !isLive(group)) {
       this.#store.erase(tx, group); // invited and removed again, however often somebody does it: nothing of it is left
     } else {
       this.#store.put(tx, group);
     }
-    if (group.record.relation === "removed" && this.#persons.isFirst) {
-      this.#invitedBack(tx, group, waiting, now);
+    if (!isLive(group)) {
+      this.#invitedBack(tx, group.record.fresh ? null : group, group, waiting, now);
     }
     return this.#events.length > count;
   }
 
-  /** Whoever adds somebody again may be heard before whoever has removed them. */
-  #invitedBack(tx: Transaction, group: Group, waiting: readonly GroupHeldRecord[], now: Moment): void {
-    const [{ fresh, group: id }, count, { requests }] = [group.record, this.#events.length, this.#ports.stores];
-    for (const { base, change, sender, state } of waiting) {
-      const isRequest = requests.holds(sender) && !stateOf(group).members.has(sender); // what strangers say is one
-      if (state.length > 0 && !isRequest && this.#events.length === count) {
-        this.#invited(tx, fresh ? null : group, sender, { kind: "group-change", group: id, change, state, base }, now);
+  /** The user has left a group, or declined it: who invites to another one of that id is heard now. */
+  left(tx: Transaction, group: Group, now: Moment): Event[] {
+    this.#store.joins.decided(tx, stateOf(group));
+    return this.#gathered(() => this.#invitedBack(tx, group, group, this.#store.held(idOf(group)), now));
+  }
+
+  /** Whoever adds somebody again may be heard before whoever has removed them; `before`: what is stored. */
+  #invitedBack(
+    tx: Transaction,
+    before: Group | null,
+    group: Group,
+    waiting: readonly GroupHeldRecord[],
+    now: Moment,
+  ): void {
+    const [count, { requests }] = [this.#events.length, this.#ports.stores];
+    for (const one of this.#persons.isFirst ? waiting : []) {
+      const isRequest = requests.holds(one.sender) && !stateOf(group).members.has(one.sender); // what strangers say is one
+      if (one.state.length > 0 && !isRequest && !isOver(group, one.change) && this.#events.length === count) {
+        this.#invited(tx, before, one.sender, saidIn(one), now, waiting);
       }
     }
   }
@@ -344,6 +365,7 @@ export class Arrivals {
       }
       this.#withdraw(tx, before, group);
       this.#store.put(tx, group);
+      if (!isLive(group)) this.#invitedBack(tx, group, group, this.#store.held(idOf(group)), now);
     });
   }
 
@@ -370,35 +392,17 @@ export class Arrivals {
     }
   }
 
-  #applied(tx: Transaction, { record }: Group, chain: Chain, now: Moment): Group {
-    const ownId = this.#persons.own;
-    const { state } = chain;
+  #applied(tx: Transaction, group: Group, chain: Chain, now: Moment): Group {
+    const { record } = group;
     const change = chain.steps.at(-1)?.change;
-    const author = change?.author ?? "";
-    const added = (change?.ops ?? []).flatMap((op) => (op.op === "add" ? [op.person] : []));
-    const absent = [...new Set([...added, ...record.absent])].filter((one) => state.members.has(one) && one !== ownId);
-    const relation = relationAfter(record.relation, state.members.has(ownId), state.isClosed);
-    const isAdmin = state.members.get(ownId) === "admin" && relation === "member";
+    if (change === undefined) return group; // there is one: it was applied
+    const after = applied(group, chain, change, this.#persons.own);
+    const { relation } = after.record;
+    this.#duties.caughtUp(idOf(after), chain.state.revision);
     const isInvited = relation === "invited" && record.relation !== "invited";
-    const after: Group = {
-      chain,
-      record: {
-        ...afterChange(record, state),
-        relation,
-        inviter: isInvited ? author : record.inviter,
-        ordered: Math.max(record.ordered, state.revision),
-        absent: absent.sort(),
-        wishes: isAdmin ? record.wishes : [],
-        asked: isAdmin ? record.asked : [],
-        leaving: record.leaving.filter((one) => state.members.has(one)),
-        picture: change === undefined ? record.picture : pictureAfter(record.picture, change),
-      },
-    };
-    this.#duties.caughtUp(idOf(after), state.revision);
     const news = relation === "removed" || relation === "closed" ? relation : isInvited ? "invited" : "changed";
-    if (change !== undefined) {
-      this.#happened(tx, after, news, author, words.done(change, (person) => this.#label(after, person), record), now);
-    }
+    const said = words.done(change, (person) => this.#label(after, person), record);
+    this.#happened(tx, after, news, change.author, said, now);
     return withLeaves(after, this.#signer);
   }
 
@@ -429,7 +433,9 @@ export class Arrivals {
 
   #holdChange(tx: Transaction, group: Group, change: Uint8Array, { sender, now, invites }: Source): void {
     const { state = NO_BYTES, base = NO_BYTES } = invites ?? {};
-    this.#store.hold(tx, GroupHeldRecord.make({ group: idOf(group), at: now.persistent, sender, change, state, base }));
+    const held = GroupHeldRecord.make({ group: idOf(group), at: now.persistent, sender, change, state, base });
+    // What is held already may be an invitation, of which only a part has come again.
+    if (state.length > 0 || !this.#store.isHeld(held)) this.#store.hold(tx, held);
     this.#duties.behind(idOf(group), sender, stateOf(group).revision + 1, now);
   }
 
@@ -439,7 +445,7 @@ export class Arrivals {
     let waiting = held;
     for (let isNew = true; isNew; ) {
       isNew = false;
-      for (const one of waiting.filter(({ change }) => change.length > 0)) {
+      for (const one of waiting.filter(({ change, kind }) => change.length > 0 && kind !== KEPT)) {
         const [after, { verdict }] = this.#judge(tx, group, one.change, one.sender, now);
         group = after;
         if (verdict !== "behind") {
@@ -530,13 +536,15 @@ export class Arrivals {
   #hello(tx: Transaction, before: Group, sender: string, said: GroupHeldRecord, now: Moment): Group {
     const standing = before.chain.compare(said.revision, said.head);
     const known = noted(before, sender, said.name);
-    const group = this.#names(tx, known, standing, { who: sender, head: said.head }, now);
+    const rival = { who: sender, head: said.head };
+    const isIn = known.record.relation === "member"; // who is only invited is shown nothing of it
+    const group = isIn ? this.#names(tx, known, standing, rival, now) : forkedBy(known, standing, rival);
     if (standing === "ahead") this.#duties.behind(idOf(group), sender, said.revision, now);
     if (!group.record.absent.includes(sender)) return group;
     if (group.record.ownName !== "" && stateOf(group).members.size <= MAX_TOLD) {
       tx.onCommit(() => this.#duties.welcome(idOf(before), sender));
     }
-    this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} has joined`, now);
+    if (isIn) this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} has joined`, now);
     return withRecord(group, { absent: group.record.absent.filter((one) => one !== sender) });
   }
 

@@ -6,7 +6,7 @@
  */
 import { concat, isEqual, NO_BYTES } from "../../bytes.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
-import type { Judged } from "./chain.ts";
+import type { Judged, Standing } from "./chain.ts";
 import { addsPerson, digestOf, ID_BYTES, readOwn } from "./change.ts";
 import type { Change } from "./change.ts";
 import type { GroupRecord } from "./records.ts";
@@ -89,6 +89,12 @@ export function forked(group: Group, { change, head = NO_BYTES, who }: Rival): G
     rivals: isMember ? [...rivals, who] : rivals, // no more than members: a change empties it
     shown: change === undefined ? shown : withShown(shown, change),
   });
+}
+
+/** The group once somebody has named a head, and the user is told nothing of it. */
+export function forkedBy(group: Group, standing: Standing, rival: Rival): Group {
+  const isNews = standing === "fork" && group.record.doubt !== "forked" && !isOld(group, rival);
+  return isNews ? forked(group, rival) : group;
 }
 
 /**

@@ -29,6 +29,7 @@ import { Persons } from "./persons.ts";
 import { MAX_PICTURE_BYTES, typeOf } from "./picture.ts";
 import { GroupRecord, GroupTextRecord } from "./records.ts";
 import type { GroupTokenRecord } from "./records.ts";
+import { toldOfLeaving } from "./rivals.ts";
 import { CHANGE, Speaking, TEXT } from "./speaking.ts";
 import { adminsOf, MAX_MEMBERS, mayInvite, mayWrite } from "./state.ts";
 import { idOf, isLive, keyOf, peopleOf, rawOf, stateOf, withRecord, withWishes } from "./store.ts";
@@ -266,26 +267,25 @@ export class Groups implements Listener {
     if (!this.mayLeave(group)) {
       throw new UsageError("you are the last admin of this group; make somebody else an admin first, or close it");
     }
-    const others = adminsOf(stateOf(group)).filter((person) => person !== this.#persons.own);
+    const now = this.#ports.now();
+    const events: Event[] = [];
     const note = (tx: Transaction): void => {
       const { carrier, relation } = group.record;
       const gone = { relation: "left", wishes: [], asked: [], flying: NO_BYTES, carrier: "" };
       const after = this.store.put(tx, withRecord(group, gone));
-      this.store.joins.decided(tx, stateOf(group));
       const text = relation === "invited" ? "You declined the invitation" : "You left the group";
-      this.store.noteEvent(tx, after, { at: timeOf(this.#ports.now().wall), by: "", text });
-      if (carrier !== "") {
-        this.#speaking.forget(tx, carrier);
-      }
+      this.store.noteEvent(tx, after, { at: timeOf(now.wall), by: "", text });
+      events.push(...this.arrivals.left(tx, after, now));
+      if (carrier !== "") this.#speaking.forget(tx, carrier);
     };
-    if (others.length > 0) {
-      const { group: about, relation } = group.record;
-      // That one declines is the admins' to know.
-      const told = relation === "invited" ? others : peopleOf(group).filter((person) => person !== this.#persons.own);
-      this.#speaking.say(about, told, { kind: "group-leave", group: about }, this.#ports.now(), { also: note });
+    const told = toldOfLeaving(group, this.#persons.own, this.store.held(id));
+    const about = group.record.group;
+    if (told.length > 0) {
+      this.#speaking.say(about, told, { kind: "group-leave", group: about }, now, { also: note });
     } else {
       this.#transaction(note);
     }
+    this.#ports.report(events);
   }
 
   /** Whether the group can go on without this user: there is another admin, or nobody else. */

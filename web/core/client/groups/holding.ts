@@ -15,6 +15,10 @@ import type { GroupEarlyRecord, GroupHeldRecord } from "./records.ts";
 export const MAX_HELD = 40;
 const HELD_MS = 86_400_000;
 
+/** The kind of what is held that is an invitation to another group of an id than the one that is known. */
+export const KEPT = "invitation";
+const KEPT_MS = 30 * 86_400_000;
+
 /** Of these, in groups in which this user is no member. */
 const MAX_EARLY = 100;
 
@@ -127,6 +131,16 @@ export class Holding {
     if (gone.length > 0) this.#notes.drop(tx, group, gone);
   }
 
+  /** Whether something of this name is kept. */
+  has(record: GroupHeldRecord): boolean {
+    return this.#notes.of(record.group).has(nameOf(record));
+  }
+
+  /** Keep this no more. */
+  dropOne(tx: Transaction, record: GroupHeldRecord): void {
+    this.drop(tx, record.group, [nameOf(record)]);
+  }
+
   /** Erase what has waited too long. */
   forgetOverdue(tx: Transaction, now: number): void {
     for (const group of this.#notes.groups()) {
@@ -218,9 +232,9 @@ function sum(notes: readonly { readonly size: number }[]): number {
   return notes.reduce((all, { size }) => all + size, 0);
 }
 
-function noteOf({ at, change, content, sender, state }: GroupHeldRecord): Held {
+function noteOf({ at, change, content, kind, sender, state }: GroupHeldRecord): Held {
   const size = content.length + change.length + state.length + ROWS_BYTES;
-  return { sender, isChange: change.length > 0, size, due: at + HELD_MS };
+  return { sender, isChange: change.length > 0, size, due: at + (kind === KEPT ? KEPT_MS : HELD_MS) };
 }
 
 /** What is kept is named by what it is, so that it is kept once. */

@@ -122,25 +122,3 @@ function adminsThen(before: Group | null): readonly string[] {
 export function wasNoAdmin({ adminsThen: then, inviter, relation }: GroupRecord): boolean {
   return relation === "invited" && then.length > 0 && !then.includes(inviter);
 }
-
-/** Of how many who invite to another group of the same id a user is told. */
-const MAX_INVITERS = 4;
-
-/**
- * Whether somebody invites to another group of the same id than somebody else has before, and it is not known yet.
- *
- * `said` was no change of the group to which this user is invited, or was.
- */
-export function elsewhere(group: Group, sender: string, said: Invitation, own: string): boolean {
-  const chain = readInvitation(said, sender, own);
-  const { invitedAt, inviter, inviters } = group.record;
-  if (chain === null || inviter === "" || inviter === sender || inviters.includes(sender)) return false;
-  const standing = group.chain.compare(chain.state.revision, chain.head);
-  // A member's may be an old one that comes late, or follow what has not come yet; `invitedAt` is what was said.
-  const isLater = invitedAt > 0 && (said.sentAt ?? 0) > invitedAt;
-  // Whoever has accepted asks for what lies between; whoever has not hears of what is ahead in no other way.
-  const isJudged = standing === "unknown" || (standing === "ahead" && group.record.relation === "invited");
-  const isDoubtful = (isJudged && !chain.state.members.has(inviter)) || (standing === "unknown" && isLater);
-  const isRival = standing === "fork" || isDoubtful || !stateOf(group).members.has(sender);
-  return isRival && standing !== "same" && standing !== "older" && inviters.length < MAX_INVITERS;
-}

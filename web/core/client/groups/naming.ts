@@ -9,7 +9,8 @@ import type { SyncedGroup } from "../devices/kinds.ts";
 import { UsageError } from "../errors.ts";
 import { checkedName, isLikeId, normalName } from "../names.ts";
 import type { Contact } from "../status.ts";
-import { peopleOf, stateOf, withRecord } from "./store.ts";
+import type { GroupState } from "./state.ts";
+import { peopleOf, withRecord } from "./store.ts";
 import type { Group } from "./store.ts";
 
 /** Names of a group's members that are kept: of all who are in it, and of some who were. */
@@ -72,13 +73,16 @@ export function noted(group: Group, person: string, name: string | null): Group 
 
 /**
  * The group on a linked device once the first one has told the names in it. What this device has heard of others stays, a
- * name that was withdrawn, too: it may be later than what is told.
+ * name that was withdrawn, too: it may be later than what is told. Of whoever is no member here any more the name is taken
+ * all the same: they may be added again, and it is told once.
+ *
+ * @param told the state that is told, which may be older than what is known here
  */
-export function takenOver(before: Group, { name = "", names = [] }: SyncedGroup, own: string): Group {
+export function takenOver(before: Group, { name = "", names = [] }: SyncedGroup, own: string, told: GroupState): Group {
   let group = withRecord(before, { ownName: shownName(name) });
   for (const one of names) {
     const person = encodeBase64(one.id);
-    if (person !== own && stateOf(group).members.has(person) && !group.record.names.has(person)) {
+    if (person !== own && told.members.has(person) && !group.record.names.has(person)) {
       group = noted(group, person, one.name);
     }
   }

@@ -6,6 +6,7 @@ import { Chain } from "./chain.ts";
 import type { Judged, Standing } from "./chain.ts";
 import { addsPerson, packOps, readOwn } from "./change.ts";
 import type { Change, Op } from "./change.ts";
+import { afterChange } from "./doubts.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { decodeState } from "./state.ts";
 import { KEPT_INVITED, stateOf, withRecord, withWishes } from "./store.ts";
@@ -33,8 +34,32 @@ export function chainOf({ digest, group, state }: SyncedGroup): Chain | null {
   }
 }
 
+/** A group after one more change, which is the last one of `chain`. */
+export function applied({ record }: Group, chain: Chain, change: Change, ownId: string): Group {
+  const { state } = chain;
+  const added = (change.ops ?? []).flatMap((op) => (op.op === "add" ? [op.person] : []));
+  const absent = [...new Set([...added, ...record.absent])].filter((one) => state.members.has(one) && one !== ownId);
+  const relation = relationAfter(record.relation, state.members.has(ownId), state.isClosed);
+  const isAdmin = state.members.get(ownId) === "admin" && relation === "member";
+  const isInvited = relation === "invited" && record.relation !== "invited";
+  return {
+    chain,
+    record: {
+      ...afterChange(record, state),
+      relation,
+      inviter: isInvited ? change.author : record.inviter,
+      ordered: Math.max(record.ordered, state.revision),
+      absent: absent.sort(),
+      wishes: isAdmin ? record.wishes : [],
+      asked: isAdmin ? record.asked : [],
+      leaving: record.leaving.filter((one) => state.members.has(one)),
+      picture: pictureAfter(record.picture, change),
+    },
+  };
+}
+
 /** What the user is to a group after a change. */
-export function relationAfter(before: string, isMember: boolean, isClosed: boolean): string {
+function relationAfter(before: string, isMember: boolean, isClosed: boolean): string {
   if (!isMember) {
     return "removed";
   }

@@ -106,7 +106,7 @@ export type GroupToldRecord = RecordOf<typeof GroupToldRecord>;
 /**
  * What came too early: a change, or a text of its `sender` (`content`). `state`, `base`: of a change that may invite this
  * user back, once they are known to be no member any more. `kind`: '', or hello or leave, if it is that of somebody who
- * is no member yet.
+ * is no member yet; invitation, if it is one to another group of this id, see `rivals.ts`.
  */
 export const GroupHeldRecord = recordType({
   group: text,

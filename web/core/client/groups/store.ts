@@ -488,9 +488,7 @@ export class GroupStore {
 
   /** Keep what is said in a group whose invitation has not come yet, if there is room: others have read theirs before. */
   holdEarly(tx: Transaction, before: Group | null, held: GroupHeldRecord): void {
-    const relation = before?.record.relation;
-    const mayReturn = relation === "left" || relation === "removed";
-    if (before !== null && !(mayReturn && held.revision > stateOf(before).revision)) {
+    if (before !== null && held.revision <= stateOf(before).revision) {
       return;
     }
     const isEarly = (group: string): boolean => {
@@ -526,6 +524,16 @@ export class GroupStore {
   /** Keep nothing of it any more. */
   dropHeld(tx: Transaction, group: string): void {
     this.#holding.drop(tx, group);
+  }
+
+  /** Whether something of this name is kept. */
+  isHeld(held: GroupHeldRecord): boolean {
+    return this.#holding.has(held);
+  }
+
+  /** Keep this no more. */
+  drop(tx: Transaction, held: GroupHeldRecord): void {
+    this.#holding.dropOne(tx, held);
   }
 
   // --- links ------------------------------------------------------------------------

@@ -111,7 +111,7 @@ export function invited(name: string, isBack: boolean): string {
 export function invitesElsewhere(name: string, first: string): string {
   return (
     `${name} invited you, too, but with other members or other changes than ${first} has shown you. Ask both of them who ` +
-    `is right: to see the group of ${name}, leave this one, and have ${name} remove you and invite you again`
+    `is right: to see the group of ${name}, leave this one, or decline it`
   );
 }
 

@@ -43,7 +43,7 @@ export function manyOf(ports: ExtensionPorts): Many {
       fetching.disconnected();
       sending.disconnected();
     },
-    fetch: (link, peer, now) => fetching.one(link, peer, now),
+    askFor: (link, peer, now) => fetching.one(link, peer, now),
     drop: (tx, peer) => store.drop(tx, peer),
     follow: (tx, messageId, peer, state, now) =>
       store.get(messageId)?.copies.has(peer) === true ? sending.follow(tx, messageId, peer, state, now) : null,
