@@ -11,11 +11,11 @@ from group_samples import added, applied, begun, following, id_of, someone
 from phantom_messenger.client.backup import export_profile
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import doubts
-from phantom_messenger.client.groups.change import Change, SetName, SetRole, SetTimer
+from phantom_messenger.client.groups.change import Change, Remove, SetName, SetRole, SetTimer
 from phantom_messenger.client.groups.contents import GroupChange, GroupChanges, GroupHello
 from phantom_messenger.client.groups.records import GroupRecord
 from phantom_messenger.client.groups.state import head_of
-from phantom_messenger.client.groups.store import FORKED, MEMBER, Group, raw_of
+from phantom_messenger.client.groups.store import FORKED, MEMBER, Group, raw_of, written
 from phantom_messenger.client.status import GroupNews
 from support.simulated import MINUTE, SECOND
 
@@ -178,13 +178,48 @@ def group_with(count: int) -> tuple[Group, list[Change]]:
     return Group(record, chain), rivals
 
 
-def test_sixteen_authors_are_remembered_one_change_of_each() -> None:
-    group, rivals = group_with(doubts.MAX_SHOWN + 1)
-    for rival in (*rivals, rivals[-1]):
+def after_all(group: Group, rivals: list[Change]) -> tuple[Group, list[Change]]:
+    """The group once somebody has shown these, and which of them its user was told; there is a change after each."""
+    told = []
+    for rival in rivals:
         shown = doubts.shown_by(group, "", rival.encoded)
-        group = doubts.forked(group, shown).with_record(doubt="")  # the user has gone on
-        assert doubts.is_old(Group(doubts.after_change(group.record, group.state), group.chain), shown)
-    assert [one[:32] for one in group.record.shown] == [rival.author for rival in rivals[1:]]
+        if not doubts.is_old(group, shown):
+            told.append(rival)
+            group = doubts.doubted(group, shown).with_record(doubt="")  # the user has gone on
+        group = Group(doubts.after_change(group.record, group.state), group.chain)
+    return group, told
+
+
+def test_of_sixteen_who_are_no_admins_any_more_one_change_is_told_and_of_further_ones_none() -> None:
+    group, rivals = group_with(doubts.MAX_SHOWN + 2)
+    group, told = after_all(group, [*rivals, *rivals, *rivals[::-1]])
+    assert told == rivals[: doubts.MAX_SHOWN]
+    assert group.record.shown == [rival.author + rival.digest for rival in told]
+
+
+def test_control_whoever_forgets_the_first_is_told_of_all_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_old = doubts.is_old
+    late = 1 - doubts.MAX_SHOWN
+    monkeypatch.setattr(
+        doubts, "is_old", lambda group, rival: is_old(group.with_record(shown=group.record.shown[late:]), rival)
+    )
+    group, rivals = group_with(doubts.MAX_SHOWN + 2)
+    assert after_all(group, [*rivals, *rivals])[1] == [*rivals, *rivals]
+
+
+def test_an_admin_of_now_and_a_member_who_names_a_head_are_told_of_all_the_same() -> None:
+    group, rivals = group_with(doubts.MAX_SHOWN + 2)
+    group, _ = after_all(group, rivals)
+    chain = applied(group.chain, following(group.chain, someone("ada"), [added(someone("dan"), "admin")]))
+    group = Group(group.record, applied(chain, following(chain, someone("ada"), [SetTimer(ms=5)])))
+    by_admins = [following(chain, someone(name), [SetTimer(ms=ms)]) for name in ("ada", "dan") for ms in (1, 2)]
+    after, told = after_all(group, [by_admins[0], *by_admins, *rivals])
+    assert told == by_admins
+    assert len(after.record.shown) == doubts.MAX_SHOWN + 2
+    assert not doubts.is_old(after, doubts.Rival(written(id_of(someone("admin 3"))), bytes(32)))
+    chain = applied(after.chain, following(after.chain, someone("ada"), [Remove(person=id_of(someone("dan")))]))
+    last, told = after_all(Group(after.record, chain), [by_admins[2], *rivals])
+    assert (told, len(last.record.shown)) == ([], doubts.MAX_SHOWN + 2)
 
 
 def test_groups_of_before_open_and_nothing_was_shown_in_them() -> None:

@@ -288,9 +288,9 @@ def members(group: str, profile: str, as_json: bool) -> None:
     if info.relation not in {"member", "invited"}:
         compare = "this is how you last saw it, for you are not in it any more"
     click.echo(f"digits: {digits}  (after {count(info.revision, 'change')}; {compare})")
-    if info.doubt == "forked":
+    if info.doubt:
         go_on = f"phantom groups go-on{profile_flag(profile)} {shell_word(called(client, info))}"
-        click.echo(forked(info, others, go_on))
+        click.echo(forked(info, others, go_on) if info.doubt == "forked" else changed_by_newer(info, go_on))
 
 
 def forked(info: GroupInfo, others: str, go_on: str) -> str:
@@ -301,6 +301,16 @@ def forked(info: GroupInfo, others: str, go_on: str) -> str:
         f"{theirs}{who} knows another history of this group, so nothing is sent to it. Ask the members for their"
         f" digits, face to face or by telephone: who has yours sees the members above. To write to these all the same,"
         f" run: {go_on}"
+    )
+
+
+def changed_by_newer(info: GroupInfo, go_on: str) -> str:
+    """What a user can do about a group that a newer version of this program has changed."""
+    who = "somebody" if info.rival is None else one_line(info.rival.label)
+    return (
+        f"{who} has changed this group with a newer version of this program, and what it is now cannot be said here, so"
+        " nothing is sent to it. Update this program to see it. To write to the members above all the same, run:"
+        f" {go_on} (a change that is made then divides the group from those who have the other one)"
     )
 
 
@@ -486,8 +496,9 @@ def may_close(info: GroupInfo) -> bool:
 def go_on(group: str, profile: str) -> None:
     """Go on with GROUP, and the members that are shown by 'members'.
 
-    Texts are sent again although somebody knows another history of it; and your changes no longer wait for one of
-    somebody else's that has not come. If it comes later, it divides the group.
+    Texts are sent again although somebody knows another history of it, or a newer version of this program has changed
+    it; and your changes no longer wait for one of somebody else's that has not come. If it comes later, it divides the
+    group.
     """
     client = open_client(profile)
     info = client.groups.go_on(group)

@@ -215,7 +215,7 @@ class Groups:
         return self._done(group, lambda: self._core.mute(group, muted=muted))
 
     def go_on(self, group: str) -> GroupInfo:
-        """Write again to a group of which somebody knows another history, with the members as shown here."""
+        """Write again to a group that is in doubt, with the members as shown here."""
         return self._done(group, lambda: self._core.go_on(group))
 
     # --- changing it --------------------------------------------------------------

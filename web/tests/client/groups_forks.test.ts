@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { digestOf, read, write } from "../../core/client/groups/change.ts";
 import type { Op } from "../../core/client/groups/change.ts";
 import { Chain } from "../../core/client/groups/chain.ts";
-import { afterChange, forked, isOld, MAX_SHOWN, shownBy } from "../../core/client/groups/doubts.ts";
+import { afterChange, doubted, isOld, MAX_SHOWN, shownBy } from "../../core/client/groups/doubts.ts";
 import { GroupRecord } from "../../core/client/groups/records.ts";
 import { headOf, stateAfter } from "../../core/client/groups/state.ts";
 import { stateOf, withRecord } from "../../core/client/groups/store.ts";
@@ -240,16 +240,43 @@ const changed = (group: Group): Group => ({ ...group, record: afterChange(group.
 /** The user has gone on. */
 const goneOn = (group: Group): Group => withRecord(group, { doubt: "" });
 
-test("sixteen authors are remembered, one change of each", () => {
-  const [start, rivals] = groupWith(MAX_SHOWN + 1);
+/** A group once somebody has shown these, with a change after each, and those of which its user was told. */
+function afterAll(start: Group, rivals: readonly Uint8Array[], remembered = Infinity): [Group, Uint8Array[]] {
   let group = start;
-  for (const rival of [...rivals, ...rivals.slice(-1)]) {
+  const told: Uint8Array[] = [];
+  for (const rival of rivals) {
+    if (group.record.shown.length > remembered) group = withRecord(group, { shown: group.record.shown.slice(-remembered) });
     const shown = shownBy(group, "", rival);
-    group = goneOn(forked(group, shown));
-    assert.ok(isOld(changed(group), shown));
+    if (isOld(group, shown)) continue;
+    told.push(rival);
+    group = changed(goneOn(doubted(group, shown)));
   }
+  return [group, told];
+}
+
+test("of sixteen who are no admins any more one change is told, and of further ones none", () => {
+  const [start, rivals] = groupWith(MAX_SHOWN + 2);
+  const [group, told] = afterAll(start, [...rivals, ...rivals, ...[...rivals].reverse()]);
+  assert.deepEqual(told, rivals.slice(0, MAX_SHOWN));
   const authors = group.record.shown.map((one) => Buffer.from(one.subarray(0, 32)).toString("base64"));
-  assert.deepEqual(authors, rivals.slice(1).map((rival) => read(rival).author));
+  assert.deepEqual(authors, told.map((rival) => read(rival).author));
+});
+
+test("control: whoever forgets the first for the last is told of all again and again", () => {
+  const [start, rivals] = groupWith(MAX_SHOWN + 2);
+  assert.equal(afterAll(start, [...rivals, ...rivals], MAX_SHOWN - 1)[1].length, 2 * rivals.length);
+});
+
+test("an admin of now, and a member who names a head, are told of all the same", () => {
+  const [start, rivals] = groupWith(MAX_SHOWN + 2);
+  const [group] = afterAll(start, rivals);
+  const { chain } = group.chain.judge(following(group.chain, ADA, [{ op: "timer", ms: 5 }]));
+  const [one, other] = [1, 2].map((ms) => following(group.chain, ADA, [{ op: "timer", ms }]));
+  assert.ok(one !== undefined && other !== undefined);
+  const [after, told] = afterAll({ ...group, chain }, [one, one, other, ...rivals]);
+  assert.deepEqual(told, [one, other]);
+  assert.equal(after.record.shown.length, MAX_SHOWN + 1);
+  assert.equal(isOld(after, { who: read(rivals[3] ?? one).author, head: random(32) }), false);
 });
 
 test("of an admin of now another change is news, and the same one is not", () => {
@@ -257,7 +284,7 @@ test("of an admin of now another change is news, and the same one is not", () =>
   const { chain } = groupWith(1)[0];
   const [one, other] = [1, 2].map((ms) => shownBy({ ...group, chain }, "", following(group.chain, ADA, [{ op: "timer", ms }])));
   assert.ok(one !== undefined && other !== undefined);
-  const after = changed(goneOn(forked({ ...group, chain }, one)));
+  const after = changed(goneOn(doubted({ ...group, chain }, one)));
   assert.deepEqual([isOld(after, one), isOld(after, other)], [true, false]);
 });
 
@@ -271,6 +298,6 @@ test("groups of before open: nothing was shown in them, and who was gone on in s
   const shown = shownBy(group, "", rival);
   const old = withRecord({ ...group, record }, { rival: shown.who });
   assert.deepEqual([isOld(old, shown), isOld(changed(old), shown)], [true, false]);
-  const kept = forked(group, shown).record;
+  const kept = doubted(group, shown).record;
   assert.deepEqual(GroupRecord.read(unpack(pack(GroupRecord.write(kept)))).shown, kept.shown, "a file carries it");
 });

@@ -82,9 +82,7 @@ function Notices({ who }: { readonly who: GroupTalk }) {
   return (
     <>
       {who.doubt === "forked" && <Fork who={who} />}
-      {who.doubt === "newer" && (
-        <Banner>This group was changed by a newer version of Phantom. Reload this page later to write in it again.</Banner>
-      )}
+      {who.doubt === "newer" && <Newer who={who} />}
       {who.isBehind && !who.isWaiting && <Banner isSoft>Some changes to this group have not arrived yet. Other members are being asked for them.</Banner>}
       {who.isWaiting && <Missing who={who} />}
       {!who.isWaiting && who.waiting > 0 && <Banner isSoft>{count(who.waiting, "change")} of yours {who.waiting === 1 ? "is" : "are"} waiting for the relay.</Banner>}
@@ -117,6 +115,26 @@ function Missing({ who: { key: group, waiting } }: { readonly who: GroupTalk }) 
         <p class="next">
           <button type="button" class="small" disabled={action.isBusy} onClick={() => void action.run(() => api().goOnInGroup({ group }))}>
             Go on without it
+          </button>
+        </p>
+      </div>
+    </div>
+  );
+}
+
+/** A later version has changed the group, and what it is now cannot be known here. */
+function Newer({ who: { key: group } }: { readonly who: GroupTalk }) {
+  const action = useAction();
+  return (
+    <div class="banner notice" role="status">
+      <Icon name="alert" />
+      <div>
+        <p>This group was changed by a newer version of Phantom. Reload this page later to write in it again.</p>
+        <Refusal text={action.fault} />
+        <p class="next">
+          <button type="button" class="small" onClick={() => (panel.value = { at: "group", group })}>See the members</button>
+          <button type="button" class="small" disabled={action.isBusy} onClick={() => void action.run(() => api().goOnInGroup({ group }))}>
+            Go on with these members
           </button>
         </p>
       </div>

@@ -388,10 +388,8 @@ class Arrivals:
                 group = self._applied(tx, group, judged.chain, events)
             case Verdict.FORK:
                 group = self._fork(group, doubts.shown_by(group, sender, encoded, judged.rival), events)
-            case Verdict.NEWER if group.record.doubt != NEWER:
-                group = group.with_record(doubt=NEWER, rival=sender, rival_head=b"")
-                message = f"a newer version has changed {self._title(group)}; update this program to write to it again"
-                events.append(self._event(group, GroupNews.NEWER, sender, message))
+            case Verdict.NEWER:
+                group = self._fork(group, doubts.shown_by(group, "", encoded), events, NEWER)
             case _:
                 pass
         return group, judged
@@ -408,13 +406,14 @@ class Arrivals:
         events.append(self._event(after, news, written(change.author), message))
         return wish_ops.with_leaves(after, self._signer)
 
-    def _fork(self, group: Group, rival: doubts.Rival, events: list[Event]) -> Group:
+    def _fork(self, group: Group, rival: doubts.Rival, events: list[Event], doubt: str = FORKED) -> Group:
         """Nothing is sent any more, until that is cleared up or the user goes on."""
-        if group.record.doubt == FORKED or doubts.is_old(group, rival):
+        if group.record.doubt in {FORKED, doubt} or doubts.is_old(group, rival):
             return group
         who = self._contact(group, rival.who).label if rival.who else "the relay"
-        events.append(self._event(group, GroupNews.FORKED, rival.who, words.forked(who, self._title(group))))
-        return doubts.forked(group, rival)
+        say, news = (words.newer, GroupNews.NEWER) if doubt == NEWER else (words.forked, GroupNews.FORKED)
+        events.append(self._event(group, news, rival.who, say(who, self._title(group))))
+        return doubts.doubted(group, rival, doubt)
 
     def _hold_change(
         self, tx: Transaction, group: Group, encoded: bytes, sender: str, now: Moment, *, invites: GroupChange | None

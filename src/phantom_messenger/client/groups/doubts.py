@@ -1,10 +1,11 @@
 """Two histories of a group: who has named the other one, and of what the user is told once and not again.
 
-A fork stops what is sent to the group, and whoever can show one can do so again and again: with the same change, with
-others from a time when they were an admin, or in turn with others. See protocol/groups.md, "Chain".
+A fork stops what is sent to the group, and so does a change of a later version, which nobody here can follow. Whoever
+can show one can do so again and again: with the same change, with others from a time when they were an admin, in turn
+with others, or with those of many whom they have made up as admins. See protocol/groups.md, "Chain".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -17,7 +18,7 @@ from phantom_messenger.client.groups.state import GroupState
 from phantom_messenger.client.groups.store import FORKED, NEWER, Group, raw_of, written
 
 MAX_SHOWN: Final = 16
-"""Rival changes that are remembered as shown, one of each author: as many as there are admins at a time."""
+"""Authors who are no admins any more of whom a rival change is shown, one of each; besides those who are admins."""
 
 _ID_BYTES: Final = 32
 
@@ -75,6 +76,7 @@ def is_old(group: Group, rival: Rival) -> bool:
     Until the next change nothing is asked again of whom the user has gone on in spite of. Nor, after it, because of a
     change that was shown before; nor because of any of an author of whom one was shown, who is no admin any more: each
     says what the group may have been at their time, and whoever lives in that is noticed by the heads that they name.
+    Nor because of any further such author once there were sixteen: who is an admin for a minute can make up hundreds.
     """
     record, change = group.record, rival.change
     if rival.who and (rival.who == record.rival or rival.who in record.rivals):
@@ -83,19 +85,20 @@ def is_old(group: Group, rival: Rival) -> bool:
         return False
     if change.author in group.state.admins:
         return _entry(change) in record.shown
-    return any(one[:_ID_BYTES] == change.author for one in record.shown)
+    gone = _authors_gone(group, record.shown)
+    return len(gone) >= MAX_SHOWN or change.author in gone
 
 
-def forked(group: Group, rival: Rival) -> Group:
-    """The group once the user is told of that fork."""
+def doubted(group: Group, rival: Rival, doubt: str = FORKED) -> Group:
+    """The group once the user is told of that fork, or of that change of a later version."""
     record, who = group.record, rival.who
     is_member = bool(who) and raw_of(who) in group.state.members
     return group.with_record(
-        doubt=FORKED,
+        doubt=doubt,
         rival=who,
         rival_head=rival.head,
         rivals=[*record.rivals, who] if is_member else record.rivals,  # no more than members: a change empties it
-        shown=record.shown if rival.change is None else _with(record.shown, rival.change),
+        shown=record.shown if rival.change is None else _with(group, rival.change),
     )
 
 
@@ -103,18 +106,18 @@ def after_change(record: GroupRecord, state: GroupState) -> GroupRecord:
     """The record once a change was applied that follows our head.
 
     What a fork has stopped stays so while who was shown is a member. Or an admin who has divided a group could end it
-    with one more change in each part, of their own or of somebody whom they have made an admin.
+    with one more change in each part, of their own or of somebody whom they have made an admin. A change of a later
+    version has left the head that this one follows: now it is a fork, in which no other program would help.
 
     ``state``: after the change.
     """
-    is_shown = record.doubt == FORKED and record.rival != "" and raw_of(record.rival) in state.members
-    stays = is_shown or record.doubt == NEWER
+    stays = record.doubt in {FORKED, NEWER} and record.rival != "" and raw_of(record.rival) in state.members
     return replace(
         record,
-        doubt=record.doubt if stays else "",
+        doubt=FORKED if stays else "",
         rival=record.rival if stays else "",
-        rival_head=record.rival_head if is_shown else b"",
-        rivals=[record.rival] if is_shown else [],
+        rival_head=record.rival_head if stays else b"",
+        rivals=[record.rival] if stays else [],
     )
 
 
@@ -122,6 +125,13 @@ def _entry(change: Change) -> bytes:
     return change.author + change.digest
 
 
-def _with(shown: Iterable[bytes], change: Change) -> list[bytes]:
-    others = [one for one in shown if one[:_ID_BYTES] != change.author]
-    return [*others, _entry(change)][-MAX_SHOWN:]
+def _authors_gone(group: Group, shown: Sequence[bytes]) -> list[bytes]:
+    """Who has signed what was shown, and is no admin."""
+    return [one[:_ID_BYTES] for one in shown if one[:_ID_BYTES] not in group.state.admins]
+
+
+def _with(group: Group, change: Change) -> list[bytes]:
+    """What was shown, and this: the last one of each admin, and of others no more than count as many."""
+    shown = [*(one for one in group.record.shown if one[:_ID_BYTES] != change.author), _entry(change)]
+    gone = _authors_gone(group, shown)[-MAX_SHOWN:]
+    return [one for one in shown if one[:_ID_BYTES] in gone or one[:_ID_BYTES] in group.state.admins]

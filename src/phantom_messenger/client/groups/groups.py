@@ -565,7 +565,7 @@ class Groups:
         if group.record.doubt == "forked":
             raise UsageError(f"{title} has two histories; compare 'phantom groups members' with the others first")
         if group.record.doubt:
-            raise UsageError(f"a newer version has changed {title}; update this program first")
+            raise UsageError(f"a newer version has changed {title}; update this program, or run 'phantom groups go-on'")
         return group
 
     def _check_device(self) -> None:

@@ -97,10 +97,9 @@ class Strangers:
                     return True
                 case Verdict.BEHIND if self._store.has_room(group.id, sender):
                     return True
-                case Verdict.FORK if not record.doubt and not doubts.is_old(group, doubts.shown_by(group, sender, one)):
-                    return True
-                case Verdict.NEWER if not record.doubt:
-                    return True
+                case Verdict.FORK | Verdict.NEWER if not record.doubt:
+                    if not doubts.is_old(group, doubts.shown_by(group, sender, one)):
+                        return True
                 case _:
                     pass
         return False

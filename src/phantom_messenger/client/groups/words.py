@@ -119,6 +119,15 @@ def forked(who: str, group: str) -> str:
     )
 
 
+def newer(who: str, group: str) -> str:
+    """Somebody has changed a group with a later version of this program."""
+    return (
+        f"{who} has changed {group} with a newer version of this program, so nothing is sent to it now; update this"
+        " program to write to it again, or run 'phantom groups go-on' to write to those whom 'phantom groups members'"
+        " shows"
+    )
+
+
 def waiting(who: str, group: str) -> str:
     """A change waits for one that the relay has and this device has not."""
     if who == "you":  # before the profile was restored

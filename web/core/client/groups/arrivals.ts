@@ -18,8 +18,8 @@ import type { Transaction } from "../vault.ts";
 import type { Chain, Judged, Standing } from "./chain.ts";
 import type { Op } from "./change.ts";
 import type { GroupChange, GroupHeard, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
-import { forked, forkedBy, isOld, shownBy, shownByAnswer } from "./doubts.ts";
-import type { Answered, Rival } from "./doubts.ts";
+import { doubted, forkedBy, isOld, shownBy, shownByAnswer } from "./doubts.ts";
+import type { Answered, Doubt, Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
 import { KEPT } from "./holding.ts";
 import { begun, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
@@ -386,7 +386,7 @@ export class Arrivals {
       case "fork":
         return [this.#fork(tx, group, shownBy(group, sender, encoded, judged.rival), now), judged];
       case "newer":
-        return [this.#newer(tx, group, sender, now), judged];
+        return [this.#fork(tx, group, shownBy(group, "", encoded), now, "newer"), judged];
       default:
         return [group, judged];
     }
@@ -407,23 +407,13 @@ export class Arrivals {
   }
 
   /** Nothing is sent any more, until that is cleared up or the user goes on. */
-  #fork(tx: Transaction, group: Group, rival: Rival, now: Moment): Group {
-    if (group.record.doubt === "forked" || isOld(group, rival)) {
+  #fork(tx: Transaction, group: Group, rival: Rival, now: Moment, doubt: Doubt = "forked"): Group {
+    if (group.record.doubt === "forked" || group.record.doubt === doubt || isOld(group, rival)) {
       return group;
     }
     const who = rival.who === "" ? "the relay" : this.#label(group, rival.who);
-    this.#happened(tx, group, "forked", rival.who, words.forked(who, words.title(stateOf(group).name)), now);
-    return forked(group, rival);
-  }
-
-  /** As `#fork`; what the group is now is known to a later version alone. */
-  #newer(tx: Transaction, group: Group, rival: string, now: Moment): Group {
-    if (group.record.doubt === "newer") {
-      return group;
-    }
-    const message = `a newer version has changed ${words.title(stateOf(group).name)}; reload this page later to write to it again`;
-    this.#happened(tx, group, "newer", rival, message, now);
-    return withRecord(group, { doubt: "newer", rival, rivalHead: NO_BYTES });
+    this.#happened(tx, group, doubt, rival.who, words[doubt](who, words.title(stateOf(group).name)), now);
+    return doubted(group, rival, doubt);
   }
 
   /** A member has named a head. */

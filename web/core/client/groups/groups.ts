@@ -519,7 +519,7 @@ export class Groups implements Listener {
       throw new UsageError(`${titleOf(group)} has two histories; compare its digits with the others first`);
     }
     if (doubt !== "") {
-      throw new UsageError(`a newer version has changed ${titleOf(group)}; reload this page later`);
+      throw new UsageError(`a newer version has changed ${titleOf(group)}; reload this page later, or go on with the members that are shown`);
     }
     return group;
   }

@@ -103,9 +103,8 @@ export class Strangers {
         case "behind":
           return this.#store.hasRoom(idOf(group), sender);
         case "fork":
-          return doubt === "" && !isOld(group, shownBy(group, sender, one));
         case "newer":
-          return doubt === "";
+          return doubt === "" && !isOld(group, shownBy(group, sender, one));
         default:
           return false;
       }

@@ -123,6 +123,14 @@ export function forked(name: string, group: string): string {
   );
 }
 
+/** Somebody has changed a group with a later version of this page. */
+export function newer(name: string, group: string): string {
+  return (
+    `${name === "you" ? "you have" : `${name} has`} changed ${group} with a newer version of Phantom, so nothing is sent to it now; reload this page later ` +
+    "to write to it again, or go on with the members that are shown here"
+  );
+}
+
 /** A change waits for one of somebody else's. */
 export function waiting(name: string, group: string): string {
   if (name === "you") {
