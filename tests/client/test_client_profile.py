@@ -160,7 +160,7 @@ def test_url_is_completed(given: str, full: str) -> None:
     ],
 )
 def test_url_that_is_no_relays_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(UsageError, match=r"wss://(HOST|relay\.example)/ws"):  # a page's address: that page's relay
+    with pytest.raises(UsageError, match=r"wss?://[^/ ]+/ws$"):  # of a page, its own
         profile.checked_url(url)
 
 
