@@ -293,7 +293,7 @@ def test_chunk_that_does_not_continue_is_ignored(town: Town, place: bytes, is_ta
 def test_chunks_are_as_large_as_may_be_and_no_larger(town: Town) -> None:
     alice, _, bob = before_linking(town)
     fill(alice, bob, 5_000)
-    maker = chunks.ChunkMaker(alice.vault)
+    maker = chunks.ChunkMaker(alice.vault, alice.messenger._stores.groups)
     below, sizes, count = alice.vault.last_position() + 1, [], 0
     while True:
         chunk = maker.chunk(below)

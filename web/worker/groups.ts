@@ -10,7 +10,7 @@ import { extendAnd } from "../core/client/extend.ts";
 import type { Extend } from "../core/client/extension.ts";
 import type { Groups } from "../core/client/groups/groups.ts";
 import { isLink, parseLink } from "../core/client/groups/link.ts";
-import { eventsOf, GROUP, GROUP_INBOX, textsOf } from "../core/client/groups/records.ts";
+import { eventsOf, GROUP, GROUP_INBOX, GROUP_PAST, textsOf } from "../core/client/groups/records.ts";
 import { digitsOf } from "../core/client/groups/state.ts";
 import { groupOf, idOf, keyOf, peopleOf, stateOf } from "../core/client/groups/store.ts";
 import type { Group } from "../core/client/groups/store.ts";
@@ -84,6 +84,7 @@ export class GroupsOfCore {
         this.#watchTexts(vault, id, record.number);
       }
     });
+    vault.watch(GROUP_PAST, (_, id) => void this.#changed.add(id)); // texts are fetched when one looks back so far
     vault.watch(GROUP_INBOX, (_, name) => this.#noteText(name.split(" ")));
     vault.watch(records.DRAFT, (_, peer) => void (isGroup(peer) && this.#changed.add(groupOf(peer))));
     vault.watch(records.CONTACT, (_, peer) => {

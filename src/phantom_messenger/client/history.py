@@ -165,7 +165,7 @@ class History:
     def _since(self, first: int, peer: str, indexed: int) -> Iterator[SentRecord | ReceivedRecord]:
         """What was said from a position on, the newest first."""
         below, above = self._vault.last_position() + 1, max(indexed, first)
-        for _, record in self._vault.before(_KINDS, below=below, above=above):
+        for _, _, record in self._vault.before(_KINDS, below=below, above=above):
             if peer == _peer_of(record):
                 yield record
         for kind, name in self._index.names(peer) if indexed else ():
@@ -177,7 +177,7 @@ class History:
         """What was sent, or received, before a position, the newest first."""
         if first > indexed:
             below = min(first, self._vault.last_position() + 1)
-            for _, record in self._vault.before({kind: _KINDS[kind]}, below=below, above=indexed):
+            for _, _, record in self._vault.before({kind: _KINDS[kind]}, below=below, above=indexed):
                 if peer == _peer_of(record):
                     yield record
         for of, name in self._index.names(peer) if indexed else ():

@@ -428,8 +428,8 @@ class Vault:
         ]
         return found, rows[-1][0] if rows else after
 
-    def before(self, types: Mapping[str, type[Any]], *, below: int, above: int = 0) -> Iterator[tuple[int, Any]]:
-        """The records of some kinds between two positions, the last one first, each with its own; read as needed."""
+    def before(self, types: Mapping[str, type[Any]], *, below: int, above: int = 0) -> Iterator[tuple[int, str, Any]]:
+        """Records between two positions, the last one first, each with its position and kind; read as needed."""
         position = below
         rows: list[Any] = [None]
         while rows:
@@ -441,7 +441,7 @@ class Vault:
             for position, kind, hashed, value in rows:
                 if kind in types:
                     for record in self._readable(kind, hashed, value, types[kind]):
-                        yield position, record
+                        yield position, kind, record
 
     def count(self, kind: str) -> int:
         """How many records there are of a kind."""

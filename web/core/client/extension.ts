@@ -9,11 +9,13 @@ import type { Random } from "../bytes.ts";
 import type { ErrorFrame, ManyResult, PreKeyBundles, RoutedMessage } from "../wire/frames.ts";
 import type { Claim, Newer } from "./content.ts";
 import type { ReadText, SyncedGroup } from "./devices/kinds.ts";
+import type { GroupTextRecord, GroupTexts } from "./groups/records.ts";
 import type { Link } from "./link.ts";
 import type { Outgoing } from "./many/outgoing.ts";
 import type { Moment } from "./moment.ts";
 import type { Presence } from "./presence.ts";
 import type { Sending } from "./sending.ts";
+import type { Kind } from "./records.ts";
 import type { DeliveryState, Event } from "./status.ts";
 import type { Stores } from "./stores.ts";
 import type { Transaction } from "./vault.ts";
@@ -38,6 +40,13 @@ export interface GroupStored {
   readonly muted: boolean | null;
 }
 
+/** A group that shows what was said in it: the kind of its texts, and what others call themselves in it, by user id. */
+export interface ToldGroup {
+  readonly id: string;
+  readonly kind: Kind<GroupTextRecord>;
+  readonly names: ReadonlyMap<string, string>;
+}
+
 /** Groups, for those who keep own devices in step. */
 export interface SyncedGroups {
   /** Is told what is new of which group, in the transaction that stores it. */
@@ -51,6 +60,10 @@ export interface SyncedGroups {
   members(): readonly string[];
   /** A group as devices tell each other of it; null if it is none, or nothing to them yet. */
   of(group: string): SyncedGroup | null;
+  /** The groups of which a new device gets what was said. */
+  told(): readonly ToldGroup[];
+  /** The first device hands over what was said before, by group: older than all of before; how many are kept. */
+  takePast(tx: Transaction, past: ReadonlyMap<string, GroupTexts>): number;
   /** What this user has written in groups of which a person is a member, as far as it is there; newest first in each. */
   written(person: string, now: Moment, maxAge: number): Iterable<{ readonly messageId: string; readonly sentAt: number }>;
   /** The first device says what a group is. */

@@ -331,7 +331,7 @@ test("a chunk that bursts, or has more in it than texts that stay, is refused", 
 function chunksOf({ vault }: Person): readonly { readonly size: number; readonly plain: number; readonly ids: readonly string[] }[] {
   const found = [];
   for (let below: number | null = vault.lastPosition() + 1; below !== null; ) {
-    const chunk = chunkBefore(vault, below);
+    const chunk = chunkBefore(vault, [], below);
     const { received, sent } = readChunk(chunk.data);
     const ids = [...received, ...sent].map(({ messageId }) => messageId);
     assert.equal(chunk.texts, ids.length);

@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -13,6 +13,9 @@ from msgspec.structs import replace
 from phantom_messenger.client import records
 from phantom_messenger.client.devices.kinds import MAX_CHUNK_BYTES
 from phantom_messenger.client.devices.records import Texts
+from phantom_messenger.client.groups import handed_over
+from phantom_messenger.client.groups.records import GroupTextRecord
+from phantom_messenger.client.groups.store import Group, GroupStore
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
@@ -30,6 +33,14 @@ _STATES: Final = frozenset(map(int, DeliveryState))
 _PLACE: Final = struct.Struct(">Q")
 
 
+class _Found(NamedTuple):
+    """A text, where it stands, and the group that it was said in, if it was one."""
+
+    position: int
+    text: SentRecord | ReceivedRecord | GroupTextRecord
+    group: Group | None
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """``data``: as it is sent. ``texts``: how many. ``below``: position before which the next one is; None: no more."""
@@ -44,48 +55,59 @@ class ChunkMaker:
 
     Args:
         vault: holds them.
+        groups: of the profile.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, groups: GroupStore) -> None:
         self._vault = vault
+        self._groups = groups
         self._guess = _FIRST_GUESS
 
     def chunk(self, below: int) -> Chunk:
         """The newest texts that stand before a position, as many as fit."""
         found, is_all = self._gathered(below)
-        data, count = _packed([text for _, text in found]), len(found)
+        data, count = _packed(found), len(found)
         while len(data) > MAX_CHUNK_BYTES and count > 1:
             is_all = False
             count = max(1, min(count - 1, count * MAX_CHUNK_BYTES * 99 // 100 // len(data)))
-            data = _packed([text for _, text in found[:count]])
+            data = _packed(found[:count])
         if not is_all:
             # A little more than would fit of texts like these: what is too much is cut off.
             fits = self._guess * count // len(found) * MAX_CHUNK_BYTES // len(data)
             self._guess = min(_MAX_GUESS, max(_FIRST_GUESS // 2, fits * 103 // 100))
-        last = found[count - 1][0] if found else below
+        last = found[count - 1].position if found else below
         if len(data) > MAX_CHUNK_BYTES:  # one text that cannot be made smaller; it stays where it is
             data, count = _packed([]), 0
         return Chunk(data, count, None if is_all else last)
 
-    def _gathered(self, below: int) -> tuple[list[tuple[int, SentRecord | ReceivedRecord]], bool]:
+    def _gathered(self, below: int) -> tuple[list[_Found], bool]:
         """Texts before a position, and whether these are all."""
-        found: list[tuple[int, SentRecord | ReceivedRecord]] = []
+        found: list[_Found] = []
+        names: set[tuple[str, str]] = set()
         size = 0
-        for position, record in self._before(below):
-            size += len(msgspec.msgpack.encode(record))
+        for one in self._before(below):
+            size += len(msgspec.msgpack.encode(one.text))
+            if one.group is not None and isinstance(one.text, GroupTextRecord):
+                size += handed_over.size_of_names(one.group, one.text.sender, names)
             if found and size > self._guess:
                 return found, False
-            found.append((position, record))
+            found.append(one)
         return found, True
 
-    def _before(self, below: int) -> Iterator[tuple[int, SentRecord | ReceivedRecord]]:
-        for position, record in self._vault.before(_KINDS, below=below):
+    def _before(self, below: int) -> Iterator[_Found]:
+        groups = handed_over.kinds(self._groups)
+        kinds: dict[str, type[Any]] = {**_KINDS, **dict.fromkeys(groups, GroupTextRecord)}
+        for position, kind, record in self._vault.before(kinds, below=below):
             if (told := _told(record)) is not None:
-                yield position, told
+                yield _Found(position, told, groups.get(kind))
 
 
-def _told(record: SentRecord | ReceivedRecord) -> SentRecord | ReceivedRecord | None:
+def _told(
+    record: SentRecord | ReceivedRecord | GroupTextRecord,
+) -> SentRecord | ReceivedRecord | GroupTextRecord | None:
     """A text as another own device gets it; None if it does not."""
+    if isinstance(record, GroupTextRecord):
+        return handed_over.told(record)
     if record.text is None or record.burn or record.expires_at is not None:
         return None
     if isinstance(record, SentRecord):
@@ -93,10 +115,11 @@ def _told(record: SentRecord | ReceivedRecord) -> SentRecord | ReceivedRecord | 
     return record
 
 
-def _packed(found: list[SentRecord | ReceivedRecord]) -> bytes:
-    sent = [text for text in found if isinstance(text, SentRecord)]
-    received = [text for text in found if isinstance(text, ReceivedRecord)]
-    return pack(Texts(sent=sent, received=received))
+def _packed(found: list[_Found]) -> bytes:
+    sent = [one.text for one in found if isinstance(one.text, SentRecord)]
+    received = [one.text for one in found if isinstance(one.text, ReceivedRecord)]
+    said = [(one.group, one.text) for one in found if one.group is not None and isinstance(one.text, GroupTextRecord)]
+    return pack(Texts(sent=sent, received=received, groups=handed_over.packed(said)))
 
 
 def pack(texts: Texts) -> bytes:
@@ -118,12 +141,15 @@ def unpack(data: bytes) -> Texts:
         raise InvalidMessage("a chunk of history cannot be read") from None
     if len(plain) > MAX_INFLATED_BYTES or not inflating.eof or inflating.unused_data:
         raise InvalidMessage("a chunk of history is not as long as it may be")
-    if not (all(map(_is_lasting, found.sent)) and all(map(_is_lasting, found.received))):
+    said = [text for group in found.groups.values() for text in group.texts]
+    if not all(_is_lasting(text) for texts in (found.sent, found.received, said) for text in texts):
         raise InvalidMessage("a chunk of history has something else in it than texts that stay")
     return found
 
 
-def _is_lasting(text: SentRecord | ReceivedRecord) -> bool:
+def _is_lasting(text: SentRecord | ReceivedRecord | GroupTextRecord) -> bool:
+    if isinstance(text, GroupTextRecord):
+        return handed_over.told(text) is not None and text.state in _STATES
     if text.text is None or text.burn or text.expires_at is not None:
         return False
     if isinstance(text, SentRecord):

@@ -14,6 +14,7 @@ from phantom_messenger.client.devices.chunks import ChunkMaker, pack, place_of, 
 from phantom_messenger.client.devices.desk import DeviceDesk
 from phantom_messenger.client.devices.kinds import MAX_CHUNKS, History, HistoryAsk
 from phantom_messenger.client.devices.records import HISTORY_IN, HISTORY_OUT, HistoryInRecord, HistoryOutRecord, Texts
+from phantom_messenger.client.groups import handed_over
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.listener import Ordered
 from phantom_messenger.client.many.outgoing import Outgoing
@@ -84,7 +85,7 @@ class Handover:
         self._outgoing = outgoing
         self._desk = desk
         self._moment = moment
-        self._maker = ChunkMaker(stores.vault)
+        self._maker = ChunkMaker(stores.vault, stores.groups)
         self._out = {one.device: one for _, one in stores.vault.all(HISTORY_OUT, HistoryOutRecord)}
         self._in = stores.vault.find(HISTORY_IN, "", HistoryInRecord)
         self._events: list[Event] = []
@@ -114,7 +115,7 @@ class Handover:
     def promise(self, tx: Transaction, device: str, place: bytes) -> None:
         """A device that is being linked may ask for everything before a place."""
         vault, first = self._stores.vault, position_at(place) or 0
-        left = vault.count(records.SENT) + vault.count(records.RECEIVED)
+        left = vault.count(records.SENT) + vault.count(records.RECEIVED) + self._stores.groups.count_texts()
         until = self._moment().persistent + ANSWERS_MS
         self._put_out(tx, HistoryOutRecord(device=device, first=first, below=first, until=until, left=left))
 
@@ -212,15 +213,16 @@ class Handover:
         except CryptoError:
             self._end(tx, known.texts)
             return
-        came = self._came.and_one(len(texts.sent) + len(texts.received), said.left)
+        came, stores = self._came.and_one(len(texts), said.left), self._stores
         tx.on_commit(lambda: setattr(self, "_came", came))
-        count = known.texts + self._stores.past.put(tx, texts)
+        count = known.texts + stores.past.put(tx, texts)
+        count += handed_over.take(stores.groups, tx, texts.groups, stores.devices.person)
         if said.next is UNSET or count > MAX_TEXTS or now.persistent > known.until:
             self._end(tx, count)
             return
         left, chunks = said.left, max(0, known.chunks - 1)
         self._put_in(tx, HistoryInRecord(place=said.next, until=known.until, chunks=chunks, texts=count))
-        event = LinkingEvent(step=LinkingStep.HISTORY, person=self._stores.devices.person, texts=count, left=left)
+        event = LinkingEvent(step=LinkingStep.HISTORY, person=stores.devices.person, texts=count, left=left)
         tx.on_commit(lambda: self._events.append(event))
 
     def _heard(self) -> None:

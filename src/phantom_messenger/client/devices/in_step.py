@@ -205,10 +205,14 @@ class InStep:
             if _is_person(contact.user_id) and (contact.blocked or book.get(contact.user_id).is_known)
         ]
 
-    def tell_all(self, tx: Transaction) -> None:
-        """There is a new device: it is to be told of all these, of the settings, and of groups."""
-        groups = [group for group in self._stores.groups.all() if group.record.relation == MEMBER]
-        for name in (*self.people(), _SETTINGS, *(f"{_GROUP}{group.id}" for group in groups)):
+    def tell_all(self, tx: Transaction, *, history: bool) -> None:
+        """There is a new device: it is to be told of all these, of the settings, and of groups.
+
+        Of one that this user is in no more only if it shows ``history``, and has some.
+        """
+        store = self._stores.groups
+        groups = [one for one in store.all() if one.record.relation == MEMBER or (history and store.has_texts(one))]
+        for name in (*self.people(), _SETTINGS, *(f"{_GROUP}{one.id}" for one in groups)):
             self._put(tx, SyncedRecord(user_id=name, at=self._at(name), waits=True))
         for group in groups:
             said = self._is_muted(f"{_MUTED}{group.id}")

@@ -336,7 +336,7 @@ class LinkingDesk:
             """All that makes it a device: whoever dies here has linked it, or has not."""
             self._desk.adopt(tx, made)
             stores.devices.name(tx, device, self._name)
-            self._in_step.tell_all(tx)
+            self._in_step.tell_all(tx, history=self._has_history)
             if self._has_history:
                 self._handover.promise(tx, device, place)
 

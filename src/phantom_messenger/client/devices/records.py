@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from phantom_messenger.client.groups.records import GroupTextRecord
 from phantom_messenger.client.records import ReceivedRecord, Record, SentRecord
 
 SYNCED: Final = "synced"
@@ -133,11 +134,19 @@ class PastRecord(Record, frozen=True, kw_only=True):
     received: list[ReceivedRecord] = msgspec.field(default_factory=list)
 
 
+class GroupTexts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chunk of history holds of a group, the newest first; ``names``: what its writers call themselves."""
+
+    texts: list[GroupTextRecord] = msgspec.field(default_factory=list)
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+
+
 class Texts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chunk of history holds, the newest first."""
+    """What a chunk of history holds, the newest first; ``groups`` by their ids."""
 
     sent: list[SentRecord] = msgspec.field(default_factory=list)
     received: list[ReceivedRecord] = msgspec.field(default_factory=list)
+    groups: dict[str, GroupTexts] = msgspec.field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.sent) + len(self.received)
+        return len(self.sent) + len(self.received) + sum(len(group.texts) for group in self.groups.values())

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.faults import NO_FAULTS, Aside
-from phantom_messenger.client.groups import doubts, invitations, naming, outcomes, rivals, wish_ops, words
+from phantom_messenger.client.groups import doubts, handed_over, invitations, naming, outcomes, rivals, wish_ops, words
 from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups.chain import Chain, Judged, Standing, Verdict
 from phantom_messenger.client.groups.change import Add, Op, Remove
@@ -188,8 +188,7 @@ class Arrivals:
         if chain.state.group != said.group or (is_in and self._own not in chain.state.members):
             return []
         if not is_in:
-            if group is not None and group.is_live:
-                self._store.put(tx, group.with_record(relation=said.relation))
+            handed_over.no_longer_in(self._store, tx, group, chain, said)
             return []
         is_known = group is not None and group.record.relation == MEMBER
         if group is None or not is_known:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from phantom_messenger.client import records
 from phantom_messenger.client.groups import change as changes
+from phantom_messenger.client.groups.past import GroupPast
 from phantom_messenger.client.groups.records import (
     GroupCountsRecord,
     GroupInboxRecord,
@@ -51,7 +52,9 @@ def _copied(opened: Vault, record: GroupRecord) -> GroupCopy:
     group = written(record.group)
     found = (opened.find(records.GROUP_STEP, f"{group} {one}", GroupStepRecord) for one in record.steps)
     steps = [step for step in found if step is not None]
-    texts = [_kept(text) for _, text in opened.all(group_texts(record.number), GroupTextRecord)]
+    before = list(GroupPast(opened).of(group))[::-1]
+    since = [text for _, text in opened.all(group_texts(record.number), GroupTextRecord)]
+    texts = [_kept(text) for text in (*before, *since)]
     unread = [marker for _, marker in opened.all(group_inbox(record.number), GroupInboxRecord)]
     there = {(text.sender, text.message_id) for text in texts if text.text is not None}
     return GroupCopy(

@@ -490,7 +490,7 @@ class Groups:
             return []
         wanted = None if search is None else normal_name(search).casefold()
         found: list[GroupEntry] = []
-        for record in self._store.texts(group):
+        for record in self._store.all_texts(group):
             entry = self._entry(group, record, now)
             is_wanted = wanted is None or (entry.text is not None and wanted in normal_name(entry.text).casefold())
             if is_wanted and (since is None or entry.kept_at >= since):

@@ -6,7 +6,7 @@ without what tells them apart, see ``Contact.label``.
 
 import re
 import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from phantom_messenger.client.address_book import AddressBook, public
 from phantom_messenger.client.devices.kinds import NamedMember, SyncGroup
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.store import Group, raw_of, written
+from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.names import checked_name, is_like_id, normal_name
 from phantom_messenger.client.status import Contact
 
@@ -90,6 +91,14 @@ def taken_over(group: Group, said: SyncGroup, own: str, people: Container[bytes]
         person = written(one.id)
         if one.id in people and person != own and person not in group.record.names:
             group = noted(group, person, one.name)
+    return group
+
+
+def handed_over(group: Group, names: Mapping[str, str], own: str) -> Group:
+    """The group once the first device has told what those call themselves who have written: as ``taken_over``."""
+    for person, name in names.items():
+        if person != own and is_user_id(person) and person not in group.record.names:
+            group = noted(group, person, name)
     return group
 
 

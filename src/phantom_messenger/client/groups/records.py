@@ -101,6 +101,16 @@ class GroupTextRecord(Record, frozen=True, kw_only=True):
     state: int = 0
 
 
+class GroupPastRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_PAST_PAGE``/'<group> <number>': texts from before this device was linked, the newest first.
+
+    Those of a page with a greater number are older. ``GROUP_PAST``/id of the group is the number of pages; below zero,
+    the user has erased the group, and what is still handed over of it is not kept.
+    """
+
+    texts: list[GroupTextRecord]
+
+
 class GroupInboxRecord(Record, frozen=True, kw_only=True):
     """``group_inbox``/'<group> <sender> <message id>': a text to a group that the application has not handled yet."""
 

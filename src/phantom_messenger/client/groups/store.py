@@ -19,6 +19,7 @@ from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Chain, Judged, Step, Verdict
 from phantom_messenger.client.groups.holding import Early, Holding
 from phantom_messenger.client.groups.joins import Joins
+from phantom_messenger.client.groups.past import GroupPast
 from phantom_messenger.client.groups.records import (
     GroupCountsRecord,
     GroupHeldRecord,
@@ -178,6 +179,8 @@ class GroupStore:
         self._holding = Holding(vault, self._whose)
         self.early = Early(vault, self._holding, self._is_invited)
         """Texts in groups to which this user is only invited."""
+        self.past = GroupPast(vault)
+        """What was said before this device was linked."""
 
     def _loaded(self, record: GroupRecord) -> Group:
         group = written(record.group)
@@ -309,6 +312,7 @@ class GroupStore:
             marks.Early.drop(tx, f"{group.id} {person}")
         tx.delete_some(group_inbox(group.record.number), -1)
         tx.delete_some(group_texts(group.record.number), -1)
+        self.past.erase(tx, group.id)
         tx.on_commit(lambda: self._unset(group.id))
 
     def _unset(self, group: str) -> None:
@@ -348,9 +352,26 @@ class GroupStore:
         """A text; ``sender``: '' for an own one."""
         return self._vault.find(group_texts(group.record.number), records.key(sender, message_id), GroupTextRecord)
 
+    def has_text(self, group: Group, text: GroupTextRecord) -> bool:
+        """Whether a text is here that has the writer and the id of this one."""
+        return self._vault.has(group_texts(group.record.number), records.key(text.sender, text.message_id))
+
+    def has_texts(self, group: Group) -> bool:
+        """Whether anything was said that this device has got itself."""
+        return self._vault.has_kind(group_texts(group.record.number))
+
     def texts(self, group: Group) -> Iterator[GroupTextRecord]:
-        """All that was said, the newest first."""
+        """What was said that this device has got itself, the newest first."""
         return self._vault.newest(group_texts(group.record.number), GroupTextRecord)
+
+    def all_texts(self, group: Group) -> Iterator[GroupTextRecord]:
+        """All that was said, the newest first: what was handed over is older than the rest."""
+        yield from self.texts(group)
+        yield from self.past.of(group.id)
+
+    def count_texts(self) -> int:
+        """How many texts there are that this device has got itself, in all groups."""
+        return sum(self._vault.count(group_texts(group.record.number)) for group in self._groups.values())
 
     def next(
         self, after: int, group: str | None, now: int, *, muted: bool = True

@@ -66,6 +66,7 @@ class Texts:
         if group.record.relation == INVITED and not self._keep_early(tx, group, sender, held):
             self._pass_over(tx, group, held.sender, said.n)
             return
+        is_past = self._store.past.has(group.id, sender, message_id)
         expires_at = None if expires_in is None else held.at + expires_in
         record = GroupTextRecord(
             message_id=message_id,
@@ -76,8 +77,10 @@ class Texts:
             expires_at=expires_at,
             read=self._was_read(tx, group.id, sender, message_id),
         )
-        self._store.put_text(tx, group, record)
-        if not record.read:
+        if not is_past:  # else it was handed over already, and all that is missing is its number
+            self._store.put_text(tx, group, record)
+        is_news = not is_past and not record.read
+        if is_news:
             self._store.hand_out(tx, group, sender, message_id)
         if len(group.state.members) <= MAX_TOLD:
             told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
@@ -89,7 +92,7 @@ class Texts:
         if gone:
             message = words.missing(gone, peer.label, words.title(group.state.name))
             events.append(WarningEvent(peer=peer, code="missing", message=message))
-        if not record.read:
+        if is_news:
             event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
             events.append(event)
 
@@ -160,7 +163,8 @@ class Texts:
             return
         sender, message_id = self._stores.devices.person_of(payload.sender_id), payload.message_id
         name = (sender, message_id)
-        if name in self._told_again or self._store.text(group, sender, message_id) is None:
+        is_past = self._store.past.has(group.id, sender, message_id)
+        if name in self._told_again or not (is_past or self._store.text(group, sender, message_id)):
             return
         if any((one.sender, one.message_id) == name for one in self._store.told().get(group.id, [])):
             return  # what is to be told says as much, or that it was read
@@ -186,7 +190,8 @@ class Texts:
             expires_in=held.expires_in,
             state=int(DeliveryState.ACCEPTED),
         )
-        if self._store.text(group, "", held.message_id) is None:
+        is_past = self._store.past.has(group.id, "", held.message_id)
+        if not is_past and self._store.text(group, "", held.message_id) is None:
             self._store.put_text(tx, group, record)
             peer = contact_of(group.id, group.state.name)
             events.append(WrittenEvent(message_id=held.message_id, peer=peer, group=group.id))

@@ -1,10 +1,12 @@
 /** Chunks of what was said before a device was linked; see devices.md, History. */
 import { InvalidMessage } from "../../crypto/errors.ts";
-import { NO_BYTES } from "../../bytes.ts";
+import { NO_BYTES, utf8 } from "../../bytes.ts";
 import { deflate } from "../../deflate.ts";
 import { MalformedZlib, inflate } from "../../inflate.ts";
 import { MalformedPack, type Packed, pack, unpack } from "../../msgpack.ts";
-import { list, recordType, withDefault } from "../record_types.ts";
+import type { ToldGroup } from "../extension.ts";
+import { GroupTextRecord, GroupTexts } from "../groups/records.ts";
+import { list, mapOf, recordType, withDefault } from "../record_types.ts";
 import type { RecordOf } from "../record_types.ts";
 import * as records from "../records.ts";
 import { ReceivedRecord, SentRecord } from "../records.ts";
@@ -19,18 +21,34 @@ export const MAX_INFLATED_BYTES = 1_048_576;
 /** A chunk of no texts. */
 export const NO_TEXTS = deflate(pack({}));
 
+/** Bytes that an id in a chunk and what is around it need at most. */
+const BESIDES = 64;
+
 const STATES: ReadonlySet<number> = new Set(Object.values(DeliveryState));
 
-/** What a chunk holds, the newest first. */
+/** What a chunk holds, the newest first; `groups` by their ids. */
 const Texts = recordType({
   sent: withDefault(list(SentRecord), []),
   received: withDefault(list(ReceivedRecord), []),
+  groups: withDefault(mapOf(GroupTexts), new Map()),
 });
 export type Texts = RecordOf<typeof Texts>;
 
-/** A text as another own device gets it. `size`: bytes, before anything is compressed. */
+/** How many texts a chunk holds. */
+export function countOf({ groups, received, sent }: Texts): number {
+  return [...groups.values()].reduce((count, { texts }) => count + texts.length, received.length + sent.length);
+}
+
+/** Among which kind of texts it stands. */
+type Sort = "sent" | "received" | ToldGroup;
+
+/**
+ * A text as another own device gets it. `sender`: of one in a group, '' if that is an own one. `size`: bytes, before
+ * anything is compressed.
+ */
 interface Told {
-  readonly isMine: boolean;
+  readonly sort: Sort;
+  readonly sender: string;
   readonly map: Packed;
   readonly size: number;
 }
@@ -52,8 +70,8 @@ interface Found extends Told {
 }
 
 /** The newest texts that stand before a position, as many as fit. */
-export function chunkBefore(vault: Vault, below: number): Chunk {
-  const source = toldBefore(vault, below);
+export function chunkBefore(vault: Vault, groups: readonly ToldGroup[], below: number): Chunk {
+  const source = toldBefore(vault, groups, below);
   const found: Found[] = [];
   let data = packed(found);
   let [size, isAll] = [0, false];
@@ -82,42 +100,75 @@ export function chunkBefore(vault: Vault, below: number): Chunk {
 }
 
 function packed(found: readonly Found[]): Uint8Array {
-  const maps = (isMine: boolean): Packed[] => found.filter((one) => one.isMine === isMine).map(({ map }) => map);
-  return deflate(pack({ sent: maps(true), received: maps(false) }));
+  const maps = (sort: Sort): Packed[] => found.filter((one) => one.sort === sort).map(({ map }) => map);
+  const groups = [...new Set(found.map(({ sort }) => sort))].filter((sort) => typeof sort !== "string");
+  const said = groups.map((group) => {
+    const writers = new Set(found.flatMap(({ sender, sort }) => (sort === group ? [sender] : [])));
+    const names = Object.fromEntries([...writers].flatMap((one) => (says(group, one) === "" ? [] : [[one, says(group, one)]])));
+    return [group.id, { texts: maps(group), names }] as const;
+  });
+  return deflate(pack({ sent: maps("sent"), received: maps("received"), groups: Object.fromEntries(said) }));
 }
 
-/** The texts before a position that another own device gets, the last one first. */
-function* toldBefore(vault: Vault, below: number): Generator<Found> {
-  for (const [position, record] of before(vault, below)) {
-    const told = toldOf(record);
+function says({ names }: ToldGroup, writer: string): string {
+  return names.get(writer) ?? "";
+}
+
+/** The texts before a position that another own device gets, the last one first; read as they are asked for. */
+function* toldBefore(vault: Vault, groups: readonly ToldGroup[], below: number): Generator<Found> {
+  const named = new Set<string>();
+  const sources = [
+    toldOf(vault, records.SENT, below, ofSent),
+    toldOf(vault, records.RECEIVED, below, ofReceived),
+    ...groups.map((group) => toldOf(vault, group.kind, below, (record) => ofGroup(group, record, named))),
+  ];
+  const heads = sources.flatMap((source) => {
+    const found = source.next();
+    return found.done === true ? [] : [{ source, found: found.value }];
+  });
+  while (heads.length > 0) {
+    const last = heads.reduce((one, other) => (other.found.position > one.found.position ? other : one));
+    yield last.found;
+    const next = last.source.next();
+    if (next.done === true) heads.splice(heads.indexOf(last), 1);
+    else last.found = next.value;
+  }
+}
+
+/** Those of one kind. */
+function* toldOf<T>(
+  vault: Vault,
+  kind: records.Kind<T>,
+  below: number,
+  tell: (record: T) => Told | null,
+): Generator<Found> {
+  for (const [position, record] of vault.backwards(kind, below)) {
+    const told = tell(record);
     if (told !== null) yield { ...told, position };
   }
 }
 
-/** Sent and received texts before a position, the last one first, each with its position; read as they are asked for. */
-function* before(vault: Vault, below: number): Generator<readonly [number, SentRecord | ReceivedRecord]> {
-  const [sent, received] = [vault.backwards(records.SENT, below), vault.backwards(records.RECEIVED, below)];
-  let [one, other] = [sent.next(), received.next()];
-  while (one.done !== true || other.done !== true) {
-    if (one.done !== true && (other.done === true || one.value[0] > other.value[0])) {
-      yield one.value;
-      one = sent.next();
-    } else if (other.done !== true) {
-      yield other.value;
-      other = received.next();
-    }
-  }
+function ofSent(record: SentRecord): Told | null {
+  if (!stays(record) || record.expiresIn !== null) return null;
+  return told("sent", SentRecord.write({ ...record, key: NO_BYTES, resends: 0 }));
 }
 
-/** A text as another own device gets it; null if it does not. */
-function toldOf(record: SentRecord | ReceivedRecord): Told | null {
-  if (!stays(record)) return null;
-  if ("sender" in record) return record.newer === null ? told(false, ReceivedRecord.write(record)) : null;
-  return record.expiresIn === null ? told(true, SentRecord.write({ ...record, key: NO_BYTES, resends: 0 })) : null;
+function ofReceived(record: ReceivedRecord): Told | null {
+  return stays(record) && record.newer === null ? told("received", ReceivedRecord.write(record)) : null;
 }
 
-function told(isMine: boolean, map: Packed): Told {
-  return { isMine, map, size: pack(map).length };
+/** `named`: whose names are in the chunk already. */
+function ofGroup(group: ToldGroup, record: GroupTextRecord, named: Set<string>): Told | null {
+  if (!staysInGroup(record)) return null;
+  const { sender } = record;
+  const found = told(group, GroupTextRecord.write(record), sender);
+  const news = ["", sender].map((one) => records.key(group.id, one)).filter((one) => !named.has(one));
+  for (const one of news) named.add(one);
+  return { ...found, size: found.size + news.length * BESIDES + utf8(says(group, sender)).length };
+}
+
+function told(sort: Sort, map: Packed, sender = ""): Told {
+  return { sort, sender, map, size: pack(map).length };
 }
 
 /**
@@ -129,13 +180,18 @@ export function readChunk(data: Uint8Array): Texts {
   const found = parsed(data);
   const isLasting =
     found.sent.every((one) => stays(one) && one.expiresIn === null && STATES.has(one.state)) &&
-    found.received.every((one) => stays(one) && one.newer === null);
+    found.received.every((one) => stays(one) && one.newer === null) &&
+    [...found.groups.values()].every(({ texts }) => texts.every((one) => staysInGroup(one) && STATES.has(one.state)));
   if (!isLasting) throw new InvalidMessage("a chunk of history has something else in it than texts that stay");
   return found;
 }
 
 function stays({ burn, expiresAt, text }: Pick<SentRecord, "burn" | "expiresAt" | "text">): boolean {
   return text !== null && !burn && expiresAt === null;
+}
+
+function staysInGroup({ expiresAt, expiresIn, text }: GroupTextRecord): boolean {
+  return text !== null && expiresAt === null && expiresIn === null;
 }
 
 function parsed(data: Uint8Array): Texts {

@@ -18,7 +18,7 @@ import { DeliveryState, type Event, type LinkingEvent } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import type { Transaction } from "../vault.ts";
 import type { DeviceBook } from "./book.ts";
-import { type Texts, readChunk } from "./chunks.ts";
+import { type Texts, countOf, readChunk } from "./chunks.ts";
 import type { DeviceDesk } from "./desk.ts";
 import { type DeviceSaid, MAX_CHUNKS } from "./kinds.ts";
 
@@ -80,7 +80,7 @@ export class HistoryIn {
       return;
     }
     this.#came.chunks += 1;
-    this.#came.texts += texts.received.length + texts.sent.length;
+    this.#came.texts += countOf(texts);
     this.#came.left = chunk.left;
     this.#stores.vault.transaction((tx) => {
       const count = known.texts + this.#keep(tx, texts);
@@ -94,8 +94,8 @@ export class HistoryIn {
   }
 
   /** Keeps the texts that are not there yet; how many. */
-  #keep(tx: Transaction, { received, sent }: Texts): number {
-    const { index, vault } = this.#stores;
+  #keep(tx: Transaction, { groups, received, sent }: Texts): number {
+    const { index, slot, vault } = this.#stores;
     const found: (PastEntry & { readonly at: number })[] = [];
     for (const one of sent) {
       const { madeAt: at, messageId, peer } = one;
@@ -117,7 +117,7 @@ export class HistoryIn {
     }
     // Each sort keeps its own order, the newest first.
     index.enterPast(tx, interleaved(found));
-    return found.length;
+    return found.length + (slot.is.synced?.takePast(tx, groups) ?? 0);
   }
 
   /** Nothing more is wanted, and the first device is told so. */

@@ -4,6 +4,7 @@
  * How far it has come is stored with each chunk that is to be sent, so whoever dies goes on where they were.
  */
 import { u64 } from "../../bytes.ts";
+import type { ToldGroup } from "../extension.ts";
 import type { Link } from "../link.ts";
 import type { Outgoing } from "../many/outgoing.ts";
 import type { Moment } from "../moment.ts";
@@ -52,9 +53,14 @@ export class HistoryOut {
   promise(tx: Transaction, device: string, now: Moment): Uint8Array {
     const { vault } = this.#parts.stores;
     const first = vault.lastPosition() + 1;
-    const left = vault.count(records.SENT) + vault.count(records.RECEIVED);
+    const counts = [records.SENT, records.RECEIVED, ...this.#groups().map(({ kind }) => kind)].map((kind) => vault.count(kind));
+    const left = counts.reduce((sum, count) => sum + count);
     this.#put(tx, HistoryOutRecord.make({ device, first, below: first, until: now.persistent + ANSWERS_MS, left }));
     return u64(first);
+  }
+
+  #groups(): readonly ToldGroup[] {
+    return this.#parts.stores.slot.is.synced?.told() ?? [];
   }
 
   /** A device asks for chunks, or says that it wants no more. */
@@ -113,7 +119,7 @@ export class HistoryOut {
 
   #give(known: HistoryOutRecord): void {
     const { desk, stores } = this.#parts;
-    const { below, data, texts } = chunkBefore(stores.vault, known.below);
+    const { below, data, texts } = chunkBefore(stores.vault, this.#groups(), known.below);
     const isLast = below === null;
     const left = isLast ? 0 : Math.max(0, known.left - texts);
     const chunks = isLast ? 0 : known.chunks - 1;

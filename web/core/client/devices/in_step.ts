@@ -169,11 +169,16 @@ export class InStep {
     return found.map(({ userId }) => userId).filter(isPerson);
   }
 
-  /** What all groups are in which the user is a member, for a new device. */
-  groups(): readonly DeviceSaid[] {
-    const { devices, groups } = this.#parts;
+  /**
+   * What all groups are in which the user is a member, for a new device; if it shows `history`, also those that have some
+   * and in which the user is no more.
+   */
+  groups(history: boolean): readonly DeviceSaid[] {
+    const { devices, groups, stores } = this.#parts;
+    const shown = history ? (groups?.told() ?? []).filter(({ kind }) => stores.vault.hasKind(kind)) : [];
+    const all = new Set([...(groups?.members() ?? []), ...shown.map(({ id }) => id)]);
     const isAlone = devices.ownOthers().length === 1; // others are still to be told what is new to them
-    return (groups?.members() ?? []).flatMap((group) => {
+    return [...all].flatMap((group) => {
       const said = groups?.of(group) ?? null;
       if (said !== null && isAlone) this.#told(group, said.names ?? []);
       return said ?? [];

@@ -315,7 +315,8 @@ export class LinkingDesk {
     const people = inStep.people();
     const list = devices.own?.newest.encoded;
     if (list !== undefined) this.#desk.say([userId], { kind: "link-done", list, people: people.length, history });
-    const told = [...inStep.contacts(people), inStep.settings(), ...inStep.groups(), ...inStep.muted()];
+    const groups = inStep.groups(history !== null);
+    const told = [...inStep.contacts(people), inStep.settings(), ...groups, ...inStep.muted()];
     for (const said of told) this.#desk.say([userId], said);
     this.#desk.spread(changed);
     return true;

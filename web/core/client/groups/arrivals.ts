@@ -21,6 +21,7 @@ import type { GroupChange, GroupHeard, GroupJoin, GroupReceipt, Invitation } fro
 import { doubted, forkedBy, isOld, shownBy, shownByAnswer } from "./doubts.ts";
 import type { Answered, Doubt, Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
+import { noLongerIn } from "./handed_over.ts";
 import { KEPT } from "./holding.ts";
 import { begun, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
 import { memberOf, noted, takenOver } from "./naming.ts";
@@ -184,8 +185,8 @@ export class Arrivals {
         if (chain.state.members.has(this.#persons.own)) {
           this.#takeSynced(tx, group, chain, said, now);
         }
-      } else if (group !== null && isLive(group)) {
-        this.#store.put(tx, withRecord(group, { relation }));
+      } else {
+        noLongerIn(this.#store, tx, group, chain, said);
       }
     });
   }

@@ -23,6 +23,7 @@ import {
   GroupTextRecord,
   textsOf,
 } from "./records.ts";
+import { GroupPast } from "./past.ts";
 import { typeOf } from "./picture.ts";
 import { decodeState } from "./state.ts";
 
@@ -55,7 +56,8 @@ export function gatherGroups(vault: Vault): GroupCopy[] {
 
 function copied(vault: Vault, record: GroupRecord): GroupCopy {
   const group = encodeBase64(record.group);
-  const texts = [...vault.all(textsOf(record.number))].map(([, text]) => keptText(text));
+  const before = [...new GroupPast(vault).newest(group)].reverse();
+  const texts = [...before, ...vault.all(textsOf(record.number))].map(([, text]) => keptText(text));
   const there = new Set(texts.filter(({ text }) => text !== null).map(nameOf));
   const unread = [...vault.all(GROUP_INBOX)].map(([, marker]) => marker);
   return {

@@ -3,6 +3,7 @@ import type { Extension, ExtensionPorts, Extra } from "../extension.ts";
 import { manyOf } from "../many/main.ts";
 import { decodeSaid } from "./contents.ts";
 import type { GroupHeard } from "./contents.ts";
+import { takePast, toldGroups } from "./handed_over.ts";
 import { Groups } from "./groups.ts";
 import { Persons } from "./persons.ts";
 import { GroupStore, idOf } from "./store.ts";
@@ -25,6 +26,8 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
       follow: (listener) => store.follow(listener),
       members: () => store.all().flatMap((group) => (group.record.relation === "member" ? [idOf(group)] : [])),
       of: (group) => store.synced(group),
+      told: () => toldGroups(store),
+      takePast: (tx, past) => takePast(store, tx, past, persons.own),
       written: (person, now, maxAge) => store.written(person, now, maxAge),
       take: (tx, said, now) => groups.arrivals.synced(tx, said, now),
       isMuted: (id) => store.memberOf(id)?.record.muted ?? null,

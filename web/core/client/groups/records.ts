@@ -3,7 +3,7 @@ import { NO_BYTES } from "../../bytes.ts";
 import { rowType } from "../many/rows.ts";
 import { bool, bytes, int, list, mapOf, orNull, recordType, text, withDefault } from "../record_types.ts";
 import type { RecordOf } from "../record_types.ts";
-import { kindOf } from "../records.ts";
+import { IntValue, kindOf } from "../records.ts";
 import type { Kind } from "../records.ts";
 
 const no = withDefault(bool, false);
@@ -91,6 +91,17 @@ export const GroupTextRecord = recordType({
 });
 export type GroupTextRecord = RecordOf<typeof GroupTextRecord>;
 
+/** Texts from before this device was linked, the newest first; those of a page with a greater number are older. */
+export const GroupPastRecord = recordType({ texts: list(GroupTextRecord) });
+export type GroupPastRecord = RecordOf<typeof GroupPastRecord>;
+
+/** What a chunk of history holds of a group, the newest first; `names`: what its writers call themselves. */
+export const GroupTexts = recordType({
+  texts: withDefault(list(GroupTextRecord), []),
+  names: withDefault(mapOf(text), new Map()),
+});
+export type GroupTexts = RecordOf<typeof GroupTexts>;
+
 /** Something that has happened to a group, as this browser alone remembers it. `by`: user id, '' of this user's own. */
 export const GroupEventRecord = recordType({ at: int, by: text, text: text });
 export type GroupEventRecord = RecordOf<typeof GroupEventRecord>;
@@ -160,6 +171,10 @@ export const GROUP_EARLY = kindOf("group-early", GroupEarlyRecord);
 export const GROUP_LINK = kindOf("group-link", GroupTokenRecord, { isCached: true });
 /** `GROUP_JOIN`/user id of an admin, or 'refused <token>'. */
 export const GROUP_JOIN = kindOf("group-join", GroupJoinRecord);
+/** `GROUP_PAST`/id of the group: the number of its pages; -1 if it was erased while they were being handed over. */
+export const GROUP_PAST = kindOf("group-past", IntValue);
+/** `GROUP_PAST_PAGE`/'<group> <number>'. */
+export const GROUP_PAST_PAGE = kindOf("group-past-page", GroupPastRecord);
 
 /** The kind of a group's texts, by '<sender> <message id>': one for each, so that they are found without others. */
 export function textsOf(number: number): Kind<GroupTextRecord> {

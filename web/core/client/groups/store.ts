@@ -17,6 +17,7 @@ import type { Step } from "./chain.ts";
 import * as changes from "./change.ts";
 import { Early, Holding } from "./holding.ts";
 import { Joins } from "./joins.ts";
+import { GroupPast } from "./past.ts";
 import {
   eventsOf,
   GROUP,
@@ -126,6 +127,8 @@ export class GroupStore {
   /** Names of texts that the user has not seen, by group. */
   readonly #unread = new Map<string, Set<string>>();
   #lastNumber = 0;
+  /** What was said before this device was linked. */
+  readonly past: GroupPast;
   /** Is told what is new of a group, so that one's other devices learn of it. */
   #changed: (tx: Transaction, group: string, news: GroupStored) => void = () => undefined;
   /** Receipts that are still to be sent, by the name of their record. */
@@ -135,6 +138,7 @@ export class GroupStore {
   constructor(vault: Vault, personOf: (device: string) => string = (device) => device) {
     this.#vault = vault;
     this.joins = new Joins(vault);
+    this.past = new GroupPast(vault);
     this.#personOf = personOf;
     this.#holding = new Holding(vault, personOf);
     this.early = new Early(vault, this.#holding, (group) => this.#isInvited(group));
@@ -327,6 +331,7 @@ export class GroupStore {
     tx.delete(records.DRAFT, keyOf(id));
     peopleOf(group).forEach((person) => dropEarly(tx, `${id} ${person}`));
     tx.deleteKind(textsOf(number));
+    this.past.erase(tx, id);
     tx.deleteKind(eventsOf(number));
     tx.onCommit(() => {
       this.#groups.delete(id);

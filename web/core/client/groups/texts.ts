@@ -53,9 +53,13 @@ export class Texts {
       this.#passOver(tx, group, held);
       return [];
     }
+    const isPast = this.#store.past.has(id, sender, messageId); // it was handed over, and only its number is missing
     const read = this.#wasRead(tx, id, sender, messageId);
-    this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now), sender, read }));
-    if (!read) {
+    if (!isPast) {
+      this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now), sender, read }));
+    }
+    const isNews = !isPast && !read;
+    if (isNews) {
       this.#store.handOut(tx, id, sender, messageId);
     }
     if (stateOf(group).members.size <= MAX_TOLD) {
@@ -71,7 +75,7 @@ export class Texts {
       const message = words.missing(gone, labelOf(peer), words.title(stateOf(group).name));
       events.push({ kind: "warning", peer: null, code: "missing", message });
     }
-    return read ? events : [...events, { kind: "group-message", messageId, group: id, peer }];
+    return isNews ? [...events, { kind: "group-message", messageId, group: id, peer }] : events;
   }
 
   /** Whether a text that has just come was read on another own device before. */
@@ -129,7 +133,7 @@ export class Texts {
 
   /** Keep a text that was written on another own device. */
   keepOwn(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): void {
-    if (this.#store.text(group, "", held.messageId) !== null) {
+    if (this.#store.text(group, "", held.messageId) !== null || this.#store.past.has(idOf(group), "", held.messageId)) {
       return;
     }
     const { expiresIn } = held;
@@ -146,7 +150,8 @@ export class Texts {
     }
     const sender = this.#persons.of(senderId);
     const name = `${sender} ${messageId}`;
-    if (this.#toldAgain.has(name) || this.#store.text(group, sender, messageId) === null) {
+    const isHere = this.#store.text(group, sender, messageId) !== null;
+    if (this.#toldAgain.has(name) || !(isHere || this.#store.past.has(idOf(group), sender, messageId))) {
       return;
     }
     if (this.#store.told().some((one) => one.sender === sender && one.messageId === messageId)) {

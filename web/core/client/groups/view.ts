@@ -169,6 +169,9 @@ export class GroupView {
         event = events.next();
       }
     }
+    for (const [position, record] of this.#groups.store.past.newest(idOf(group), before)) {
+      yield this.#textItem(group, record, position, now);
+    }
   }
 
   /** The item of a text; null if there is none, or nothing is shown of its group yet. */
