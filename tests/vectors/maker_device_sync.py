@@ -1,7 +1,7 @@
 """Makes the vectors of what own devices say to each other: contents, which of two changes counts, chunks of history."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +12,8 @@ from phantom_messenger.client.content import BetweenDevices, Ends
 from phantom_messenger.client.devices import chunks, kinds
 from phantom_messenger.client.devices.in_step import later_muted, later_of, later_settings
 from phantom_messenger.client.devices.kinds import KnownPerson, MutedGroup, SyncContacts, SyncSettings
-from phantom_messenger.client.devices.records import Texts
+from phantom_messenger.client.devices.records import GroupTexts, Texts
+from phantom_messenger.client.groups.records import GroupTextRecord
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.crypto.errors import CryptoError
 
@@ -325,27 +326,63 @@ def stored(value: Any) -> bytes:
     return zlib.compress(pack(value), 0)
 
 
+def _in_group(**changes: Any) -> GroupTextRecord:
+    fields: Json = {
+        "message_id": IDS[1],
+        "sender": "cGVlcg==",
+        "text": "hello all",
+        "sent_at": NOW,
+        "kept_at": NOW + 9,
+    }
+    return GroupTextRecord(**{**fields, **changes})
+
+
+def _own_in_group(**changes: Any) -> GroupTextRecord:
+    return _in_group(**{"message_id": IDS[0], "sender": "", "text": "hello", "state": 3, **changes})
+
+
+def _of_group(*texts: Any, **names: str) -> Texts:
+    return Texts(groups={"Z3JvdXA=": GroupTexts(texts=list(texts), names=names)})
+
+
+def _of_two(sent: Sequence[SentRecord] = (), received: Sequence[ReceivedRecord] = ()) -> bytes:
+    """A chunk of somebody who is in no group."""
+    return stored({"sent": sent, "received": received})
+
+
+def shown(texts: Texts) -> Json:
+    """What is in a chunk; without groups, if there are none."""
+    found: Json = plain(texts)
+    return found if found["groups"] else {name: found[name] for name in ("sent", "received")}
+
+
 def _chunks() -> Iterator[Json]:
+    own = _own_in_group()
+    less = {one: getattr(_in_group(), one) for one in ("message_id", "sender", "text", "sent_at", "kept_at")}
     minimal = {"message_id": IDS[0], "peer": "cGVlcg==", "text": "", "made_at": 0, "burn": False, "state": 1}
     cases = {
         "empty": ("no text at all", stored({})),
-        "both": ("a sent and a received one", stored(Texts(sent=[_sent()], received=[_received(read=True)]))),
+        "both": ("a sent and a received one", _of_two(sent=[_sent()], received=[_received(read=True)])),
         "defaults": ("members that have a default are absent", stored({"sent": [minimal]})),
         "unknown": ("members that are not known are ignored", stored({"sent": [{**minimal, "mood": 1}], "more": []})),
         "compressed": ("really compressed", DEFLATED),
-        "device": ("it was written on a linked device", stored(Texts(received=[_received(device="ZGV2aWNl")]))),
+        "device": ("it was written on a linked device", _of_two(received=[_received(device="ZGV2aWNl")])),
+        "group": ("an own text in a group and another one", stored(_of_group(own, _in_group(read=True)))),
+        "group-names": ("what a writer calls themselves", stored(_of_group(_in_group(), **{"cGVlcg==": "Pia"}))),
+        "group-defaults": ("a text of few members", stored({"groups": {"Z3JvdXA=": {"texts": [less]}}})),
+        "group-empty": ("a group without texts", stored({"groups": {"Z3JvdXA=": {}}})),
     }
     for name, (description, data) in cases.items():
         yield {
             "name": name,
             "description": description,
             "texts": data.hex(),
-            "expect": plain(chunks.unpack(data)),
+            "expect": shown(chunks.unpack(data)),
         }
 
 
 def _refused_chunks() -> Iterator[Json]:
-    good = stored(Texts(sent=[_sent()]))
+    good = _of_two(sent=[_sent()])
     cases = {
         "nothing": ("no byte at all", b""),
         "cut": ("the last byte is missing", good[:-1]),
@@ -354,11 +391,16 @@ def _refused_chunks() -> Iterator[Json]:
         "plain": ("it is not compressed at all", pack({})),
         "two-values": ("two maps", zlib.compress(pack({}) * 2, 0)),
         "no-map": ("an array", stored([])),
-        "gone": ("a text that is gone", stored(Texts(sent=[_sent(text=None)]))),
-        "burns": ("a text that burns", stored(Texts(received=[_received(burn=True)]))),
-        "expires": ("a text that expires", stored(Texts(received=[_received(expires_at=NOW)]))),
-        "expires-in": ("a sent text that expires", stored(Texts(sent=[_sent(expires_in=1)]))),
-        "state": ("an unknown state", stored(Texts(sent=[_sent(state=7)]))),
+        "gone": ("a text that is gone", _of_two(sent=[_sent(text=None)])),
+        "burns": ("a text that burns", _of_two(received=[_received(burn=True)])),
+        "expires": ("a text that expires", _of_two(received=[_received(expires_at=NOW)])),
+        "expires-in": ("a sent text that expires", _of_two(sent=[_sent(expires_in=1)])),
+        "state": ("an unknown state", _of_two(sent=[_sent(state=7)])),
+        "group-gone": ("a text of a group that is gone", stored(_of_group(_in_group(text=None)))),
+        "group-expires": ("a text of a group that expires", stored(_of_group(_in_group(expires_at=NOW)))),
+        "group-expires-in": ("an own one that expires", stored(_of_group(_own_in_group(expires_in=1)))),
+        "group-state": ("an unknown state in a group", stored(_of_group(_own_in_group(state=7)))),
+        "group-array": ("groups that are an array", stored({"groups": []})),
     }
     for name, (description, data) in cases.items():
         try:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 import vector_device_sync as reference
-from maker_device_sync import plain
+from maker_device_sync import plain, shown
 from vector_reference2 import Rejected
 from vector_replay import Json, raw, vectors
 
@@ -89,11 +89,16 @@ def test_later_change_of_a_group_counts(case: Json) -> None:
 
 @of("chunks")
 def test_chunk_is_read(case: Json) -> None:
-    found = plain(chunks.unpack(raw(case["texts"])))
+    found = shown(chunks.unpack(raw(case["texts"])))
     assert found == case["expect"]
     again = reference.read_chunk(raw(case["texts"]))
     for member in ("sent", "received"):
         assert [one["text"] for one in again[member]] == [one["text"] for one in found[member]]
+    groups = found.get("groups", {})
+    assert again["groups"].keys() == groups.keys()
+    for name, group in groups.items():
+        assert [one["text"] for one in again["groups"][name]["texts"]] == [one["text"] for one in group["texts"]]
+        assert again["groups"][name]["names"] == group["names"]
 
 
 @of("refused_chunks")
@@ -105,5 +110,5 @@ def test_chunk_is_refused(case: Json) -> None:
 def test_all_cases_are_there() -> None:
     counts = {name: len(LISTED[name]) for name in LISTED if isinstance(LISTED[name], list)}
     assert counts["refused_contents"] == 33
-    assert counts["refused_chunks"] == 12
+    assert counts["refused_chunks"] == 17
     assert min(counts.values()) >= 5

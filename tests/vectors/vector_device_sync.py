@@ -47,9 +47,13 @@ def read_chunk(data: bytes) -> Json:
         raise Rejected("InvalidMessage") from None
     if not stream.eof or stream.unused_data or len(plain) > 1_048_576 or not isinstance(found, dict):
         raise Rejected("InvalidMessage")
-    texts = {"sent": found.get("sent", []), "received": found.get("received", [])}
-    for one in (*texts["sent"], *texts["received"]):
-        is_gone = one["text"] is None or one["burn"] or one.get("expires_at") is not None
+    texts = {name: found.get(name, empty) for name, empty in (("sent", []), ("received", []), ("groups", {}))}
+    if not isinstance(texts["groups"], dict):
+        raise Rejected("InvalidMessage")
+    texts["groups"] = {name: {"texts": [], "names": {}, **group} for name, group in texts["groups"].items()}
+    in_groups = [one for group in texts["groups"].values() for one in group["texts"]]
+    for one in (*texts["sent"], *texts["received"], *in_groups):
+        is_gone = one["text"] is None or one.get("burn") or one.get("expires_at") is not None
         if is_gone or one.get("expires_in") is not None or not 0 <= one.get("state", 0) <= 6:
             raise Rejected("InvalidMessage")
     return texts

@@ -198,7 +198,7 @@ async def _show(client: Client, name: str, flag: str, *, has_qr: bool) -> None:
 async def _link(client: Client, code: str, *, history: bool) -> None:
     """On the first device."""
     client.devices.link(code, history=history)  # a code that is none needs no question
-    sees = "all your contacts, and what was said so far, but not in groups" if history else "all your contacts"
+    sees = "all your contacts, and what was said so far" if history else "all your contacts"
     click.echo(f"The new device will send and receive as you, and see {sees}.", err=True)
     click.echo("Only go on if you are holding it, and its code was shown by 'phantom devices link' just now.", err=True)
     relay = LinkCode.parse(code).relay

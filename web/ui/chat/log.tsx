@@ -16,7 +16,7 @@ import { Icon } from "../parts/icon.tsx";
 import { dayHeading, dayOf } from "../times.ts";
 import { Item, newWord } from "./item.tsx";
 
-/** What stands above the oldest text: a further device has what the first one hands over, and nothing of groups from before. */
+/** What stands above the oldest text: a further device has what the first one hands over. */
 function beginning(): string {
   const now = devices.value;
   if (now?.isFirst !== false) return "This is where it begins.";

@@ -204,7 +204,7 @@ function LinkOther({ isUnlikely }: { readonly isUnlikely: boolean }) {
           label="Hand over earlier texts, too"
           isOn={history}
           onChange={setHistory}
-          hint="They go over in the background. Texts that burn or expire, and those in groups, stay here."
+          hint="They go over in the background. Texts that burn or expire stay here."
         />
         <Passphrase label="Your passphrase" value={passphrase} onValue={setPassphrase} />
         <Refusal text={action.fault} />

@@ -125,8 +125,9 @@ class Devices:
 
         Args:
             code: as the new device shows it.
-            history: it also gets what was said before, but for messages that burn or expire, the newest first, while
-                both are connected. ``LinkingEvent`` with the steps ``history`` and ``complete`` says how far it is.
+            history: it also gets what was said before, with persons and in groups, but for messages that burn or
+                expire, the newest first, while both are connected. ``LinkingEvent`` with the steps ``history`` and
+                ``complete`` says how far it is.
 
         Raises:
             UsageError: it cannot be linked, or not here.
