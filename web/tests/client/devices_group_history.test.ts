@@ -1,26 +1,60 @@
 /** What was said in groups before a device was linked goes over to it, as what was said between two persons does. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
+import { toHex } from "../../core/bytes.ts";
 import { contentOf, exportContent, putContent, readFile } from "../../core/client/backup.ts";
 import { ConversationIndex } from "../../core/client/conversation_index.ts";
-import { MAX_CHUNK_BYTES, chunkBefore, countOf, readChunk } from "../../core/client/devices/chunks.ts";
+import { MAX_CHUNK_BYTES, type Texts, chunkBefore, countOf, readChunk } from "../../core/client/devices/chunks.ts";
 import { takePast } from "../../core/client/groups/handed_over.ts";
 import { GROUP_PAST, GROUP_PAST_PAGE, GroupTextRecord } from "../../core/client/groups/records.ts";
 import { withRecord } from "../../core/client/groups/store.ts";
 import { GroupView } from "../../core/client/groups/view.ts";
+import { ReceivedRecord, SentRecord } from "../../core/client/records.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { newVault } from "../../core/client/vault.ts";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
 import { type Packed, pack } from "../../core/msgpack.ts";
 import { encodeBase64 } from "../../core/wire/base64.ts";
 import type { Item } from "../../api.ts";
+import { raw } from "../crypto/base.ts";
 import { devicesOf, link } from "./family.ts";
 import { groupOf, Member } from "./members.ts";
 import { random } from "./support.ts";
 import type { Town } from "./town.ts";
 
+interface Chunk {
+  readonly name: string;
+  readonly texts: string;
+  readonly expect: unknown;
+}
+
+declare const PROJECT: string;
+
+const FILE = join(PROJECT, "protocol", "vectors", "device-sync.json");
+const vectors = JSON.parse(readFileSync(FILE, "utf8")) as Readonly<Record<"chunks" | "refused_chunks", readonly Chunk[]>>;
 const DAY = 86_400_000;
+
+/** What is in a chunk, as the vectors have it. */
+function plain({ groups, received, sent }: Texts): unknown {
+  const bytes = (_: string, value: unknown): unknown => (value instanceof Uint8Array ? toHex(value) : value);
+  const ofGroups = [...groups].map(([id, { names, texts }]) => {
+    return [id, { texts: texts.map((one) => GroupTextRecord.write(one)), names: Object.fromEntries(names) }];
+  });
+  const found = { sent: sent.map((one) => SentRecord.write(one)), received: received.map((one) => ReceivedRecord.write(one)) };
+  const all = ofGroups.length === 0 ? found : { ...found, groups: Object.fromEntries(ofGroups) as unknown };
+  return JSON.parse(JSON.stringify(all, bytes));
+}
+
+for (const { expect, name, texts } of vectors.chunks) {
+  test(`a chunk is read: ${name}`, () => assert.deepEqual(plain(readChunk(raw(texts))), expect));
+}
+
+for (const { name, texts } of vectors.refused_chunks) {
+  test(`a chunk is refused: ${name}`, () => assert.throws(() => readChunk(raw(texts)), InvalidMessage));
+}
 
 /** Ada's phone, Ben and Cleo, who are in a group of Ben's, and a laptop that is to be Ada's. */
 function people(): readonly [Town, Member, Member, Member, Member, string] {
