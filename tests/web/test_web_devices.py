@@ -494,6 +494,40 @@ def test_people_and_settings_are_kept_in_step(made: Path, relay: RelayProcess, t
 
 
 @pytest.mark.parametrize("first", ["browser", "sdk"])
+def test_what_was_said_in_groups_before_goes_over(made: Path, relay: RelayProcess, tmp_path: Path, first: str) -> None:
+    """Also in one that was left."""
+
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            old: Person = web if first == "browser" else sdk
+            new: Person = sdk if first == "browser" else web
+            await bob.add("other", old.id)
+            await old.add("Bob", bob.id)
+            groups = [await make_group(one, "Tea", other) for one, other in ((old, bob), (bob, old))]
+            for group, invited in zip(groups, (bob, old), strict=True):
+                await is_soon(invited, group, "invited")
+                await do_with_group(invited, "accept", group)
+                for number in range(20):
+                    await write_in(bob if number % 2 else old, group, f"{number} Grüße, 你好 {'x' * 500}")
+            await settled(old, bob)
+            expected = {group: await group_texts(old, group) for group in groups}
+            assert [len(said) for said in expected.values()] == [20, 20]
+            await do_with_group(old, "leave", groups[1])
+            await settled(old, bob)
+            await (link_sdk if first == "browser" else link_browser)(web, sdk, history=True)
+            seen: dict[str, list[str]] = {}
+
+            async def is_there() -> bool:
+                seen.update({group: await group_texts(new, group) for group in groups})
+                return seen == expected
+
+            await until(is_there, lambda: seen)
+            assert [await relation(new, group) for group in groups] == ["member", "left"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", ["browser", "sdk"])
 def test_linked_device_has_its_person_s_groups(made: Path, relay: RelayProcess, tmp_path: Path, first: str) -> None:
     async def main() -> None:
         async with people(made, relay, tmp_path) as (web, sdk, bob):
