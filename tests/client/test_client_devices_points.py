@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 from client_samples import Device, Town, pass_time
 from device_samples import RELAY, Family, link, said, two_of_alice
+from group_people import group_of, write
 
 from phantom_messenger.client.devices.records import AGREED
 from phantom_messenger.client.errors import UsageError
@@ -67,6 +68,18 @@ def link_it(first: Device, new: Device, dies: Callable[[], None]) -> None:
             return
 
 
+def in_groups(alice: Device, bob: Device) -> None:
+    """Something was said in a group, and in one that Alice has left."""
+    bob.messenger.contacts.add("alice", alice.id)
+    for name in ("Tea", "Gone"):
+        group_of(bob, alice, name=name)
+        for one, by in ((bob, "Bob"), (alice, "Alice")):
+            write(one, f"{name}, by {by}", group=name)
+            pass_time(10_000, alice, bob)
+    alice.messenger.groups.leave("Gone")
+    pass_time(10_000, alice, bob)
+
+
 @pytest.mark.parametrize("who", ["first", "new"])
 @pytest.mark.parametrize("point", POINTS)
 def test_link_is_known_to_both_or_to_none_whenever_one_dies(town: Town, point: int, who: str) -> None:
@@ -75,6 +88,7 @@ def test_link_is_known_to_both_or_to_none_whenever_one_dies(town: Town, point: i
     alice.messenger.contacts.add("bob", bob.id)
     alice.send(bob, "hello")
     pass_time(1_000, alice, laptop, bob)
+    in_groups(alice, bob)
     left = [point]
 
     def dies() -> None:
@@ -95,6 +109,10 @@ def test_link_is_known_to_both_or_to_none_whenever_one_dies(town: Town, point: i
         pass_time(10_000, alice, laptop, bob, reconnect=True)
         assert laptop.messenger.contacts.find("bob").name == "bob"
         assert said(laptop, bob) == said(alice, bob)
+        for name, relation in (("Tea", "member"), ("Gone", "left")):
+            assert laptop.messenger.groups.find(name).relation == relation
+            shown = [[one.text for one in device.messenger.groups.history(name)] for device in (laptop, alice)]
+            assert shown[0] == shown[1] == [f"{name}, by Bob", f"{name}, by Alice"]
     else:
         pass_time(310_000, alice, laptop, bob, step=10_000, reconnect=True)
         link(alice, laptop, bob)
