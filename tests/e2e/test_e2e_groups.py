@@ -460,9 +460,9 @@ def test_what_a_future_fellow_member_says_is_told_from_a_request(tmp_path: Path,
     assert eventually(lambda: any(bob[:11] in line for line in listener.errors))
     assert listener.stop() == 0
     shown = phantom(tmp_path, "requests", "show", "-p", "dave", bob)
-    assert shown.stderr.splitlines()[0].startswith("this is about a group that they are in and you are not, or not yet")
+    assert shown.stderr.splitlines()[0].startswith("they are writing in a group that you have not joined")
     assert "nothing can be read yet" not in shown.stderr
-    assert "about a group that they are in" not in phantom(tmp_path, "requests", "show", "-p", "dave", alice).stderr
+    assert "a group that you have not joined" not in phantom(tmp_path, "requests", "show", "-p", "dave", alice).stderr
     blocked = phantom(tmp_path, "requests", "block", "-p", "dave", bob)
     assert "what they write in groups will not be shown to you either\n" in blocked.stderr
 

@@ -162,7 +162,8 @@ def links(group: str, profile: str, ends: bool, as_json: bool) -> None:
         client.groups.end_links(group)
         them = "it" if len(found) == 1 else "them"
         ended = f"ended {count(len(found), 'link')}; nobody can join by {them} any more"
-        click.echo(ended if found else "there is no link of yours that still works")
+        said = ended if found else "there is no link of yours that still works"
+        click.echo(json.dumps({"type": "group-links-ended", "links": len(found)}) if as_json else said)
         return
     for one in found:
         row = {"type": "group-link", "link": one.link, "uses": one.uses, "until": one.until}

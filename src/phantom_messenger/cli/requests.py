@@ -31,8 +31,8 @@ LEAST: Final = 6
 
 
 OF_GROUPS: Final = (
-    "this is about a group that they are in and you are not, or not yet: if somebody invites you to it, accept that;"
-    " you need not accept them, and if you block them, you will not see what they write there either"
+    "they are writing in a group that you have not joined: if you are invited to it, accept the invitation, and this"
+    " request goes away by itself; if you block them, you will not see what they write in groups"
 )
 
 

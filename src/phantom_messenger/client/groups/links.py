@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.link import MAX_LIFE_MS, MAX_USES, TOKEN_BYTES, JoinLink
 from phantom_messenger.client.groups.records import GroupTokenRecord
+from phantom_messenger.client.groups.store import MEMBER, raw_of
 from phantom_messenger.client.groups.views import GroupLink
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.stores import Stores
@@ -47,7 +48,9 @@ class Links:
 
     def of(self, group: str, server: str) -> list[GroupLink]:
         """Those of a group that still serve, the one that ends first in front."""
-        now = self._moment()
+        now, info = self._moment(), self._stores.groups.get(group)
+        if info is None or info.record.relation != MEMBER or self._own not in info.state.admins:
+            return []
         found = [one for one in self._stores.groups.tokens_of(group) if one.uses > 0 and one.until > now.persistent]
         return [
             GroupLink(link=self._text(one.token, server), uses=one.uses, until=now.wall + one.until - now.persistent)
@@ -59,6 +62,10 @@ class Links:
         with self._stores.vault.transaction() as tx:
             for one in self._stores.groups.tokens_of(group):
                 self._stores.groups.put_token(tx, replace(one, uses=0))
+
+    @property
+    def _own(self) -> bytes:
+        return raw_of(self._stores.devices.person)
 
     def _text(self, token: bytes, server: str) -> str:
         return JoinLink(server, self._stores.devices.person, token).text

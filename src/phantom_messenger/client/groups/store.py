@@ -17,7 +17,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.devices import early as marks
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Chain, Judged, Step, Verdict
-from phantom_messenger.client.groups.holding import Early, Holding
+from phantom_messenger.client.groups.holding import KEPT, Early, Holding
 from phantom_messenger.client.groups.joins import Joins
 from phantom_messenger.client.groups.past import GroupPast
 from phantom_messenger.client.groups.records import (
@@ -276,6 +276,9 @@ class GroupStore:
     def _end_invitation(self, tx: Transaction, group: Group) -> None:
         """The user has accepted, or never will: nothing that was said since the invitation is shown then."""
         is_declined = group.record.relation != MEMBER and self._is_invited(group.id)
+        for one in self.held(group.id) if is_declined else []:
+            if one.kind != KEPT:
+                self.drop(tx, one)
         if is_declined and group.record.fresh:  # nothing of it is from before
             tx.delete_some(group_inbox(group.record.number), -1)
             tx.delete_some(group_texts(group.record.number), -1)

@@ -61,7 +61,7 @@ def _done(op: Op, label: Callable[[bytes], str]) -> str:
         case SetName():
             return f"renamed the group to {title(op.text)}"
         case SetTimer():
-            return f"set texts to {f'disappear after {lasting(op.ms)}' if op.ms else 'stay'}"
+            return f"made texts disappear after {lasting(op.ms)}" if op.ms else "turned off disappearing texts"
         case SetRights():
             who = {"member": "all members", "admin": "only admins"}
             return f"allowed {who[op.write]} to write and {who[op.invite]} to invite"

@@ -357,7 +357,7 @@ export class Groups implements Listener {
 
   /** Links of a group that still serve. */
   links(id: string): GroupTokenRecord[] {
-    return this.store.tokensOf(id).filter(({ uses, until }) => uses > 0 && until > this.#now);
+    return this.store.tokensOf(id).filter((one) => this.arrivals.strangers.serves(one, this.found(id), this.#ports.now()));
   }
 
   /** None of them serves any more; who opens one is told. */

@@ -15,7 +15,7 @@ import type { Transaction, Vault } from "../vault.ts";
 import { Chain } from "./chain.ts";
 import type { Step } from "./chain.ts";
 import * as changes from "./change.ts";
-import { Early, Holding } from "./holding.ts";
+import { Early, Holding, KEPT } from "./holding.ts";
 import { Joins } from "./joins.ts";
 import { GroupPast } from "./past.ts";
 import {
@@ -290,6 +290,9 @@ export class GroupStore {
   /** The user has accepted, or never will: nothing that was said since the invitation is shown then. */
   #endInvitation(tx: Transaction, group: Group, wasInvited: boolean): void {
     const [id, { fresh, number, relation }] = [idOf(group), group.record];
+    if (relation !== "member" && wasInvited) {
+      for (const one of this.held(id)) if (one.kind !== KEPT) this.drop(tx, one);
+    }
     if (relation !== "member" && fresh && wasInvited) { // nothing of it is from before
       for (const name of this.#unreadOf(id)) tx.delete(GROUP_INBOX, `${id} ${name}`);
       tx.deleteKind(textsOf(number));

@@ -123,7 +123,7 @@ export class Strangers {
     const [token, group] = this.#linkOf(said);
     // A person joins with their first device, and an id that certifies their key.
     const isPerson = this.#persons.of(sender) === sender && isUserId(sender);
-    if (token === null || group === null || !this.#serves(token, group, now) || !isPerson) return null;
+    if (token === null || group === null || !this.serves(token, group, now) || !isPerson) return null;
     return stateOf(group).members.has(sender) ? null : [token, group];
   }
 
@@ -151,7 +151,7 @@ export class Strangers {
     return [found, found === null ? null : this.#store.get(found.group)];
   }
 
-  #serves({ until, uses }: GroupTokenRecord, group: Group, now: Moment): boolean {
+  serves({ until, uses }: GroupTokenRecord, group: Group, now: Moment): boolean {
     const isAdmin = stateOf(group).members.get(this.#persons.own) === "admin";
     return uses > 0 && until > now.persistent && group.record.relation === "member" && isAdmin;
   }
@@ -159,7 +159,7 @@ export class Strangers {
   /** Whether somebody has opened a link of this user's that serves no more, and can be told. */
   #isLate(sender: string, said: GroupJoin, now: Moment): boolean {
     const [token, group] = this.#linkOf(said);
-    if (token === null || group === null || this.#serves(token, group, now)) return false;
+    if (token === null || group === null || this.serves(token, group, now)) return false;
     const isIn = stateOf(group).members.has(sender) || letsIn(group, sender);
     const isPerson = this.#persons.of(sender) === sender;
     return !isIn && isPerson && this.turningAway.hasRoom(sender, said.token, now.monotonic);

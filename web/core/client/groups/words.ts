@@ -64,7 +64,7 @@ function doneBy(op: Op, label: Label): string {
     case "name":
       return `renamed the group to ${title(op.text)}`;
     case "timer":
-      return `set texts to ${op.ms > 0 ? `disappear after ${lasting(op.ms)}` : "stay"}`;
+      return op.ms > 0 ? `made texts disappear after ${lasting(op.ms)}` : "turned off disappearing texts";
     case "rights":
       return `allowed ${who(op.write)} to write and ${who(op.invite)} to invite`;
     case "picture":
