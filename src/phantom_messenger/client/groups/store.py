@@ -276,9 +276,9 @@ class GroupStore:
     def _end_invitation(self, tx: Transaction, group: Group) -> None:
         """The user has accepted, or never will: nothing that was said since the invitation is shown then."""
         is_declined = group.record.relation != MEMBER and self._is_invited(group.id)
-        for one in self.held(group.id) if is_declined else []:
-            if one.kind != KEPT:
-                self.drop(tx, one)
+        for held in self.held(group.id) if is_declined else []:
+            if held.kind != KEPT:
+                self.drop(tx, held)
         if is_declined and group.record.fresh:  # nothing of it is from before
             tx.delete_some(group_inbox(group.record.number), -1)
             tx.delete_some(group_texts(group.record.number), -1)
