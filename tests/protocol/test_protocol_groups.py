@@ -92,7 +92,7 @@ def test_contents_are_those_of_the_code() -> None:
         f"caught up: at most {holding.MAX_HELD} of a group",
         f"at most {holding.MAX_INVITED_OF_ONE} texts of one person",
         f"together {holding.MAX_INVITED_BYTES >> 20} MiB",
-        f"counts {holding.ROWS_BYTES:,} bytes more",
+        f"counts as {holding.ROWS_BYTES:,} bytes more",
         f"that would be the {store.KEPT_INVITED + 1}th is behind",
         f"if it has {strangers.MAX_ASKED} changes that others want",
         f"in groups of up to {speaking.MAX_TOLD} members",
