@@ -7,7 +7,7 @@ PAGE := tests/web
 LONG := tests/web tests/relay/test_relay_many_model.py tests/relay/test_relay_many_order.py tests/relay/test_relay_many_slices.py tests/relay/test_relay_web_transfer.py tests/relay/test_relay_several.py tests/relay/test_relay_several_outside.py tests/bench/test_bench_beyond.py tests/bench/test_bench_cluster.py tests/conformance tests/delivery tests/e2e/test_e2e_refusing.py tests/simulation tests/engines tests/crypto tests/wire tests/login/test_a05_limits_hold.py tests/client/test_client_content2.py tests/client/test_client_devices.py tests/client/test_client_several_devices.py tests/client/test_client_devices_groups.py tests/client/test_client_devices_group_marks.py tests/client/test_client_devices_group_history.py tests/client/test_client_devices_history.py tests/client/test_client_devices_malice.py tests/client/test_client_devices_points.py tests/client/test_client_devices_in_step.py tests/client/test_client_erasure_at_rest.py tests/client/test_client_group_chaos.py tests/client/test_client_group_large.py tests/client/test_client_group_rules.py tests/client/test_client_group_weeks.py tests/client/test_client_limits.py tests/client/test_client_losses.py tests/client/test_client_many_losses.py tests/client/test_client_recovery.py tests/client/test_client_upgrades.py tests/vectors/test_vectors_suite2.py
 # These judge times and costs: they have the machine for themselves.
 LONG_ALONE := tests/hostile tests/client/test_client_costs.py tests/client/test_client_turns.py
-SHARED := -n 7 --dist worksteal --durations 10 --durations-min 5
+SHARED := -n 5 --dist worksteal --durations 10 --durations-min 5
 LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r
 PIP := $(BIN)/python $(LOCKED)
 
@@ -23,7 +23,7 @@ run: $(VENV)/.run ## Set up, then start a relay with its page: http://127.0.0.1:
 # The tests start hundreds of processes: each would compile all sources where the environment forbids to keep bytecode.
 test test-web test-long replay $(VENV)/.compiled: export PYTHONDONTWRITEBYTECODE :=
 
-# Each of seven processes would compile all tests that are not compiled yet: before, two do half of that each.
+# Each of five processes would compile all tests that are not compiled yet: before, two do half of that each.
 $(VENV)/.compiled: $(VENV)/.dev
 	@for part in "tests/client tests/relay" "$(filter-out tests/client/ tests/relay/, $(wildcard tests/*/))"; do \
 		$(BIN)/python -m pytest --collect-only $$part > /dev/null & \
