@@ -56,8 +56,9 @@ describe("the page says", { skip: SKIP }, () => {
       [false, "This browser may delete it when space runs low: save a backup."],
       [null, "This browser has not been asked yet to keep it."],
     ] as const) {
-      await scene.update({ kind: "me", me: { ...me, isKept } });
-      await said.getByText(words, { exact: true }).waitFor();
+      // The page may still be told of itself by what it was loaded with.
+      do await scene.update({ kind: "me", me: { ...me, isKept } });
+      while (!(await said.getByText(words, { exact: true }).isVisible()));
     }
   });
 
@@ -82,10 +83,12 @@ describe("the page says", { skip: SKIP }, () => {
     await page.setViewportSize({ width: 360, height: 700 });
     const preview = page.getByRole("navigation").getByRole("button", { name: /^Book club/ }).locator(".preview");
     const author = preview.locator(".draft");
+    await author.filter({ hasText: "Mia" }).waitFor();
     assert.match(await author.innerText(), /^~Mia M\. \(ph1\w{4}…\):$/);
     const [all, who] = await Promise.all([preview.boundingBox(), author.boundingBox()]);
     assert.ok((who?.width ?? 0) < 0.72 * (all?.width ?? 0), `${who?.width} of ${all?.width} pixels`);
     await openTalk(page, "Book club");
+    await page.locator(".author").first().filter({ hasText: "Mia" }).waitFor();
     const own = await page.locator(".author").first().innerText();
     assert.match(own, /^~Mia M\. \(ph1\w{8}…\)/, "where there is room, more of it");
   });
