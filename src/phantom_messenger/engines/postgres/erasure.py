@@ -11,6 +11,7 @@ the middle, and whoever reads with an older view of the database makes the serve
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
@@ -187,6 +188,14 @@ def _next_xid(connection: "psycopg.Connection[Any]") -> int:
     return int(row[0]) if row else 0
 
 
+def _end_timeout(connection: "psycopg.Connection[Any]") -> None:
+    """Let statements take as long as they do; this one has the timeout as well, and a busy server may exceed it."""
+    for _ in range(100):
+        with suppress(psycopg.errors.QueryCanceled):
+            connection.execute("SET statement_timeout = 0")
+            return
+
+
 def _rewrite(connection: "psycopg.Connection[Any]", part: int) -> int:
     """Write a part anew; what transactions below the returned number have deleted is not in it any more.
 
@@ -200,7 +209,7 @@ def _rewrite(connection: "psycopg.Connection[Any]", part: int) -> int:
         connection.execute(f"VACUUM (FULL) phantom.items_{part}".encode())
     finally:
         if not connection.broken:
-            connection.execute("SET statement_timeout = 0")
+            _end_timeout(connection)
     # The server freezes everything that it copies, up to the oldest view that somebody may have.
     row = connection.execute(
         "SELECT relfrozenxid::text::bigint FROM pg_class WHERE oid = %s::regclass", (f"phantom.items_{part}",)
