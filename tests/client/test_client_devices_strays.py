@@ -2,6 +2,7 @@
 
 import base64
 import uuid
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -9,7 +10,8 @@ from client_samples import DAY, Device, Town, pass_time
 from device_samples import Family, kept_back, said, two_of_alice
 
 from phantom_messenger.client import records
-from phantom_messenger.client.content import Claim
+from phantom_messenger.client.content import Claim, Receipt
+from phantom_messenger.client.conversations import Opened
 from phantom_messenger.client.devices import early, known_list
 from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.devices.device_list import LIFE_MS, DeviceList, consent
@@ -17,7 +19,8 @@ from phantom_messenger.client.devices.device_list import Device as ListedDevice
 from phantom_messenger.client.devices.early import MAX_EARLY, Early, Sort
 from phantom_messenger.client.devices.kinds import ReadMessage, SyncHere, SyncRead
 from phantom_messenger.client.devices.records import EARLY, EarlyRecord
-from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.status import DeliveryState, Event
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire.frames import PresenceStatus
 from support.people import canonical
@@ -284,3 +287,22 @@ def test_device_on_two_lists_is_the_first_ones_and_then_the_others(town: Town) -
     take_up(alice, listed(carol, revision=2, before=of_carol))
     assert not alice.vault.has(records.CONTACT, tablet.id)
     assert devices.person_of(tablet.id) == tablet.id
+
+
+def test_receipt_names_the_newest_list_of_whoever_sends_it(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, _, bob = family
+    found: list[tuple[str, Claim | None]] = []
+    desk = bob.messenger.desk
+    noted = desk.noted
+
+    def watch(sender: str, opened: Opened, now: Moment) -> Iterator[Event]:
+        if isinstance(opened.content, Receipt):
+            found.append((sender, opened.content.marks.claim))
+        return noted(sender, opened, now)
+
+    monkeypatch.setattr(desk, "noted", watch)
+    bob.send(alice, "hello")
+    pass_time(3_000, *family)
+    own = alice.messenger._stores.devices.claim()
+    assert own is not None
+    assert (alice.id, own) in found

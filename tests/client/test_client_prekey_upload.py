@@ -9,6 +9,8 @@ import pytest
 from client_samples import DAY, KEY, fast_folder, publication_of, randomness
 from msgspec import UNSET
 
+from phantom_messenger.client.address_book import AddressBook
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.prekey_store import ONE_TIME_TARGET, PreKeyStore
 from phantom_messenger.client.prekey_upload import MINUTE_MS, MOST_AN_HOUR, MOST_AT_ONCE, QUERY_MS, PreKeyUpload
@@ -49,8 +51,9 @@ class Upload:
     """The prekeys of a profile, and a connection on which the relay says what it has."""
 
     def __init__(self, vault: Vault) -> None:
-        self.store = PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("upload"))
-        self.upload = PreKeyUpload(self.store)
+        identity = OwnIdentity(bytes(32))
+        self.store = PreKeyStore(vault, identity, randomness("upload"))
+        self.upload = PreKeyUpload(self.store, DeviceBook(vault, AddressBook(vault), identity))
         self.line: Any = Line()
         self.upload.connected(0)
 

@@ -518,7 +518,7 @@ def test_nothing_of_devices_is_said_where_everybody_has_one(town: Town) -> None:
     pass_time(3_000, alice, bob)
     assert not alice.frames_sent("MESSAGE_MANY") + bob.frames_sent("MESSAGE_MANY")
     assert all("deviceList" not in str(frame) for one in (alice, bob) for frame in one.sent)
-    assert alice.messenger._stores.conversations._claim() is None
+    assert alice.messenger._stores.devices.claim() is None
 
 
 def test_peer_of_suite_1_gets_a_message_of_its_own_and_own_devices_a_copy(family: Family) -> None:

@@ -150,7 +150,6 @@ class Conversations:
         identity: one's own.
         prekeys: one's own.
         random: a source of random bytes.
-        claim: what every content says of one's own device list, if there is one.
     """
 
     def __init__(
@@ -160,8 +159,6 @@ class Conversations:
         identity: OwnIdentity,
         prekeys: PreKeyStore,
         random: Callable[[int], bytes],
-        *,
-        claim: Callable[[], Claim | None] = lambda: None,
     ) -> None:
         self._vault = vault
         self._book = book
@@ -169,7 +166,6 @@ class Conversations:
         self._own_id = identity.peer.user_id
         self._prekeys = prekeys
         self._random = random
-        self._claim = claim
         self._sessions = Sessions(vault)
 
     def load(self, peer: str) -> PeerState:
@@ -247,7 +243,12 @@ class Conversations:
         self._note_key(tx, self._book.get(peer), key, in_use=None, seen=Strength.CLASSICAL)
 
     def seal(
-        self, tx: Transaction, state: PeerState, entry: OutboxRecord, receipts: dict[str, list[str]] | None = None
+        self,
+        tx: Transaction,
+        state: PeerState,
+        entry: OutboxRecord,
+        receipts: dict[str, list[str]] | None = None,
+        claim: Claim | None = None,
     ) -> OutboxRecord:
         """Encrypt an entry of the outbox.
 
@@ -256,6 +257,7 @@ class Conversations:
             state: of its recipient.
             entry: a message, or a receipt.
             receipts: what a receipt says: message ids by status.
+            claim: what it says of one's own device list, if there is one.
 
         Raises:
             UndecryptableMessage: there is no session to send with.
@@ -264,7 +266,6 @@ class Conversations:
         if chosen is None:
             raise UndecryptableMessage("there is no session with this peer")
         said: Said
-        claim = self._claim()
         marks = NO_MARKS if claim is None else Marks(claim=claim)
         if entry.text is None:
             said = receipt_of(entry.made_at, receipts or {}, marks)

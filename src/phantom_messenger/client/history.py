@@ -7,13 +7,15 @@ profile of years opens as fast as a new one.
 import heapq
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from phantom_messenger.client import records
+from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.conversation_index import ConversationIndex
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.past import Past
@@ -61,8 +63,8 @@ class History:
         vault: holds what was sent and received.
         index: of conversations.
         past: what was said before this device was linked.
-        contact: a user as applications see them.
-        own_id: of the person whose device this is.
+        book: what is known of everybody.
+        devices: whose device this is.
     """
 
     def __init__(
@@ -70,14 +72,14 @@ class History:
         vault: Vault,
         index: ConversationIndex,
         past: Past,
-        contact: Callable[[str], Contact],
-        own_id: Callable[[], str],
+        book: AddressBook,
+        devices: DeviceBook,
     ) -> None:
         self._vault = vault
         self._index = index
         self._past = past
-        self._contact = contact
-        self._own_id = own_id
+        self._book = book
+        self._devices = devices
 
     def with_peer(
         self, peer: str, now: Moment, *, since: int | None = None, search: str | None = None, limit: int | None = None
@@ -210,7 +212,7 @@ class History:
         return HistoryEntry(
             message_id=record.message_id,
             peer=record.sender,
-            sender=self._contact(record.sender),
+            sender=self._book.contact(record.sender),
             is_own=False,
             text=None if gone else record.text,
             gone=gone,
@@ -231,7 +233,7 @@ class History:
         return HistoryEntry(
             message_id=record.message_id,
             peer=record.peer,
-            sender=self._contact(self._own_id()),
+            sender=self._book.contact(self._devices.person),
             is_own=True,
             text=None if gone else record.text,
             gone=gone,

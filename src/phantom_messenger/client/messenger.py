@@ -118,8 +118,7 @@ class Messenger:
         self.desk, self.linking, self.handover = parts.desk, parts.linking, parts.handover
         self._receiving = Receiving(stores, sending, own_id, self.groups.arrivals, parts)
         self._housekeeping = Housekeeping(stores, self._receiving, self._clock, monotonic)
-        self._prekey_upload = PreKeyUpload(stores.prekeys)
-        self._prekey_upload.device_list = self.desk.to_publish
+        self._prekey_upload = PreKeyUpload(stores.prekeys, stores.devices)
         self._know_oneself()
         self._reconnecting = Reconnecting()
         self._receiving.read_newer()

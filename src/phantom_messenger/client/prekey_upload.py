@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.pacing import SOON_MS, asked, reason_of
@@ -32,10 +33,12 @@ class PreKeyUpload:
 
     Args:
         prekeys: one's own.
+        devices: knows one's own device list, which is published with them.
     """
 
-    def __init__(self, prekeys: PreKeyStore) -> None:
+    def __init__(self, prekeys: PreKeyStore, devices: DeviceBook) -> None:
         self._prekeys = prekeys
+        self._devices = devices
         self._being_made: tuple[Generator[None, None, Publication], bool] | None = None
         """The steps that are left, and whether it replaces what the relay has."""
         self._under_way: tuple[str, Publication] | None = None
@@ -45,8 +48,6 @@ class PreKeyUpload:
         self._begun_at: list[int] = []
         """When publications of the last hour were begun."""
         self._takes_dates = False
-        self.device_list: Callable[[], bytes | None] = lambda: None
-        """One's own device list, if the relay does not have it."""
         self._list_under_way = b""
         self._list_asked: bytes | None = None
         """The list that was new when the relay was asked last."""
@@ -143,7 +144,9 @@ class PreKeyUpload:
         self._under_way = link.send_signed(frame, now), publication
 
     def _list(self) -> bytes | None:
-        return self.device_list() if self._takes_lists else None
+        """One's own device list, if the relay does not have it, and keeps such."""
+        found = self._devices.to_publish() if self._takes_lists else None
+        return None if found is None else found.encoded
 
     def refused(self, error: frames.Error, now: int) -> bool:
         """An error has come; whether it was for a publication, and nothing here can mend it."""

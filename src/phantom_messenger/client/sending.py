@@ -196,7 +196,7 @@ class Sending:
 
     def _seal(self, tx: Transaction, state: PeerState, entry: OutboxRecord) -> OutboxRecord:
         statuses = self._stores.receipts.statuses(entry.peer, entry.message_id)
-        sealed = self._stores.conversations.seal(tx, state, entry, statuses)
+        sealed = self._stores.conversations.seal(tx, state, entry, statuses, self._stores.devices.claim())
         self._stores.outbox.put(tx, sealed)
         return sealed
 

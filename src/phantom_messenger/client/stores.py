@@ -76,7 +76,7 @@ class Stores:
         prekeys = PreKeyStore(vault, identity, random)
         devices = DeviceBook(vault, book, identity)
         groups.person_of = devices.person_of
-        conversations = Conversations(vault, book, identity, prekeys, random, claim=devices.claim)
+        conversations = Conversations(vault, book, identity, prekeys, random)
         past = Past(vault)
         receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)
         index = ConversationIndex(vault, inbox_index)
@@ -97,5 +97,5 @@ class Stores:
             requests=Requests(vault, book, conversations, inbox, asks=asks),
             index=index,
             past=past,
-            history=History(vault, index, past, book.contact, lambda: devices.person),
+            history=History(vault, index, past, book, devices),
         )

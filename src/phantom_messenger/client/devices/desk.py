@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from phantom_messenger.client import content, content2, notices, records
+from phantom_messenger.client.blocking import Blocking
 from phantom_messenger.client.content import BetweenDevices, Claim, Ends, Marks, Receipt, Said, Text
 from phantom_messenger.client.conversations import Opened, conversation_id
 from phantom_messenger.client.devices import kinds
@@ -84,7 +85,7 @@ class DeviceDesk:
         outgoing: takes messages to many.
         identity: of this device.
         moment: what the clocks show.
-        forget_device: has the relay forget a device that is nobody's any more.
+        blocking: has the relay forget a device that is nobody's any more.
     """
 
     def __init__(
@@ -95,14 +96,14 @@ class DeviceDesk:
         identity: OwnIdentity,
         moment: Callable[[], Moment],
         *,
-        forget_device: Callable[[Transaction, str], None],
+        blocking: Blocking,
     ) -> None:
         self._stores = stores
         self._sending = sending
         self._outgoing = outgoing
         self._identity = identity
         self._moment = moment
-        self._forget_device = forget_device
+        self._blocking = blocking
         self.late = LateTexts(stores)
         """Knows what a device misses that others did not know yet."""
         self._todo: list[Callable[[], None]] = []
@@ -298,7 +299,7 @@ class DeviceDesk:
             stores.recovery.drop(tx, device)
             stores.acks.drop(tx, device)
             stores.conversations.forget(tx, device)
-            self._forget_device(tx, device)
+            self._blocking.forget_device(tx, device)
             tx.on_commit(lambda device=device: self._sending.drop(device))  # type: ignore[misc]
 
     def read_elsewhere(self, tx: Transaction, said: SyncRead, now: Moment) -> None:
@@ -447,11 +448,6 @@ class DeviceDesk:
     def _set_to_spread(self, *, is_so: bool) -> None:
         self._has_to_spread = is_so
 
-    def to_publish(self) -> bytes | None:
-        """One's newest list, if the relay does not have it."""
-        found = self._stores.devices.to_publish()
-        return None if found is None else found.encoded
-
     def published(self, encoded: bytes) -> None:
         """The relay has a list."""
         with self._stores.vault.transaction() as tx:
@@ -503,7 +499,7 @@ class DeviceDesk:
             changed = self.adopt(tx, made)
             for device in changed.removed:
                 tx.delete(records.DEVICE, device)
-                self._forget_device(tx, device)
+                self._blocking.forget_device(tx, device)
         self._spread()
         return changed
 

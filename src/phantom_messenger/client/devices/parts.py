@@ -51,7 +51,7 @@ class DeviceParts:
         self._link: Link | None = None
         self.groups = groups
         """What takes in what own devices say about groups."""
-        self.desk = DeviceDesk(stores, sending, outgoing, identity, moment, forget_device=blocking.forget_device)
+        self.desk = DeviceDesk(stores, sending, outgoing, identity, moment, blocking=blocking)
         self.in_step = InStep(stores, self.desk, blocking, presence, moment=moment)
         self.handover = Handover(stores, sending, outgoing, self.desk, moment)
         self.linking = LinkingDesk(
