@@ -82,6 +82,23 @@ def test_control_without_that_there_is_no_end_of_them(town: Town, monkeypatch: p
     assert people_known(ben, others) == len(others)
 
 
+@pytest.mark.parametrize("is_hidden", [True, False], ids=["as it is", "control: whoever has a session is listed"])
+def test_stranger_whose_text_is_held_for_a_group_is_in_no_list_before_the_user_has_let_them_in(
+    town: Town, is_hidden: bool
+) -> None:
+    ada, ben = careful(town, "ada", "ben")
+    group_of(ada, ben)
+    (eve,), contacts = strangers_of(town, 1), ben.messenger.contacts
+    say(eve, ben, ahead(known(ben).record.group, 1), known(ben).record.group)
+    settle(ben, eve)
+    assert people_known(ben, [eve]) == 1
+    if not is_hidden:
+        ben.messenger._stores.book.waits = lambda _: False
+    assert [one.user_id for one in contacts.everybody()] == [ada.id, *([] if is_hidden else [eve.id])]
+    contacts.let_in(eve.id)
+    assert [one.user_id for one in contacts.everybody()] == [ada.id, eve.id]
+
+
 def test_text_of_a_newcomer_for_which_strangers_have_left_no_room_is_read_after_the_change(town: Town) -> None:
     ben, ada, others = flood(town)
     newcomer = others[-1]

@@ -182,12 +182,13 @@ async def apply_change(client: Client, change: Callable[[], Contact], done: str)
 def list_contacts(profile: str, as_json: bool) -> None:
     """List your contacts, users without a name that you have written to, and strangers who wrote to you."""
     client = open_client(profile)
-    strangers = {request.contact.user_id for request in client.requests()}
+    strangers = {request.contact.user_id: request.contact for request in client.requests()}
     found = [
         contact
         for contact in client.contacts.everybody()
-        if contact.blocked or contact.user_id in strangers or client.contacts.is_known(contact.user_id)
+        if contact.blocked or client.contacts.is_known(contact.user_id)
     ]
+    found += [contact for contact in strangers.values() if contact not in found]
     for contact in found:
         if as_json:
             row = {

@@ -33,10 +33,16 @@ class AddressBook:
         """Users with whom a device is being linked: they are no strangers, and no contacts."""
         self.follow: Callable[[Transaction, ContactRecord, ContactRecord], None] | None = None
         """Is told of each change, as it was and as it is; the other own devices are to know."""
+        self.waits: Callable[[str], bool] = lambda _: False
+        """Whether what somebody sends is to wait until the user has accepted them: nothing shows them before."""
 
     def everybody(self) -> list[Contact]:
         """Everybody, in the order in which they came."""
         return [public(record) for record in self._records.values() if not record.device_of]
+
+    def listed(self) -> list[Contact]:
+        """The same without those whom no user has let in: a session with them may be there all the same."""
+        return [one for one in self.everybody() if one.blocked or not self.waits(one.user_id)]
 
     def user_ids(self) -> list[str]:
         """The ids of everybody, in the same order."""

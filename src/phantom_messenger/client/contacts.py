@@ -62,8 +62,8 @@ class Contacts:
         self._own_id, self._own_key = own_id, own_key
 
     def everybody(self) -> list[Contact]:
-        """All contacts, in the order in which they were met."""
-        return self._book.everybody()
+        """All contacts, in the order in which they were met; no strangers, unless all are let in (see ``requests``)."""
+        return self._book.listed()
 
     def is_known(self, user_id: str) -> bool:
         """Whether the user has added them, written to them or let them in; of others, a group may have told."""

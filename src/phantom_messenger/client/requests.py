@@ -65,6 +65,7 @@ class Requests:
         self._conversations = conversations
         self._inbox = inbox
         self._asks = asks
+        book.waits = self.holds
         self._kept: dict[str, dict[str, RequestRecord]] = {}
         """By sender and message id, without the messages themselves."""
         for _, record in vault.all(records.REQUEST, RequestRecord):
