@@ -11,6 +11,7 @@ from phantom_messenger.relay import pipeline
 from phantom_messenger.relay.commands import Actor, Barrier, Command, CommandFailed, ReadMailbox
 from phantom_messenger.relay.load import LEAST_LOAD, MOST_LOAD, LoadGauge
 from phantom_messenger.relay.pipeline import (
+    BEHIND,
     MAX_BATCH,
     MAX_BATCH_BYTES,
     MAX_WAITING,
@@ -248,11 +249,11 @@ def test_control_if_each_of_them_is_a_command_others_are_refused(bench: Bench, m
     assert asked_and_stored(bench) == MAX_WAITING - SHARED
 
 
-def test_it_is_behind_when_half_a_batch_waits(bench: Bench) -> None:
+def test_it_is_behind_when_two_batches_wait(bench: Bench) -> None:
     bench.store(1)
     bench.turns.run()
     was_behind = []
-    for count in (MAX_BATCH // 2 - 1, 1):
+    for count in (BEHIND - 1, 1):
         bench.store(count)
         was_behind.append(bench.pipeline.is_behind)
     bench.finish()

@@ -50,6 +50,11 @@ Of handlers that wait with another one for a barrier as many wait beside them, s
 one after the other, have nobody refused who stores something.
 """
 
+BEHIND: Final = 2 * MAX_BATCH
+"""So many commands wait when the store is behind: fewer wait whenever some hundred messages and their receipts are on
+their way, and to hold clients' acknowledgements back then makes the slowest messages take twice as long.
+"""
+
 READS_AHEAD: Final = 32
 """Pages that are read in a row while other commands wait: some 50 ms."""
 
@@ -195,8 +200,8 @@ class Pipeline:
 
     @property
     def is_behind(self) -> bool:
-        """Whether half a batch waits for the store already, in commands or in bytes."""
-        return len(self._waiting) >= MAX_BATCH // 2 or self._waiting_bytes >= MAX_BATCH_BYTES // 2
+        """Whether two batches of commands wait for the store already, or half of the bytes of one."""
+        return len(self._waiting) >= BEHIND or self._waiting_bytes >= MAX_BATCH_BYTES // 2
 
     # --- verify -------------------------------------------------------------------
 
