@@ -19,13 +19,13 @@ def states(device: Device, number: str) -> list[DeliveryState]:
     return [event.state for event in device.heard(DeliveryEvent) if event.message_id == number]
 
 
-def carriers(device: Device) -> list[Frame]:
+def receipt_batches(device: Device) -> list[Frame]:
     """The messages of a device that are no texts of its own."""
     own = {record.message_id for _, record in device.vault.all(records.SENT, SentRecord)}
     return [frame for frame in device.frames_sent("MESSAGE") if frame["payload"]["messageId"] not in own]
 
 
-def untold(device: Device) -> list[str]:
+def pending_receipts(device: Device) -> list[str]:
     """The messages whose senders are not known to have heard of them."""
     return [record.message_id for _, record in device.vault.all(records.RECEIPT, ReceiptRecord)]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from client_samples import Device, Town, claim, pass_time, settle, with_field
 from device_samples import two_of_alice
-from receipt_samples import UNKNOWN, carriers, repeat, states, tell, told
+from receipt_samples import UNKNOWN, receipt_batches, repeat, states, tell, told
 
 from phantom_messenger.client import inbox
 from phantom_messenger.client.content import Ends, Receipt
@@ -32,7 +32,7 @@ def test_receipt_for_a_text_to_somebody_else_changes_nothing(town: Town, status:
     settle(alice, carol)
     tell(carol, alice, number, status)
     pass_time(SECOND, alice, carol)
-    assert len(carriers(carol)) == 1
+    assert len(receipt_batches(carol)) == 1
     assert states(alice, number) == [DeliveryState.ACCEPTED]
     assert alice.own_text(number) == "for Bob alone"
     # The control: of its recipient the same is believed.
@@ -49,7 +49,7 @@ def test_text_to_somebody_else_is_not_sent_again_to_whoever_asks(town: Town) -> 
     tell(carol, alice, number, "undecryptable")
     tell(carol, alice, UNKNOWN, "undecryptable")
     pass_time(SECOND, alice, carol)
-    assert len(carriers(carol)) == 2
+    assert len(receipt_batches(carol)) == 2
     assert len(alice.frames_sent("MESSAGE")) == 1
     assert alice.troubles() == []
     # The control: to its recipient it is.
@@ -67,7 +67,7 @@ def test_receipt_for_an_unknown_id_changes_nothing(town: Town, status: str, numb
     alice.sent.clear()
     tell(bob, alice, number, status)
     pass_time(SECOND, alice, bob)
-    assert len(carriers(bob)) == 3
+    assert len(receipt_batches(bob)) == 3
     assert alice.events == []
     assert alice.frames_sent("MESSAGE") == []
     assert alice.messenger.state_of(number) is None
@@ -90,7 +90,7 @@ def test_older_receipt_that_comes_later_changes_nothing(town: Town) -> None:
     alice, bob, number = told(town)
     tell(bob, alice, number, "delivered")
     pass_time(SECOND, alice, bob)
-    assert len(carriers(bob)) == 3
+    assert len(receipt_batches(bob)) == 3
     assert states(alice, number)[2:] == [DeliveryState.READ]
     assert alice.messenger.state_of(number) is DeliveryState.READ
 
@@ -261,11 +261,11 @@ def test_receipts_that_their_reader_never_understands_are_sent_again_three_times
     bob.tamper = lambda frame: [] if frame.get("payload", {}).get("status") == "delivered" else [frame]
     bob.read_all()
     pass_time(SECOND, alice, bob)
-    number = carriers(bob)[-1]["payload"]["messageId"]
+    number = receipt_batches(bob)[-1]["payload"]["messageId"]
     for _ in range(6):
         tell(alice, bob, number, "undecryptable")
         pass_time(5 * SECOND, alice, bob)
-    copies = [frame for frame in carriers(bob) if frame["payload"]["messageId"] == number]
+    copies = [frame for frame in receipt_batches(bob) if frame["payload"]["messageId"] == number]
     assert len(copies) == 1 + MAX_RESENDS
 
 

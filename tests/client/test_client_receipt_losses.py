@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from client_samples import Device, Town, pass_time, settle
-from receipt_samples import carriers, repeat, untold
+from receipt_samples import pending_receipts, receipt_batches, repeat
 
 from phantom_messenger.client import records
 from phantom_messenger.client.status import DeliveryState
@@ -28,8 +28,8 @@ def receipt_is_lost_with_a_session(town: Town) -> tuple[Device, Device, list[str
     bob.read_all()
     forget_sessions(alice)
     pass_time(3 * SECOND, bob)
-    assert len(carriers(bob)) == 1
-    assert len(untold(bob)) == 2, "kept until the relay says that it was delivered"
+    assert len(receipt_batches(bob)) == 1
+    assert len(pending_receipts(bob)) == 2, "kept until the relay says that it was delivered"
     alice.login()
     return alice, bob, numbers
 
@@ -40,7 +40,7 @@ def test_receipt_that_is_lost_with_a_session_is_told_again(town: Town) -> None:
     assert alice.troubles() == ["waiting"]
     pass_time(5 * SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.READ}
-    assert untold(bob) == []
+    assert pending_receipts(bob) == []
     assert bob.troubles() == []
     assert alice.troubles() == ["waiting"]
 
@@ -62,12 +62,12 @@ def test_receipt_that_was_accepted_and_whose_relay_lost_it_is_told_again_when_it
     bob.read_all()
     alice.tamper = lambda frame: [] if frame["type"] == "MESSAGE" else [frame]
     pass_time(SECOND, alice, bob)
-    assert len(carriers(bob)) == 1
+    assert len(receipt_batches(bob)) == 1
     alice.tamper = None
     (frame,) = [frame for frame in bob.received if frame["type"] == "MESSAGE"]
     repeat(bob, frame)
     pass_time(SECOND, alice, bob)
-    assert len(carriers(bob)) == 2
+    assert len(receipt_batches(bob)) == 2
     assert alice.messenger.state_of(number) is DeliveryState.READ
     assert bob.waiting() == []
 
@@ -124,7 +124,7 @@ def test_program_may_die_after_each_of_its_transactions(town: Town, monkeypatch:
         assert alice.own_text(burned) is None
         assert bob.waiting() == []
         assert alice.messenger.waiting == bob.messenger.pending_receipts == 0, count
-        assert untold(bob) == []
+        assert pending_receipts(bob) == []
         assert alice.troubles() == bob.troubles() == []
         for device in (alice, bob):
             device.cut()
@@ -155,7 +155,7 @@ def test_programs_may_die_between_any_two_frames_of_a_receipt(town: Town, who: s
         settle(alice, bob)
         pass_time(5 * SECOND, alice, bob)
         assert alice.states(numbers) == {DeliveryState.READ}, point
-        assert untold(bob) == [], point
+        assert pending_receipts(bob) == [], point
         assert bob.messenger.pending_receipts == 0, point
         assert alice.troubles() == bob.troubles() == []
         if moved < point:

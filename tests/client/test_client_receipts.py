@@ -2,7 +2,7 @@
 
 import pytest
 from client_samples import Device, Town, pass_time, settle
-from receipt_samples import carriers, states, texts, told, untold
+from receipt_samples import pending_receipts, receipt_batches, states, texts, told
 
 from phantom_messenger.client.content import MAX_RECEIPTS
 from phantom_messenger.client.receipts import KEEP_MS
@@ -20,12 +20,12 @@ def test_receipts_of_100_texts_are_two_messages(town: Town) -> None:
     settle(alice, bob)
     pass_time(SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.DELIVERED}
-    assert len(carriers(bob)) == 1
+    assert len(receipt_batches(bob)) == 1
     assert bob.read_all() == texts(100)
     pass_time(3 * SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.READ}
-    assert len(carriers(bob)) == 2
-    assert untold(bob) == []
+    assert len(receipt_batches(bob)) == 2
+    assert pending_receipts(bob) == []
 
 
 def test_text_that_is_read_at_once_is_told_of_once(town: Town) -> None:
@@ -35,7 +35,7 @@ def test_text_that_is_read_at_once_is_told_of_once(town: Town) -> None:
     assert bob.read_all() == texts(100)
     pass_time(3 * SECOND, alice, bob)
     assert [states(alice, number) for number in numbers] == [[DeliveryState.ACCEPTED, DeliveryState.READ]] * 100
-    assert len(carriers(bob)) == 1
+    assert len(receipt_batches(bob)) == 1
 
 
 def test_more_receipts_than_fit_a_message_are_told_in_several(town: Town) -> None:
@@ -46,7 +46,7 @@ def test_more_receipts_than_fit_a_message_are_told_in_several(town: Town) -> Non
     assert len(bob.read_all()) == count
     pass_time(3 * SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.READ}
-    assert len(carriers(bob)) == 3
+    assert len(receipt_batches(bob)) == 3
 
 
 def test_receipts_of_different_people_go_to_each_of_them(town: Town) -> None:
@@ -55,7 +55,7 @@ def test_receipts_of_different_people_go_to_each_of_them(town: Town) -> None:
     settle(alice, bob, carol)
     bob.read_all()
     pass_time(SECOND, alice, bob, carol)
-    assert sorted(frame["payload"]["recipientId"] for frame in carriers(bob)) == sorted([alice.id, carol.id])
+    assert sorted(frame["payload"]["recipientId"] for frame in receipt_batches(bob)) == sorted([alice.id, carol.id])
     for device, sent in numbers.items():
         assert device.states(sent) == {DeliveryState.READ}
 
@@ -105,11 +105,11 @@ def test_receipts_of_100_texts_under_limits_are_a_few_messages(limited: Town) ->
     numbers = alice.send(bob, *texts(100))
     pass_time(90 * SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.DELIVERED}
-    before = len(carriers(bob))
+    before = len(receipt_batches(bob))
     assert bob.read_all() == texts(100)
     pass_time(16 * SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.READ}
-    assert len(carriers(bob)) == before + 1
+    assert len(receipt_batches(bob)) == before + 1
     assert refusals(alice) == refusals(bob) == []
 
 
@@ -142,7 +142,7 @@ def test_receipts_for_a_stream_of_texts_stay_within_the_rate_and_leave_room_for_
     assert most_in_a_minute(moments) <= 60
     assert refusals(bob) == []
     assert bob.closes == []
-    assert len(carriers(bob)) < 240, "360 texts were read one by one"
+    assert len(receipt_batches(bob)) < 240, "360 texts were read one by one"
     assert len(waits) == 24
     assert max(waits) <= 1, "texts go first"
     for other in others:
@@ -225,7 +225,7 @@ def test_stranger_learns_nothing_and_everything_once_they_are_added(town: Town, 
         DeliveryState.READ,
         DeliveryState.DELIVERED,
     ]
-    assert len(carriers(bob)) == 1
+    assert len(receipt_batches(bob)) == 1
 
 
 def test_stranger_who_gets_an_answer_is_told(town: Town) -> None:
@@ -259,13 +259,13 @@ def test_receipts_for_a_stranger_are_dropped_after_a_month_and_cost_nothing_then
     settle(alice, bob)
     bob.read_all()
     pass_time(MINUTE, alice, bob)
-    assert len(untold(bob)) == 1
+    assert len(pending_receipts(bob)) == 1
     alice.cut()
     bob.cut()
     town.world.clock.advance(KEEP_MS)
     bob.login()
     pass_time(2 * MINUTE, bob)
-    assert untold(bob) == []
+    assert pending_receipts(bob) == []
     assert bob.messenger.next_tick() > 10, "nothing is to be done"
 
 

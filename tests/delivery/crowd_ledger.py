@@ -135,13 +135,17 @@ class Ledger:
         """What was accepted and did not arrive."""
         return [key for key, letter in self.letters.items() if letter.accepted and not letter.arrived]
 
-    def untold(self) -> list[Key]:
+    def without_receipt(self) -> list[Key]:
         """What was delivered without its sender, a contact, being told."""
         return [key for key, one in self.letters.items() if one.confirmed and one.receipt and not one.told]
 
     def verdict(self) -> dict[str, list[str]]:
         """All that is wrong when everybody has everything: how often, and the first of a kind."""
-        found = {**self._faults, "lost": list(map(str, self.lost())), "untold": list(map(str, self.untold()))}
+        found = {
+            **self._faults,
+            "lost": list(map(str, self.lost())),
+            "without receipt": list(map(str, self.without_receipt())),
+        }
         return {kind: [f"{len(every)} times", *every[:SHOWN]] for kind, every in found.items() if every}
 
 

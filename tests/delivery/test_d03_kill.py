@@ -243,7 +243,7 @@ time.sleep(2.5)
         pytest.param(TURNS_THE_ORDER_ROUND, "out of order", id="turns the order round"),
         pytest.param(CHANGES_A_MESSAGE, "invented", id="changes a message"),
         pytest.param(GIVES_SEQ_AGAIN, "seq given to two items", id="gives seq again"),
-        pytest.param(TELLS_NO_SENDER, "untold", id="tells no sender"),
+        pytest.param(TELLS_NO_SENDER, "without receipt", id="tells no sender"),
     ],
 )
 def test_control_relay_with_a_protection_off_is_caught(patch: str, fault: str, start_relay: StartRelay) -> None:

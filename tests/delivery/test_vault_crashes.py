@@ -160,7 +160,7 @@ def test_acceptance_that_found_the_disk_full_is_heard_of_after_all(town: Town, t
 def red(victim: str, fate: Fate) -> None:
     """Without a death the story goes as ever; with one, somewhere, it does not."""
     outcome, operations = undisturbed(victim)
-    assert not any(person.waiting + person.untold + person.unread for person in outcome.values())
+    assert not any(person.waiting + person.pending_receipts + person.unread for person in outcome.values())
     assert not any(person.troubles or any(person.left_over.values()) for person in outcome.values())
     places = random.Random(SEED).sample(range(operations), 150)  # noqa: S311 - the same in every run
     with pytest.raises(AssertionError, match=r"(alice|bob)'s |encrypted (again|with one key)"):

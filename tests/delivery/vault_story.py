@@ -116,7 +116,7 @@ class Outcome:
     kept: list[str | None]
     contacts: list[str]
     waiting: int
-    untold: int
+    pending_receipts: int
     unread: int
     at_the_relay: int
     left_over: dict[str, int]
@@ -298,7 +298,7 @@ class Story:
             kept=kept,
             contacts=named,
             waiting=device.messenger.waiting,
-            untold=device.messenger.pending_receipts,
+            pending_receipts=device.messenger.pending_receipts,
             unread=len(self._waiting(device)),
             at_the_relay=len(self.world.peek(lambda tx: tx.mailboxes.read(device.id, 0, 1 << 30, 0).items)),
             left_over={kind: len(list(device.vault.all(kind, TYPES[kind]))) for kind in LEFT_OVER},

@@ -240,7 +240,7 @@ def test_log_of_another_program_that_wrote_meanwhile_is_its_own(tmp_path: Path) 
     assert mail(tmp_path / "killed") == ["before", "later"]
 
 
-def untold(data: Path, killed: Path) -> None:
+def write_without_tokens(data: Path, killed: Path) -> None:
     """Let a program that knows of no tokens, as version 0.1.0, write to a database and be killed."""
     other = apsw.Connection(str(data / "relay.db"))
     other.pragma("application_id", 0)
@@ -258,7 +258,7 @@ def test_log_that_version_0_1_0_left_is_read(tmp_path: Path) -> None:
     bind(store, ALICE, BOB)
     append(store, message("before"))
     store.close()
-    untold(tmp_path / "data", tmp_path / "killed")
+    write_without_tokens(tmp_path / "data", tmp_path / "killed")
     assert (tmp_path / "killed" / LOG).stat().st_size > 3 * 4_096
     assert mail(tmp_path / "killed") == ["before"]
     connection = apsw.Connection(str(tmp_path / "killed" / "relay.db"))
@@ -271,7 +271,7 @@ def test_log_that_version_0_1_0_left_does_not_fit_a_database_of_this_one(tmp_pat
     bind(store, ALICE, BOB)
     store.close()
     shutil.copy(tmp_path / "data" / "relay.db", tmp_path / "backup")
-    untold(tmp_path / "data", tmp_path / "killed")
+    write_without_tokens(tmp_path / "data", tmp_path / "killed")
     with pytest.raises(StoreError, match="log of another state"):
         SQLiteStore(together(tmp_path / "restored", tmp_path / "backup", tmp_path / "killed" / LOG))
 

@@ -85,7 +85,7 @@ class WatchedMailboxes(SQLiteMailboxes):
             assert stamp is not None
             self._changes.append(Change("kept", recipient, item.sender, item.name, int(stamp[1])))
         elif item.kind is ItemKind.RECEIPT and outcome is AppendRefusal.FULL:
-            self._changes.append(Change("untold", recipient, item.sender, item.name))
+            self._changes.append(Change("receipt dropped", recipient, item.sender, item.name))
         elif isinstance(outcome, AppendRefusal) and item.kind is ItemKind.MESSAGE:
             self._changes.append(Change(outcome.name.lower(), recipient, item.sender, item.name))
         return outcome
@@ -377,7 +377,7 @@ class Ledger:
             found = self._receipt(change) if text is None else text
             about = f"a receipt of {self.names[change.sender]}" if text is None else self.called(text)
             self._setting.note(f"store: {about} {change.what}")
-            if change.what == "untold":
+            if change.what == "receipt dropped":
                 if text is not None:
                     text.is_told_expired = False
                 self._setting.happened("news from the relay for which there was no room")
@@ -405,7 +405,7 @@ class Ledger:
 
     def _receipt(self, change: Change) -> Sent:
         """A message that is not a text: one that carries receipts, to somebody who may have them."""
-        if change.what == "untold":  # what the relay tells of one names its sender as the recipient
+        if change.what == "receipt dropped":  # what the relay tells of one names its sender as the recipient
             return self._receipts[change.name]
         # Who is in a group with somebody may learn what became of their texts.
         may_tell = self.extra is not None or self._knows(change.sender, change.recipient)

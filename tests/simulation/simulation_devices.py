@@ -74,7 +74,7 @@ class DeviceBook:
 
     def committed(self, change: Change) -> bool:
         """Whatever is stored is of these persons; nothing may be there twice."""
-        if change.what == "untold":
+        if change.what == "receipt dropped":
             return True
         place = change.sender, change.recipient, change.name
         copy = self._copies.setdefault(place, Sent(change.name, change.sender, change.recipient))
