@@ -27,7 +27,7 @@ from phantom_messenger.client.status import (
 from phantom_messenger.wire import frames
 
 
-class Door(Desk):
+class ReceivingDesk(Desk):
     """Alice's profile, and what she receives."""
 
     def __init__(self, folder: Path) -> None:
@@ -75,9 +75,9 @@ class Door(Desk):
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
+def desk(tmp_path: Path) -> Iterator[ReceivingDesk]:
     with fast_folder(tmp_path) as folder:
-        made = Door(folder)
+        made = ReceivingDesk(folder)
         yield made
         made.close()
 
@@ -85,215 +85,215 @@ def door(tmp_path: Path) -> Iterator[Door]:
 # --- messages ---------------------------------------------------------------------
 
 
-def test_text_is_kept_acknowledged_and_reported(door: Door) -> None:
-    frame = door.bob.write(door.alice, "hello")
+def test_text_is_kept_acknowledged_and_reported(desk: ReceivingDesk) -> None:
+    frame = desk.bob.write(desk.alice, "hello")
     number = frame.payload.message_id
-    assert door.get(frame, 7) == [MessageEvent(message_id=number, peer=door.stores.book.contact(door.bob.id))]
-    assert door.acknowledged() == [number]
-    kept = door.text(number)
+    assert desk.get(frame, 7) == [MessageEvent(message_id=number, peer=desk.stores.book.contact(desk.bob.id))]
+    assert desk.acknowledged() == [number]
+    kept = desk.text(number)
     assert kept is not None
     assert (kept.text, kept.received_at, kept.expires_at) == ("hello", at(7).wall, None)
-    assert door.stores.receipts.senders() == [door.bob.id]
-    found = door.stores.inbox.next(0, None, at(7).persistent)
+    assert desk.stores.receipts.senders() == [desk.bob.id]
+    found = desk.stores.inbox.next(0, None, at(7).persistent)
     assert found is not None
     assert found[1] == kept
 
 
-def test_new_session_that_lacks_nothing_is_no_news(door: Door) -> None:
-    door.bob.begin(door.alice)
-    events = door.get(door.bob.write(door.alice, "hello"))
+def test_new_session_that_lacks_nothing_is_no_news(desk: ReceivingDesk) -> None:
+    desk.bob.begin(desk.alice)
+    events = desk.get(desk.bob.write(desk.alice, "hello"))
     assert [type(event) for event in events] == [MessageEvent]
 
 
-def test_text_that_comes_again_is_acknowledged_again_and_its_sender_told_once_a_minute(door: Door) -> None:
-    frame = door.bob.write(door.alice, "hello")
+def test_text_that_comes_again_is_acknowledged_again_and_its_sender_told_once_a_minute(desk: ReceivingDesk) -> None:
+    frame = desk.bob.write(desk.alice, "hello")
     number = frame.payload.message_id
-    door.get(frame, 0)
-    door.stores.inbox.mark_read(door.bob.id, number, 0)
+    desk.get(frame, 0)
+    desk.stores.inbox.mark_read(desk.bob.id, number, 0)
     told = []
     for now in (1, ACKNOWLEDGE_AGAIN_MS, ACKNOWLEDGE_AGAIN_MS + 1, 2 * ACKNOWLEDGE_AGAIN_MS + 1):
-        with door.vault.transaction() as tx:
-            door.stores.receipts.drop(tx, door.bob.id)
-        assert door.get(frame, now) == []
-        told.append(door.stores.receipts.senders())
-    assert told == [[door.bob.id], [], [door.bob.id], [door.bob.id]]
-    assert door.acknowledged() == [number] * 5
-    ((_, receipt),) = door.vault.all(records.RECEIPT, records.ReceiptRecord)
+        with desk.vault.transaction() as tx:
+            desk.stores.receipts.drop(tx, desk.bob.id)
+        assert desk.get(frame, now) == []
+        told.append(desk.stores.receipts.senders())
+    assert told == [[desk.bob.id], [], [desk.bob.id], [desk.bob.id]]
+    assert desk.acknowledged() == [number] * 5
+    ((_, receipt),) = desk.vault.all(records.RECEIPT, records.ReceiptRecord)
     assert (receipt.status, receipt.at) == ("read", at(2 * ACKNOWLEDGE_AGAIN_MS + 1).persistent)
 
 
-def test_blocked_users_text_is_acknowledged_and_dropped(door: Door) -> None:
-    door.change(blocked=True)
-    frame = door.bob.write(door.alice, "hello")
-    assert door.get(frame) == []
-    assert door.acknowledged() == [frame.payload.message_id]
-    assert door.text(frame.payload.message_id) is None
+def test_blocked_users_text_is_acknowledged_and_dropped(desk: ReceivingDesk) -> None:
+    desk.change(blocked=True)
+    frame = desk.bob.write(desk.alice, "hello")
+    assert desk.get(frame) == []
+    assert desk.acknowledged() == [frame.payload.message_id]
+    assert desk.text(frame.payload.message_id) is None
 
 
-def test_strangers_text_waits_and_is_received_when_they_are_let_in(door: Door) -> None:
-    door.change(accepted=False, greeted=False, name="")
-    first, second = (door.bob.write(door.alice, text) for text in ("one", "two"))
-    assert door.get(first, 5) == [RequestEvent(peer=door.stores.book.contact(door.bob.id), waiting=1)]
-    assert door.get(first, 6) == []
-    assert door.get(second, 7) == [RequestEvent(peer=door.stores.book.contact(door.bob.id), waiting=2)]
+def test_strangers_text_waits_and_is_received_when_they_are_let_in(desk: ReceivingDesk) -> None:
+    desk.change(accepted=False, greeted=False, name="")
+    first, second = (desk.bob.write(desk.alice, text) for text in ("one", "two"))
+    assert desk.get(first, 5) == [RequestEvent(peer=desk.stores.book.contact(desk.bob.id), waiting=1)]
+    assert desk.get(first, 6) == []
+    assert desk.get(second, 7) == [RequestEvent(peer=desk.stores.book.contact(desk.bob.id), waiting=2)]
     numbers = [frame.payload.message_id for frame in (first, second)]
-    assert door.acknowledged() == [numbers[0], *numbers]
-    assert door.text(numbers[0]) is None
-    door.change(accepted=True)
-    third = door.bob.write(door.alice, "three")
-    events = door.get(third, 9)
+    assert desk.acknowledged() == [numbers[0], *numbers]
+    assert desk.text(numbers[0]) is None
+    desk.change(accepted=True)
+    third = desk.bob.write(desk.alice, "three")
+    events = desk.get(third, 9)
     assert [event.message_id for event in events if isinstance(event, MessageEvent)] == [
         *numbers, third.payload.message_id,
     ]  # fmt: skip
-    kept = door.text(numbers[0])
+    kept = desk.text(numbers[0])
     assert kept is not None
     assert kept.received_at == at(5).wall
-    assert door.stores.requests.senders() == []
+    assert desk.stores.requests.senders() == []
 
 
-def test_text_of_a_stranger_that_was_looked_at_is_handed_out_when_they_are_let_in(door: Door) -> None:
-    door.change(accepted=False, greeted=False)
-    frame = door.bob.write(door.alice, "one")
-    door.get(frame, 5)
-    assert [text.text for text in door.stores.requests.look(door.bob.id, at(6).persistent)] == ["one"]
-    assert door.stores.inbox.next(0, None, at(6).persistent) is None
-    door.change(accepted=True)
-    events = list(door.receiving.open_requests(door.bob.id, at(7)))
+def test_text_of_a_stranger_that_was_looked_at_is_handed_out_when_they_are_let_in(desk: ReceivingDesk) -> None:
+    desk.change(accepted=False, greeted=False)
+    frame = desk.bob.write(desk.alice, "one")
+    desk.get(frame, 5)
+    assert [text.text for text in desk.stores.requests.look(desk.bob.id, at(6).persistent)] == ["one"]
+    assert desk.stores.inbox.next(0, None, at(6).persistent) is None
+    desk.change(accepted=True)
+    events = list(desk.receiving.open_requests(desk.bob.id, at(7)))
     number = frame.payload.message_id
-    assert events == [MessageEvent(message_id=number, peer=door.stores.book.contact(door.bob.id))]
-    assert door.stores.inbox.next(0, None, at(7).persistent) is not None
-    assert list(door.receiving.open_requests(door.bob.id, at(7))) == []
+    assert events == [MessageEvent(message_id=number, peer=desk.stores.book.contact(desk.bob.id))]
+    assert desk.stores.inbox.next(0, None, at(7).persistent) is not None
+    assert list(desk.receiving.open_requests(desk.bob.id, at(7))) == []
 
 
-def garbled(frame: frames.RoutedMessage, door: Door) -> frames.RoutedMessage:
+def garbled(frame: frames.RoutedMessage, desk: ReceivingDesk) -> frames.RoutedMessage:
     """The same message with a ciphertext that nobody can read, signed by its sender."""
     sealed = bytearray(base64.b64decode(frame.payload.encrypted))
     sealed[-1] ^= 1
-    return door.bob.routed(door.alice, bytes(sealed), frame.payload.message_id)
+    return desk.bob.routed(desk.alice, bytes(sealed), frame.payload.message_id)
 
 
 @pytest.mark.parametrize(("is_known", "code"), [(True, "waiting"), (False, "unreadable")])
-def test_unreadable_text_is_told_once_and_stays_with_the_relay(door: Door, is_known: bool, code: str) -> None:
+def test_unreadable_text_is_told_once_and_stays_with_the_relay(desk: ReceivingDesk, is_known: bool, code: str) -> None:
     if not is_known:
-        door.change(trust="changed")
-    frame = door.bob.write(door.alice, "hello")
-    assert codes(door.get(garbled(frame, door))) == [code]
-    assert door.get(garbled(frame, door)) == []
-    assert door.acknowledged() == []
-    assert door.stores.recovery.senders() == [door.bob.id]
-    assert [type(event) for event in door.get(frame)][-1:] == [MessageEvent]
-    assert door.stores.recovery.senders() == []
-    assert door.acknowledged() == [frame.payload.message_id]
+        desk.change(trust="changed")
+    frame = desk.bob.write(desk.alice, "hello")
+    assert codes(desk.get(garbled(frame, desk))) == [code]
+    assert desk.get(garbled(frame, desk)) == []
+    assert desk.acknowledged() == []
+    assert desk.stores.recovery.senders() == [desk.bob.id]
+    assert [type(event) for event in desk.get(frame)][-1:] == [MessageEvent]
+    assert desk.stores.recovery.senders() == []
+    assert desk.acknowledged() == [frame.payload.message_id]
 
 
-def test_mail_of_somebody_else_is_told_once_a_connection_and_never_acknowledged(door: Door) -> None:
-    frame = door.bob.write(door.alice, "hello")
-    other = replace(frame, payload=replace(frame.payload, recipient_id=door.bob.id))
-    assert [codes(door.get(other)) for _ in range(2)] == [["misdirected"], []]
-    door.receiving.connected()
-    assert codes(door.get(other)) == ["misdirected"]
+def test_mail_of_somebody_else_is_told_once_a_connection_and_never_acknowledged(desk: ReceivingDesk) -> None:
+    frame = desk.bob.write(desk.alice, "hello")
+    other = replace(frame, payload=replace(frame.payload, recipient_id=desk.bob.id))
+    assert [codes(desk.get(other)) for _ in range(2)] == [["misdirected"], []]
+    desk.receiving.connected()
+    assert codes(desk.get(other)) == ["misdirected"]
     unnamed = replace(frame, payload=replace(frame.payload, recipient_id=UNSET))
-    assert "misdirected" not in codes(door.get(unnamed))
-    assert door.acknowledged() == []
+    assert "misdirected" not in codes(desk.get(unnamed))
+    assert desk.acknowledged() == []
 
 
 @pytest.mark.parametrize(
     ("seq", "state", "told"), [(5, LinkState.OPEN, ["5"]), (UNSET, LinkState.OPEN, []), (5, LinkState.FAILED, [])]
 )
 def test_item_is_acknowledged_by_its_position_while_the_connection_is_open(
-    door: Door, seq: Any, state: LinkState, told: list[str]
+    desk: ReceivingDesk, seq: Any, state: LinkState, told: list[str]
 ) -> None:
-    door.line.state = state
+    desk.line.state = state
     payload = frames.ReceiptPayload(
-        message_id="1", recipient_id=door.bob.id, status=frames.Status.DELIVERED, timestamp=0
+        message_id="1", recipient_id=desk.bob.id, status=frames.Status.DELIVERED, timestamp=0
     )
-    assert door.get(frames.Receipt(payload=payload, timestamp=0, seq=seq)) == []
-    assert door.acknowledged() == told
+    assert desk.get(frames.Receipt(payload=payload, timestamp=0, seq=seq)) == []
+    assert desk.acknowledged() == told
 
 
 # --- what became of one's own -----------------------------------------------------
 
 
-def test_relay_is_believed_that_it_has_a_text_and_not_that_somebody_else_has(door: Door) -> None:
-    door.send_now("1")
+def test_relay_is_believed_that_it_has_a_text_and_not_that_somebody_else_has(desk: ReceivingDesk) -> None:
+    desk.send_now("1")
     for status in (frames.Status.DELIVERED, frames.Status.EXPIRED):
-        assert door.relay_says("1", status) == []
-    assert door.relay_says("1", frames.Status.ACCEPTED, recipient=door.alice.id) == []
-    assert door.steps(door.relay_says("1", frames.Status.ACCEPTED)) == [("1", DeliveryState.ACCEPTED)]
-    assert door.relay_says("1", frames.Status.ACCEPTED) == []
-    assert not door.vault.has(records.OUTBOX, "1")
+        assert desk.relay_says("1", status) == []
+    assert desk.relay_says("1", frames.Status.ACCEPTED, recipient=desk.alice.id) == []
+    assert desk.steps(desk.relay_says("1", frames.Status.ACCEPTED)) == [("1", DeliveryState.ACCEPTED)]
+    assert desk.relay_says("1", frames.Status.ACCEPTED) == []
+    assert not desk.vault.has(records.OUTBOX, "1")
 
 
-def test_text_that_may_expire_has_expired_when_the_relay_says_so(door: Door) -> None:
-    door.write("1")
-    sent = door.vault.get(records.SENT, "1", records.SentRecord)
+def test_text_that_may_expire_has_expired_when_the_relay_says_so(desk: ReceivingDesk) -> None:
+    desk.write("1")
+    sent = desk.vault.get(records.SENT, "1", records.SentRecord)
     assert sent is not None
-    with door.vault.transaction() as tx:
+    with desk.vault.transaction() as tx:
         tx.put(records.SENT, "1", replace(sent, expires_in=50))
-    assert door.steps(door.relay_says("1", frames.Status.EXPIRED)) == [("1", DeliveryState.EXPIRED)]
+    assert desk.steps(desk.relay_says("1", frames.Status.EXPIRED)) == [("1", DeliveryState.EXPIRED)]
 
 
 ONE, TWO, THREE, FOUR, UNKNOWN = (f"00000000-0000-4000-8000-00000000000{number}" for number in range(5))
 
 
-def test_recipient_is_believed_and_each_step_reported_once(door: Door) -> None:
+def test_recipient_is_believed_and_each_step_reported_once(desk: ReceivingDesk) -> None:
     for number in (ONE, TWO, THREE):
-        door.send_now(number, burn=number == THREE)
-        door.relay_says(number, frames.Status.ACCEPTED)
-    events = door.get(door.receipt(delivered=[ONE, UNKNOWN], read=[TWO], burned=[THREE]))
+        desk.send_now(number, burn=number == THREE)
+        desk.relay_says(number, frames.Status.ACCEPTED)
+    events = desk.get(desk.receipt(delivered=[ONE, UNKNOWN], read=[TWO], burned=[THREE]))
     steps = [(ONE, DeliveryState.DELIVERED), (TWO, DeliveryState.READ), (THREE, DeliveryState.BURNED)]
-    assert door.steps(events) == steps
-    assert door.steps(door.get(door.receipt(FOUR, delivered=[ONE, TWO]))) == []
-    assert door.stores.receipts.senders() == [], "receipts are not answered"
+    assert desk.steps(events) == steps
+    assert desk.steps(desk.get(desk.receipt(FOUR, delivered=[ONE, TWO]))) == []
+    assert desk.stores.receipts.senders() == [], "receipts are not answered"
 
 
-def test_text_that_could_not_be_read_is_sent_again(door: Door) -> None:
-    door.send_now(ONE)
-    door.relay_says(ONE, frames.Status.ACCEPTED)
-    events = door.get(door.receipt(undecryptable=[ONE, UNKNOWN]))
+def test_text_that_could_not_be_read_is_sent_again(desk: ReceivingDesk) -> None:
+    desk.send_now(ONE)
+    desk.relay_says(ONE, frames.Status.ACCEPTED)
+    events = desk.get(desk.receipt(undecryptable=[ONE, UNKNOWN]))
     assert codes(events) == ["resent"]
-    assert door.stores.outbox.to_resend(door.bob.id) == [ONE]
-    assert not door.sending.exchanges.is_to_be_renewed(door.bob.id)
+    assert desk.stores.outbox.to_resend(desk.bob.id) == [ONE]
+    assert not desk.sending.exchanges.is_to_be_renewed(desk.bob.id)
 
 
-def test_text_that_an_answered_one_has_overtaken_is_suspected_of_being_lost(door: Door) -> None:
+def test_text_that_an_answered_one_has_overtaken_is_suspected_of_being_lost(desk: ReceivingDesk) -> None:
     for number in (ONE, TWO, THREE, FOUR):
-        door.send_now(number)
-        door.relay_says(number, frames.Status.ACCEPTED)
-    door.get(door.receipt(delivered=[TWO], read=[FOUR]), 5)
-    assert door.stores.outbox.presumed_lost(5 + 660_000 - 1) == {}
-    assert door.stores.outbox.presumed_lost(5 + 660_000) == {door.bob.id: [ONE, THREE]}
+        desk.send_now(number)
+        desk.relay_says(number, frames.Status.ACCEPTED)
+    desk.get(desk.receipt(delivered=[TWO], read=[FOUR]), 5)
+    assert desk.stores.outbox.presumed_lost(5 + 660_000 - 1) == {}
+    assert desk.stores.outbox.presumed_lost(5 + 660_000) == {desk.bob.id: [ONE, THREE]}
 
 
-def test_text_that_the_relay_will_never_take_has_failed(door: Door) -> None:
-    door.send_now("1")
-    assert door.steps(list(door.receiving.failed("1", at(0)))) == [("1", DeliveryState.FAILED)]
-    assert list(door.receiving.failed("1", at(0))) == list(door.receiving.failed("unknown", at(0))) == []
-    assert not door.vault.has(records.OUTBOX, "1")
+def test_text_that_the_relay_will_never_take_has_failed(desk: ReceivingDesk) -> None:
+    desk.send_now("1")
+    assert desk.steps(list(desk.receiving.failed("1", at(0)))) == [("1", DeliveryState.FAILED)]
+    assert list(desk.receiving.failed("1", at(0))) == list(desk.receiving.failed("unknown", at(0))) == []
+    assert not desk.vault.has(records.OUTBOX, "1")
 
 
-def test_receipt_batch_is_over_when_the_relay_says_that_it_was_delivered(door: Door) -> None:
-    door.receive("9")
-    door.sending.flush()
-    (frame,) = door.send(0)
+def test_receipt_batch_is_over_when_the_relay_says_that_it_was_delivered(desk: ReceivingDesk) -> None:
+    desk.receive("9")
+    desk.sending.flush()
+    (frame,) = desk.send(0)
     batch = frame.payload.message_id
-    assert door.relay_says(batch, frames.Status.ACCEPTED) == []
-    assert not door.vault.has(records.OUTBOX, batch)
-    assert list(door.vault.all(records.RECEIPT, records.ReceiptRecord))
-    assert door.relay_says(batch, frames.Status.DELIVERED) == []
-    assert list(door.vault.all(records.RECEIPT, records.ReceiptRecord)) == []
+    assert desk.relay_says(batch, frames.Status.ACCEPTED) == []
+    assert not desk.vault.has(records.OUTBOX, batch)
+    assert list(desk.vault.all(records.RECEIPT, records.ReceiptRecord))
+    assert desk.relay_says(batch, frames.Status.DELIVERED) == []
+    assert list(desk.vault.all(records.RECEIPT, records.ReceiptRecord)) == []
 
 
 # --- presence ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("last_seen", "shown"), [(UNSET, None), (10**12 + 5, 10**12 + 5), (10**12 + 6, None), (0, 0)])
-def test_presence_of_the_past_is_shown(door: Door, last_seen: Any, shown: int | None) -> None:
+def test_presence_of_the_past_is_shown(desk: ReceivingDesk, last_seen: Any, shown: int | None) -> None:
     payload = frames.PresenceNoticePayload(
-        user_id=door.bob.id, status=frames.PresenceStatus.OFFLINE, last_seen=last_seen
+        user_id=desk.bob.id, status=frames.PresenceStatus.OFFLINE, last_seen=last_seen
     )
     notice = frames.PresenceNotice(payload=payload, timestamp=0)
-    peer = door.stores.book.contact(door.bob.id)
-    assert door.get(notice, 5) == [PresenceEvent(peer=peer, status="offline", last_seen=shown)]
-    door.change(blocked=True)
-    assert door.get(notice, 5) == []
+    peer = desk.stores.book.contact(desk.bob.id)
+    assert desk.get(notice, 5) == [PresenceEvent(peer=peer, status="offline", last_seen=shown)]
+    desk.change(blocked=True)
+    assert desk.get(notice, 5) == []

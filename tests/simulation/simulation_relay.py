@@ -43,7 +43,7 @@ class Death(Enum):
     COMMITTED = "between a commit and its answers"
 
 
-class Door:
+class RelaySide:
     """The relay's side of one wire."""
 
     def __init__(self, session: Session, end: RelayEnd) -> None:
@@ -67,7 +67,7 @@ class RelayPart:
         self._config = Config(limits=limits, rate_auth=logins, connections_per_address=50)
         self.store = watched_store(ledger)
         self.world: World | None = None
-        self._doors: dict[Wire, Door] = {}
+        self._sides: dict[Wire, RelaySide] = {}
         self._inbox: list[Callable[[], None]] = []
         self._is_woken = self._is_writing = False
         self._has_answers = False
@@ -100,7 +100,7 @@ class RelayPart:
         self.world = World(self._config, store=self.store, clock=clock)
         self.world.writer.holding = True
         self.world.relay._core.randomness = setting.randbytes(f"relay {ledger.relay_lives}")
-        self._doors, self._inbox = {}, []
+        self._sides, self._inbox = {}, []
         self._is_woken = self._is_writing = self._has_answers = False
         self._death = None
         self.busy_until = self.slow_until = 0
@@ -132,9 +132,9 @@ class RelayPart:
             self._setting.happened("relay killed with a batch held")
         if self._has_answers:
             self._setting.happened("relay killed between commit and answer")
-        for wire, door in self._doors.items():
-            if not door.end.is_gone:
-                door.end.is_gone = True
+        for wire, side in self._sides.items():
+            if not side.end.is_gone:
+                side.end.is_gone = True
                 wire.up.lose()
                 wire.down.send(Gone())
 
@@ -236,7 +236,7 @@ class RelayPart:
     def _accept(self, world: World, wire: Wire, address: str) -> None:
         end = RelayEnd(wire, wrote=self._wrote, ended=self._ended, wrong=self._wrong)
         wire.down.send(Opened())
-        self._doors[wire] = Door(world.relay.connect(end, address=address, host=HOST), end)
+        self._sides[wire] = RelaySide(world.relay.connect(end, address=address, host=HOST), end)
 
     def at_relay(self, wire: Wire, item: Item) -> None:
         """Something has arrived on a wire."""
@@ -245,30 +245,30 @@ class RelayPart:
             self.call(lambda: self._take(world, wire, item))
 
     def _take(self, world: World, wire: Wire, item: Item) -> None:
-        door = self._doors.get(wire)
-        if door is None or door.end.is_gone:
+        side = self._sides.get(wire)
+        if side is None or side.end.is_gone:
             return
         if isinstance(item, bytes):
-            current = world.relay._core.hub.of(door.session.user_id)
-            if current is not None and current is not door.session:
+            current = world.relay._core.hub.of(side.session.user_id)
+            if current is not None and current is not side.session:
                 self._setting.happened("frame of an old connection after a new login")
             if b'"type":"MESSAGE"' in item:
                 self._ledger.arrived(item)
-            world.relay.receive(door.session, item)
+            world.relay.receive(side.session, item)
         elif isinstance(item, Gone):
             self._disconnected(world, wire)
 
     def _disconnected(self, world: World, wire: Wire) -> None:
-        door = self._doors.pop(wire, None)
-        if door is not None and world is self.world:
-            door.end.is_gone = True
-            world.relay.disconnected(door.session)
+        side = self._sides.pop(wire, None)
+        if side is not None and world is self.world:
+            side.end.is_gone = True
+            world.relay.disconnected(side.session)
 
     def _wrote(self, wire: Wire, frame: bytes) -> None:
-        door = self._doors.get(wire)
+        side = self._sides.get(wire)
         self._setting.note(f"relay to {wire.owner}: {_summary(frame)}")
-        if door is not None and door.session.user_id:
-            self._ledger.relay_wrote(wire, door.session.user_id, frame)
+        if side is not None and side.session.user_id:
+            self._ledger.relay_wrote(wire, side.session.user_id, frame)
 
     def _wrong(self, what: str) -> None:
         self._ledger.wrong(what)
