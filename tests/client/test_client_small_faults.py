@@ -18,11 +18,11 @@ def read_only(device: Device, *, on: bool) -> None:
 
 def full_before_sending(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its disk has room for one more transaction."""
-    pump = device.messenger._send_pending
+    send_pending = device.messenger._send_pending
 
     def fill() -> None:
         read_only(device, on=True)
-        pump()
+        send_pending()
 
     monkeypatch.setattr(device.messenger, "_send_pending", fill)
 

@@ -77,7 +77,7 @@ FAULTS: Final = (
     "relay busy",
     "disk slow",
     "disk full",
-    "disk cramped",
+    "disk nearly full",
     "leap",
 )
 
@@ -170,7 +170,7 @@ def simulate(
             run.make_one_old(seed)
         try:
             run.live()
-            run.heal()
+            run.calm_down()
         except Violation:
             raise
         except Exception as error:
@@ -396,11 +396,11 @@ class Run:
 
     # --- the end --------------------------------------------------------------------
 
-    def heal(self) -> None:
+    def calm_down(self) -> None:
         """Nothing breaks any more: all must come to rest, and then all must be right."""
         setting, relay = self.setting, self.relay
-        setting.is_healing = True
-        setting.note("healing")
+        setting.is_calm = True
+        setting.note("calm")
         relay.free()
         relay.slow_until = relay.busy_until = 0
         if relay.world is None:

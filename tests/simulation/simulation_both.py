@@ -70,13 +70,13 @@ class BothPart(DevicesPart):
         """They are in a group of which both are admins, before or after their devices are linked."""
         is_before = self._chance.random() < 0.5
         if is_before:
-            self._setting.is_healing = True
+            self._setting.is_calm = True
             self._meet(pass_time)
         super().begin(pass_time)
         if not is_before:
-            self._setting.is_healing = True
+            self._setting.is_calm = True
             self._meet(pass_time)
-            self._setting.is_healing = False
+            self._setting.is_calm = False
 
     def _meet(self, pass_time: Callable[[int], None]) -> None:
         pass_time(5 * SECOND)

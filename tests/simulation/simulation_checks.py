@@ -516,7 +516,7 @@ class Ledger:
         """What a program remembers must be what is on its disk, whatever could not be stored."""
         outbox = Outbox(vault)
         receipts = Receipts(vault, outbox)
-        healing, known = Recovery(vault), messenger._stores.receipts
+        recovery, known = Recovery(vault), messenger._stores.receipts
         for what, remembered, kept in (
             ("waits", messenger._stores.outbox._queue._entries, outbox._queue._entries),
             ("waits, in this order", _texts(messenger._stores.outbox), _texts(outbox)),
@@ -532,7 +532,7 @@ class Ledger:
                 _filled(receipts._waiting),
             ),
             ("is told in which message", _filled(known._batches), _filled(receipts._batches)),
-            ("is unreadable", _filled(messenger._stores.recovery._unreadable), _filled(healing._unreadable)),
+            ("is unreadable", _filled(messenger._stores.recovery._unreadable), _filled(recovery._unreadable)),
         ):
             if remembered != kept:
                 self.wrong(f"{self.names[user]} remembers other than is on disk what {what}")

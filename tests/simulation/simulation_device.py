@@ -235,7 +235,7 @@ class DevicePart:
         match item:
             case Opened():
                 self._is_open = True
-                if self.loses_logins and not self._setting.is_healing and self._setting.likely(0.3):
+                if self.loses_logins and not self._setting.is_calm and self._setting.likely(0.3):
                     fault = self._setting.chance.choice(("half-open", "reset", "silence"))
                     self._setting.happened("login broken off")
                     self._setting.after(self._setting.chance.randint(0, 400), lambda: self.break_wire(wire, fault))
@@ -295,7 +295,7 @@ class DevicePart:
             self.kill(silently=False)
         elif self.messenger.is_lost:
             self.lose(self._reason)
-        elif not setting.is_healing and setting.likely(0.08):
+        elif not setting.is_calm and setting.likely(0.08):
             setting.after(setting.chance.randint(1, 300), lambda: self._pump(wire))
         else:
             self._pump(wire)

@@ -163,7 +163,7 @@ class DevicesPart(Acting):
 
     def begin(self, pass_time: Callable[[int], None]) -> None:
         """They know each other, and their further devices are linked, before anything breaks."""
-        self._setting.is_healing = True
+        self._setting.is_calm = True
         pass_time(5 * SECOND)
         one, other = (own[0] for own in self._persons)
         for first, second in ((one, other), (other, one)):
@@ -175,7 +175,7 @@ class DevicesPart(Acting):
         for first, *further in self._persons:
             for new in further:
                 self._link(first, new, pass_time)
-        self._setting.is_healing = False
+        self._setting.is_calm = False
 
     def _link(self, first: DevicePart, new: DevicePart, pass_time: Callable[[int], None]) -> None:
         code = new.messenger.linking.show(RELAY, new.name)

@@ -59,7 +59,7 @@ class Setting:
         self.chance = random.Random(seed)  # noqa: S311 - the same in every run
         self.clock = RelayTime()
         self.counts: Counter[str] = Counter()
-        self.is_healing = False
+        self.is_calm = False
         self._traced = traced
         self._record = hashlib.sha256()
         self._heap: list[tuple[int, int, Action]] = []
@@ -110,7 +110,7 @@ class Setting:
 
     def delay(self) -> int:
         """How long a frame is under way."""
-        if self.is_healing:
+        if self.is_calm:
             return 5
         kind = self.chance.random()
         if kind < 0.75:
@@ -121,7 +121,7 @@ class Setting:
 
     def while_(self) -> int:
         """How long something is broken."""
-        if self.is_healing:
+        if self.is_calm:
             return SECOND
         return self.chance.choice(
             (self.chance.randint(1, SECOND), self.chance.randint(SECOND, 20 * SECOND), 2 * MINUTE)

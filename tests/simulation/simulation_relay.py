@@ -174,7 +174,7 @@ class RelayPart:
         inbox, self._inbox = self._inbox, []
         for action in inbox:
             action()
-        if not self._setting.is_healing and self._setting.likely(0.05):
+        if not self._setting.is_calm and self._setting.likely(0.05):
             # The loop has more to do: what comes meanwhile is handled between its turns.
             queue = world.turns._queue
             for _ in range(min(len(queue), self._setting.chance.randint(0, 2))):
