@@ -104,7 +104,7 @@ def test_everything_that_was_counted_has_happened(harness: RelayHarness, kind: s
 
 def test_message_costs_what_it_did(harness: RelayHarness, kind: str) -> None:
     seen = cost(harness)
-    assert off(seen, RECORDED[kind]) == {}, f"{kind} is {seen} now: mend it, or record it in this file and say why"
+    assert off(seen, RECORDED[kind]) == {}, f"{kind} is {seen} now: repair it, or record it in this file and say why"
 
 
 @pytest.mark.parametrize("what", ["text parsed twice", "clock asked again", "row looked for first"])

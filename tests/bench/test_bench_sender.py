@@ -151,7 +151,7 @@ def test_one_recipient_more_is_as_much_work_as_it_was(group: Group) -> None:
 
 
 def test_one_recipient_more_takes_as_many_steps_as_it_did(group: Group) -> None:
-    assert off(group) == {}, "mend it, or record it in this file and say why"
+    assert off(group) == {}, "repair it, or record it in this file and say why"
 
 
 def one_by_one(self: Conversations, peers: Sequence[str]) -> list[PeerState]:

@@ -1,4 +1,4 @@
-"""Members of a group who are no contacts: what they said in it is mended, and nothing else of theirs comes in."""
+"""Members of a group who are no contacts: what they said in it is repaired, and nothing else of theirs comes in."""
 
 import pytest
 from client_samples import Device, Town, pass_time, settle

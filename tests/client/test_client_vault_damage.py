@@ -183,7 +183,7 @@ def test_what_can_be_read_of_a_damaged_profile_is_saved_and_the_file_is_kept(pat
         try:
             found = texts(path)
         except VaultDamaged:
-            assert path.read_bytes() == damaged, "what cannot be mended is left as it is"
+            assert path.read_bytes() == damaged, "what cannot be repaired is left as it is"
             lost += 1
             continue
         assert len(found) > len(ALL) * 0.8

@@ -279,11 +279,11 @@ def test_bundle_is_checked_in_the_order_of_the_document() -> None:
             {"kem_prekey": BOB.kem.public, "kem_prekey_signature": BOB.kem.signature},
         ),
     ]
-    for error, mended in steps:
+    for error, repaired in steps:
         with pytest.raises(CryptoError) as caught:
             initiate(found)
         assert caught.type is error
-        found = replace(found, **mended)
+        found = replace(found, **repaired)
     assert found == true
     initiate(found)
 

@@ -236,11 +236,11 @@ def test_step_without_a_transaction_would_leave_its_half(connection: apsw.Connec
 
 def test_step_before_the_one_that_fails_stays(connection: apsw.Connection) -> None:
     version = connection.pragma("user_version")
-    good, bad, mended = "CREATE TABLE good (x INTEGER)", f"{HALF} rubbish", "CREATE TABLE half (x INTEGER)"
+    good, bad, repaired = "CREATE TABLE good (x INTEGER)", f"{HALF} rubbish", "CREATE TABLE half (x INTEGER)"
     with pytest.raises(apsw.SQLError):
         migrate(connection, [*migrations()[:version], good, bad])
     assert is_untouched(connection, version + 1)
-    migrate(connection, [*migrations()[:version], good, mended])
+    migrate(connection, [*migrations()[:version], good, repaired])
     assert connection.pragma("user_version") == version + 2
 
 

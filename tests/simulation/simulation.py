@@ -1,7 +1,7 @@
 """A relay and the devices of people in one process, on a simulated clock, with everything that breaks.
 
 A run is a function of its seed: one generator decides who writes what, how long each frame is
-under way, what breaks and when. Then all is mended, and what people wrote must have arrived.
+under way, what breaks and when. Then all is repaired, and what people wrote must have arrived.
 Not every fault is there in every run: a run with few faults comes to places that one with many
 does not.
 """

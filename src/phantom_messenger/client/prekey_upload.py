@@ -149,7 +149,7 @@ class PreKeyUpload:
         return None if found is None else found.encoded
 
     def refused(self, error: frames.Error, now: int) -> bool:
-        """An error has come; whether it was for a publication, and nothing here can mend it."""
+        """An error has come; whether it was for a publication, and nothing here can repair it."""
         is_publication = self._under_way is not None and error.id == self._under_way[0]
         if not is_publication and error.id != self._query:
             return False

@@ -1,4 +1,4 @@
-/** Members of a group who are no contacts: what they said in it is mended, and nothing else of theirs comes in. */
+/** Members of a group who are no contacts: what they said in it is repaired, and nothing else of theirs comes in. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Member } from "./members.ts";

@@ -136,7 +136,7 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
       await alice.open("Bob");
       await alice.marked("two", "waiting");
     } finally {
-      line.mend();
+      line.restore();
     }
     await alice.marked("two", "delivered", "read");
     const texts = await bob.page.getByRole("log").getByRole("listitem").allInnerTexts();

@@ -6,9 +6,9 @@ import type { AddressInfo } from "node:net";
 export interface Line {
   /** `127.0.0.1:port`. */
   readonly host: string;
-  /** Ends all WebSockets, and lets none begin until `mend`. */
+  /** Ends all WebSockets, and lets none begin until `restore`. */
   cut(): void;
-  mend(): void;
+  restore(): void;
   close(): Promise<void>;
 }
 
@@ -42,7 +42,7 @@ export async function openLine(relay: URL): Promise<Line> {
       isCut = true;
       for (const one of sockets) one.destroy();
     },
-    mend() {
+    restore() {
       isCut = false;
     },
     async close() {
