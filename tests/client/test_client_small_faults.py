@@ -40,7 +40,7 @@ def test_text_that_is_kept_but_could_not_leave_at_once_leaves_later(
 
 
 def test_text_whose_acceptance_could_not_be_stored_is_sent_again(town: Town) -> None:
-    alice, bob = town.devices("alice", "bob")  # who are no contacts: no later news mends it
+    alice, bob = town.devices("alice", "bob")  # who are no contacts: no later news repairs it
     (number,) = alice.send(bob, "hello")
     alice.fetch()
     while alice.up or not alice.frames_sent("MESSAGE"):  # the key exchange, then the text

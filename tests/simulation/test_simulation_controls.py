@@ -65,7 +65,7 @@ def test_answer_before_the_commit_is_found_at_once(folder: Path, monkeypatch: py
     finds(folder, "'accepted' before the text was stored")
 
 
-@pytest.mark.skipif(not LONG, reason="a loss that the client mends nearly always: make test-long finds it")
+@pytest.mark.skipif(not LONG, reason="a loss that the client nearly always repairs: make test-long finds it")
 def test_answer_before_the_commit_is_found_by_what_it_loses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer_before_commit(monkeypatch)
     finds(folder, "is lost$", checks_answers=False, faults=("relay dies", "disk slow"))

@@ -51,7 +51,7 @@ LIMITED_MS: Final = 10_000
 PROTOCOL_VERSION: Final = 1
 
 _OF_THIS_IDENTITY: Final = frozenset({Reason.IDENTITY, Reason.SIGNATURE, Reason.KEY, Reason.UNSIGNED})
-"""Why a login is refused for good. Whatever else the reason is, known or not, it passes, or somebody mends it."""
+"""Why a login is refused for good. Whatever else the reason is, known or not, it passes, or somebody repairs it."""
 
 MAX_SIGNED: Final = 1_000
 """Signed frames remembered whose refusal may bring the relay's time."""

@@ -56,7 +56,7 @@ export const FEATURES: readonly string[] = [Feature.ACK, Feature.SUITE2];
 
 const STRANGE = "the relay sent something that is not part of the protocol";
 
-/** Why a login is refused for good. Whatever else the reason is, known or not, it passes, or somebody mends it. */
+/** Why a login is refused for good. Whatever else the reason is, known or not, it passes, or somebody repairs it. */
 const OF_THIS_IDENTITY: ReadonlySet<string> = new Set(["identity", "signature", "key", "unsigned"]);
 
 /** Where the connection stands: waiting for CONNECTION_ACK, then for AUTH_SUCCESS. */

@@ -143,7 +143,7 @@ export class PreKeyUpload {
     return this.takesLists ? this.deviceList() : null;
   }
 
-  /** An error has come; whether it was for a publication, and nothing here can mend it. */
+  /** An error has come; whether it was for a publication, and nothing here can repair it. */
   refused(error: ErrorFrame, now: number): boolean {
     const isPublication = this.underWay !== null && error.id === this.underWay.request;
     if (!isPublication && error.id !== this.query) {
