@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import several_crowd
-from crowd import Crowd, alive, befriend
+from crowd import Crowd, alive, make_contacts
 from several_crowd import Cast, Place
 from several_ledger import SeveralLedger
 
@@ -137,7 +137,7 @@ def play(scene: Scene, name: str, fault: Fault) -> Row:
     crowd = Crowd(place.urls[0], ledger)
     several_crowd.gather(crowd, place, people, SEED)
     with Aside() as aside:
-        aside.do(befriend(place.urls[0], ledger, people.pairs))
+        aside.do(make_contacts(place.urls[0], ledger, people.pairs))
         aside.do(several_crowd.publish(place, people.readers))
         with aside.within(alive(crowd)):
             aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))

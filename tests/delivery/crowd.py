@@ -417,7 +417,7 @@ async def alive(crowd: Crowd) -> AsyncIterator[None]:
                 raise ended
 
 
-async def befriend(url: str, ledger: Ledger, pairs: Sequence[tuple[Person, Person]]) -> None:
+async def make_contacts(url: str, ledger: Ledger, pairs: Sequence[tuple[Person, Person]]) -> None:
     """Make contacts who have nothing waiting: each writes to the other and has it acknowledged."""
     everybody = {one.id: one for pair in pairs for one in pair}
     lines = {user: await Line.login(url, one, ledger) for user, one in everybody.items()}

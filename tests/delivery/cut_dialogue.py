@@ -170,7 +170,7 @@ class Dialogue:
         for person in (alice, bob):
             person.got.clear()
 
-    async def befriend(self, one: Person, other: Person) -> None:
+    async def make_contacts(self, one: Person, other: Person) -> None:
         """Let somebody add somebody as a contact."""
         one.contacts.add(other.name, other.user_id)
         await self._net.until(lambda: bool(one.contacts.find(other.name).key), "a contact")

@@ -44,7 +44,7 @@ class Traffic:
         self._alice = self.world.login("alice")
         self._others = [self.world.login(name) for name in ("bob", "carol", "dave")]
         for other in self._others:
-            self.world.befriend(self._alice, other)
+            self.world.make_contacts(self._alice, other)
         self._due: list[tuple[Client, Frame, str]] = []
 
     def run(self, *, burned: int, expired: int, delivered: int, kept: int) -> None:

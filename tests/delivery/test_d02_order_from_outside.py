@@ -20,7 +20,7 @@ import pytest
 from delivery_variants import ANSWERS_BEFORE_THE_COMMIT, Variant
 
 from support.amounts import amount
-from support.load import Crowd, Peer, befriend, ids
+from support.load import Crowd, Peer, ids, make_contacts
 from support.people import Frame, Person
 from support.relay_process import SERVE, patched
 
@@ -163,7 +163,7 @@ async def send_all(url: str, count: int) -> list[str]:
         peers = [await crowd.login(Person()) for _ in range(PEOPLE)]
         others = [peers[index ^ 1] for index in range(PEOPLE)]
         for index in range(0, PEOPLE, 2):
-            await befriend(peers[index], peers[index + 1])
+            await make_contacts(peers[index], peers[index + 1])
         loads = [
             [peer.person.message(other.person) for _ in range(count // PEOPLE)]
             for peer, other in zip(peers, others, strict=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
-from crowd import PATIENCE, Crowd, Member, alive, befriend, dice, empty_mailboxes, person
+from crowd import PATIENCE, Crowd, Member, alive, dice, empty_mailboxes, make_contacts, person
 from crowd_ledger import Ledger
 
 from support.amounts import LONG, replayed, seeds
@@ -135,7 +135,7 @@ def run_storm(
     """Make contacts, then kill; the relay that is killed may have a protection off."""
     ledger = Ledger()
     parts = cast(ledger, people)
-    asyncio.run(befriend(relay.url, ledger, parts.pairs))
+    asyncio.run(make_contacts(relay.url, ledger, parts.pairs))
     relay.kill()
     if patch is not None:
         relay.command = patched(patch)

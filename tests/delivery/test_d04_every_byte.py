@@ -82,8 +82,8 @@ async def talk_of_friends(folder: Path, name: str) -> None:
     """Cut somebody's connection at these bytes of a round between friends, by turns in four ways."""
     async with network(folder) as net, net.person("alice") as alice, net.person("bob") as bob:
         dialogue = Dialogue(net, alice, bob)
-        await dialogue.befriend(alice, bob)
-        await dialogue.befriend(bob, alice)
+        await dialogue.make_contacts(alice, bob)
+        await dialogue.make_contacts(bob, alice)
         victim = victim_of(dialogue, name)
         await dialogue.survey(victim)  # the first round carries a handshake
         places = offsets(await dialogue.survey(victim), name, FRIENDS_STRIDE, AROUND)
@@ -108,7 +108,7 @@ async def first_round(net: Network, bob: Person, name: str, after: int, count: i
     """One round of somebody new; what had passed over the victim's connection by each step, [] if it was cut."""
     async with net.person(f"alice {count}") as alice:
         dialogue = Dialogue(net, alice, bob)
-        await dialogue.befriend(bob, alice)  # else she would never hear that it was read
+        await dialogue.make_contacts(bob, alice)  # else she would never hear that it was read
         victim = victim_of(dialogue, name)
         await dialogue.round(victim, after, list(End)[count % 2], live=count // 2 % 2 == 0)
         return [] if dialogue.cuts else victim.proxy.marks
@@ -136,8 +136,8 @@ async def red(folder: Path, name: str, complaint: str) -> None:
     """A round without a cut goes well; among those with one, one does not."""
     async with network(folder) as net, net.person("alice") as alice, net.person("bob") as bob:
         dialogue = Dialogue(net, alice, bob)
-        await dialogue.befriend(alice, bob)
-        await dialogue.befriend(bob, alice)
+        await dialogue.make_contacts(alice, bob)
+        await dialogue.make_contacts(bob, alice)
         victim = victim_of(dialogue, name)
         await dialogue.survey(victim)  # the first round carries a handshake
         places = offsets(await dialogue.survey(victim), name, CONTROLS_STRIDE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
-from crowd import PATIENCE, Crowd, Line, Member, alive, befriend, dice, empty_mailboxes, person
+from crowd import PATIENCE, Crowd, Line, Member, alive, dice, empty_mailboxes, make_contacts, person
 from crowd_ledger import Ledger
 
 from support.amounts import amount, replayed
@@ -163,7 +163,7 @@ def race(relay: RelayProcess, messages: int, visits: int) -> tuple[Ledger, Repor
     """All of it: contacts are made, messages written, visits made."""
     ledger = Ledger()
     people = [person(ledger, f"person {number}") for number in range(SENDERS + 1)]
-    asyncio.run(befriend(relay.url, ledger, [(people[0], one) for one in people[1:]]))
+    asyncio.run(make_contacts(relay.url, ledger, [(people[0], one) for one in people[1:]]))
     return ledger, asyncio.run(write_and_visit(relay, ledger, people, messages=messages, visits=visits))
 
 

@@ -158,7 +158,7 @@ class Letters:
     def _meet(self) -> None:
         world = self.home.world
         one, other = world.login(self.alice), world.login(self.bob)
-        world.befriend(one, other)
+        world.make_contacts(one, other)
         one.drop()
         other.drop()
 
@@ -377,7 +377,7 @@ def duplicates(home: Household, jump: int) -> list[str]:
 
 def friends(home: Household) -> tuple[Person, Person]:
     one, other = home.world.login(home.person("alice")), home.world.login(home.person("bob"))
-    home.world.befriend(one, other)
+    home.world.make_contacts(one, other)
     return one.person, other.person
 
 

@@ -146,7 +146,7 @@ class Case:
 
     def run(self, course: Course, jump: int) -> list[str]:
         """Send, set the clock at once, and tell what is wrong."""
-        sender = self._befriended()
+        sender = self._known_sender()
         limited = self._use_up_pings() if course is running else None
         for_bob = [self._message(self.bob, life) for life in (LONG, HOUR, None)]
         for_carol = [self._message(self.carol, life) for life in (HOUR, None, self._short)]
@@ -169,7 +169,7 @@ class Case:
     def _message(self, to: Person, life: float | None) -> Frame:
         return self.alice.message(to, metadata=None if life is None else {"expiresIn": int(life * 1_000)})
 
-    def _befriended(self) -> ReferenceClient:
+    def _known_sender(self) -> ReferenceClient:
         sender = self.connect(self.alice)
         for other in (self.bob, self.carol):
             with ReferenceClient(self.relay.url, other).login(["ack"]) as client:

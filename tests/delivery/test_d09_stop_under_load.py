@@ -18,7 +18,7 @@ from delivery_variants import ANSWERS_BEFORE_THE_COMMIT, Variant
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
 from support.amounts import seeds
-from support.load import Crowd, Peer, befriend, ids
+from support.load import Crowd, Peer, ids, make_contacts
 from support.people import Frame, Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import WARM, patched
@@ -143,7 +143,7 @@ class Town:
             recipients = [await crowd.login(person, acks=True) for person in self._recipients]
             await asyncio.gather(
                 *(
-                    befriend(senders[index], recipients[friend])
+                    make_contacts(senders[index], recipients[friend])
                     for index in range(PEOPLE)
                     for friend in self._friends(index)
                 )

@@ -17,7 +17,7 @@ from typing import Final
 import psycopg
 import pytest
 import several_crowd
-from crowd import Crowd, alive, befriend
+from crowd import Crowd, alive, make_contacts
 from several_crowd import Place
 from several_ledger import SeveralLedger
 
@@ -76,7 +76,7 @@ class Scene:
         """What happens when one is done after the other under load, and all is waited for in the end."""
         ledger, place = self.place.ledger, self.place
         people = several_crowd.cast(ledger, SEED)
-        asyncio.run(befriend(place.urls[0], ledger, people.pairs))
+        asyncio.run(make_contacts(place.urls[0], ledger, people.pairs))
         asyncio.run(several_crowd.publish(place, people.readers))
         asyncio.run(self._storm(people, faults))
         asyncio.run(several_crowd.collect(place, people))

@@ -25,7 +25,7 @@ INSERT INTO phantom.sessions (account, relay, connected_at, presence)
 PER_OTHER = 3
 
 
-def befriended(connection: "psycopg.Connection[tuple[int]]", user: StoreUser) -> None:
+def with_contacts(connection: "psycopg.Connection[tuple[int]]", user: StoreUser) -> None:
     for statement in FRIENDS.strip().split(";\n"):
         connection.execute(statement.encode(), {"id": user.id})
 
@@ -42,7 +42,7 @@ def test_many_contacts_are_deleted_in_parts_and_each_is_named_once(postgres: Pos
     alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
     alice.meet(bob)
     with psycopg.connect(url, autocommit=True) as connection:
-        befriended(connection, alice)
+        with_contacts(connection, alice)
         left, contacts, is_complete = [pairs(connection)], list[str](), False
         while not is_complete:
             deleted = run(store, DeleteAccount(actor=alice.actor))
@@ -62,7 +62,7 @@ def test_idle_account_with_many_contacts_is_deleted_in_parts(postgres: PostgresS
     store = PostgresStore(url)
     alice = StoreUser(store, "alice")
     with psycopg.connect(url, autocommit=True) as connection:
-        befriended(connection, alice)
+        with_contacts(connection, alice)
         idle = DeleteIdleAccount(user_id=alice.id, active_before=NOW + 2 * DAY)
         parts = 1
         while not run(store, idle):
@@ -80,7 +80,7 @@ def test_owner_of_an_id_takes_it_from_somebody_with_many_contacts_in_parts(
     store = PostgresStore(url)
     other = StoreUser(store, "alice", signed=False)
     with psycopg.connect(url, autocommit=True) as connection:
-        befriended(connection, other)
+        with_contacts(connection, other)
         owner = copy.copy(other)
         owner.is_signed = True
         found = [owner.log_in()]

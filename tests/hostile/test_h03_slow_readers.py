@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from support.amounts import LONG, amount
-from support.load import Crowd, Peer, accepted, befriend, ids
+from support.load import Crowd, Peer, accepted, ids, make_contacts
 from support.measures import resident
 from support.people import Person, base64_text, canonical
 from support.raw_socket import TEXT, RawSocket, frame
@@ -95,7 +95,7 @@ async def readers(relay: RelayProcess, sender: Peer, crowd: Crowd) -> AsyncItera
     for _ in range(READERS):
         person = Person()
         peer = await crowd.login(person, acks=True)
-        await befriend(sender, peer)
+        await make_contacts(sender, peer)
         await peer.settle()
         await peer._connection.close()
         reader = Reader(person, relay)

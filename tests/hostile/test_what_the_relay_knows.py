@@ -328,7 +328,7 @@ def test_nothing_is_held_of_people_who_have_gone(make_world: MakeWorld) -> None:
     world = make_world()
     alice = world.login("alice", address="198.51.100.7")
     bob = world.login("bob", address="198.51.100.8")
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     exchange = alice.person.init(bob.person)
     alice.send(exchange)
     alice.send(alice.person.message(bob.person, conversation=CONVERSATION), alice.person.presence("idle"))

@@ -19,8 +19,8 @@ def stranger(world: World, alice: Client, bob: Client) -> Client:  # noqa: ARG00
 
 def contact_of_both(world: World, alice: Client, bob: Client) -> Client:
     mallory = world.login("mallory")
-    world.befriend(mallory, alice)
-    world.befriend(mallory, bob)
+    world.make_contacts(mallory, alice)
+    world.make_contacts(mallory, bob)
     for client in (alice, bob, mallory):
         client.settle()
         client.take()
@@ -46,7 +46,7 @@ def alice(world: World) -> Client:
 @pytest.fixture
 def bob(world: World, alice: Client) -> Client:
     client = world.login("bob")
-    world.befriend(alice, client)
+    world.make_contacts(alice, client)
     return client
 
 

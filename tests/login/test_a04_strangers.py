@@ -68,7 +68,7 @@ def test_stranger_hears_accepted_and_offline_and_nothing_else(world: World, bob:
 def test_contact_hears_more(world: World, bob: Person) -> None:
     """The control: the same life, before a contact's eyes."""
     mallory, client = world.login("mallory"), world.login(bob)
-    world.befriend(mallory, client)
+    world.make_contacts(mallory, client)
     client.drop()
     mallory.drop()
     assert {("PRESENCE", "online"), ("PRESENCE", "typing"), ("MESSAGE_ACK", "read")} <= kinds(life(world, bob))

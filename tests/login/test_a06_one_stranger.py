@@ -38,7 +38,7 @@ def test_one_stranger_fills_a_hundred_places(world: World, bob: Client) -> None:
 
 def test_all_strangers_together_fill_half(world: World, bob: Client) -> None:
     friend = world.login("friend")
-    world.befriend(friend, bob)
+    world.make_contacts(friend, bob)
     bob.drop()
     mallories = [world.login(f"mallory {number}", address="203.0.113.1") for number in range(7)]
     assert [accepted(mallory, bob.person, 100) for mallory in mallories] == [100] * 5 + [0] * 2

@@ -23,14 +23,14 @@ def meet(world: World, relation: Relation) -> tuple[Client, Client]:
         return bob, bob
     alice = world.login("alice")
     if relation is Relation.BLOCKED:
-        world.befriend(alice, bob)
+        world.make_contacts(alice, bob)
         bob.send(bob.person.block(alice.person))
     if relation is Relation.REPLIED_TO:
         bob.send(bob.person.message(alice.person))
         alice.settle()
         bob.settle()
     elif relation is Relation.CONTACT:
-        world.befriend(alice, bob)
+        world.make_contacts(alice, bob)
     alice.take()
     bob.take()
     return alice, bob

@@ -75,7 +75,7 @@ def test_owner_takes_the_id_from_whoever_claimed_it_and_with_it_no_mail_and_no_c
 ) -> None:
     owner = Person()
     mallory, friend = letter(user_id=owner.id), letter()
-    mallory.befriend(friend)
+    mallory.make_contacts(friend)
     mallory.wire.cut()
     friend.send(friend.message(owner.id))
     friend.wire.settle()
@@ -87,7 +87,7 @@ def test_owner_takes_the_id_from_whoever_claimed_it_and_with_it_no_mail_and_no_c
 def test_first_login_that_proves_the_key_begins_the_account_anew(letter: MakeLetter) -> None:
     user_id, seed = base64_text(os.urandom(16)), os.urandom(32)
     unproved, friend = letter(user_id=user_id, seed=seed), letter()
-    unproved.befriend(friend)
+    unproved.make_contacts(friend)
     signs = letter(user_id=user_id, seed=seed, login=False).login_signed()
     assert unproved.wire.closed()[0] == 1008
     friend.send(friend.frame("PRESENCE", {"status": "idle"}))

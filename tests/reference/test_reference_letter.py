@@ -302,7 +302,7 @@ def test_same_response_serves_two_who_asked(letter: MakeLetter) -> None:
 def test_acknowledgement_reaches_who_sent_the_message(letter: MakeLetter) -> None:
     alice, bob, carol = letter(), letter(), letter()
     for sender in (alice, carol):
-        sender.befriend(bob)
+        sender.make_contacts(bob)
     for sender, name in ((alice, "m-1"), (carol, "m-2"), (alice, "m-3")):
         sender.send(sender.message(bob.id, name=name))
         bob.wire.until("MESSAGE")
@@ -321,7 +321,7 @@ def test_acknowledgement_reaches_who_sent_the_message(letter: MakeLetter) -> Non
 @pytest.mark.parametrize("conversation", [{}, {"conversationId": "never used"}])
 def test_typing_reaches_contacts(letter: MakeLetter, conversation: Frame) -> None:
     alice, bob, stranger = letter(), letter(), letter()
-    alice.befriend(bob)
+    alice.make_contacts(bob)
     alice.send(alice.message(stranger.id))
     stranger.wire.settle()
     bob.send(bob.frame("PRESENCE", {"status": "typing", **conversation}))

@@ -29,7 +29,7 @@ def log_in(world: World, name: str, features: list[str]) -> Client:
 def bob(world: World) -> Client:
     """Somebody who is there, and whose contact alice is away."""
     alice, bob = world.login("alice"), world.login("bob")
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     alice.drop()
     world.pass_time(MINUTE)
     bob.settle()
@@ -319,7 +319,7 @@ def test_mailbox_fills_either_way(bob: Client, she_is: str) -> None:
 def test_mailbox_is_open_again_after_a_day_and_for_others_always(bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hidden_receipts, "MAX_BACKLOG", 3)
     alice, carol = log_in(bob.world, "alice", ABSENT), bob.world.login("carol")
-    bob.world.befriend(alice, carol)
+    bob.world.make_contacts(alice, carol)
     bob.take()
     first = bob.person.message(alice.person, message_id=bob.person.new_message_id())
     bob.send(first)
@@ -336,7 +336,7 @@ def test_mailbox_is_open_again_after_a_day_and_for_others_always(bob: Client, mo
 
 def test_whoever_is_written_to_is_told(bob: Client) -> None:
     alice, carol = log_in(bob.world, "alice", ABSENT), bob.world.login("carol")
-    bob.world.befriend(alice, carol)
+    bob.world.make_contacts(alice, carol)
     for friend in (bob, carol):
         friend.send(friend.person.message(alice.person))
         friend.take()

@@ -20,7 +20,7 @@ def alice(world: World) -> Client:
 def bob(world: World, alice: Client) -> Client:
     """Alice's contact."""
     client = world.login("bob")
-    world.befriend(alice, client)
+    world.make_contacts(alice, client)
     return client
 
 
@@ -129,7 +129,7 @@ def test_all_sessions_of_a_deleted_account_end(world: World, alice: Client) -> N
 
 def test_deletion_of_one_account_touches_no_other(world: World, alice: Client, bob: Client) -> None:
     carol = world.login("carol")
-    world.befriend(bob, carol)
+    world.make_contacts(bob, carol)
     alice.send(alice.person.account_delete())
     bob.take()
     bob.send(bob.person.message(carol.person))

@@ -105,7 +105,7 @@ def test_full_mailbox_takes_receipts(world: World, bob: Person) -> None:
     """What bob's friends say of his mail does not compete with mail for him."""
     alice = world.login("alice")
     client = world.login(bob)
-    world.befriend(client, alice)
+    world.make_contacts(client, alice)
     client.send(bob.message(alice.person))
     [routed] = alice.take("MESSAGE")
     client.drop()
@@ -118,7 +118,7 @@ def test_full_mailbox_takes_receipts(world: World, bob: Person) -> None:
 def test_receipts_do_not_take_the_place_of_messages(world: World, bob: Person) -> None:
     alice = world.login("alice")
     client = world.login(bob)
-    world.befriend(client, alice)
+    world.make_contacts(client, alice)
     client.send(*(bob.message(alice.person) for _ in range(50)))
     routed = alice.take("MESSAGE")
     client.drop()

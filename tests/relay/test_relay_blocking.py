@@ -26,7 +26,7 @@ def bob(world: World) -> Client:
 def alice(world: World, bob: Client) -> Client:
     """A contact of Bob's."""
     client = world.login("alice")
-    world.befriend(client, bob)
+    world.make_contacts(client, bob)
     return client
 
 
@@ -191,9 +191,9 @@ def story(world: World, person: Client, bob: Client) -> list[str]:
     return [str(part) for part in json.loads(text)]
 
 
-@pytest.mark.parametrize("befriended", [False, True])
+@pytest.mark.parametrize("are_contacts", [False, True])
 def test_blocked_user_hears_what_a_stranger_hears_whose_mail_is_not_fetched(
-    make_world: Callable[..., World], befriended: bool
+    make_world: Callable[..., World], are_contacts: bool
 ) -> None:
     """Byte for byte, in two worlds that differ in the block alone."""
     heard = []
@@ -203,8 +203,8 @@ def test_blocked_user_hears_what_a_stranger_hears_whose_mail_is_not_fetched(
         bob.send(bob.person.publish(range(1, 11), range(1, 11), last_resort=True))
         alice = world.login("alice")
         if blocked:
-            if befriended:
-                world.befriend(alice, bob)
+            if are_contacts:
+                world.make_contacts(alice, bob)
             block(bob, alice)
         bob.drop()
         world.pass_time(60_000 - world.clock.wall % 60_000)

@@ -16,7 +16,7 @@ def alice(world: World) -> Client:
 def bob(world: World, alice: Client) -> Client:
     """Alice's contact, who acknowledges."""
     client = world.login("bob")
-    world.befriend(alice, client)
+    world.make_contacts(alice, client)
     return client
 
 

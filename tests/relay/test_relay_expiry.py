@@ -13,7 +13,7 @@ def alice(world: World) -> Client:
 def bob(world: World, alice: Client) -> Client:
     """Alice's contact."""
     client = world.login("bob")
-    world.befriend(alice, client)
+    world.make_contacts(alice, client)
     return client
 
 

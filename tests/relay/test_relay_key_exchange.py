@@ -344,7 +344,7 @@ def test_changed_exchange_is_1002(alice: Client, bob: Client) -> None:
 
 def test_exchanges_of_strangers_leave_room_for_a_contact(world: World, bob: Client) -> None:
     friend = world.login("friend")
-    world.befriend(bob, friend)
+    world.make_contacts(bob, friend)
     bob.drop()
     for number in range(100):
         stranger = world.login(f"stranger {number}")

@@ -27,7 +27,7 @@ def alice(world: World) -> Client:
 def bob(world: World, alice: Client) -> Person:
     """A contact of Alice's who has gone."""
     client = world.login("bob")
-    world.befriend(alice, client)
+    world.make_contacts(alice, client)
     client.drop()
     alice.take()
     return client.person

@@ -111,8 +111,8 @@ def test_reference_client_sees_byte_for_byte_what_a_message_is(world: World) -> 
 
 def test_expiry_and_receipts_are_those_of_a_message(world: World) -> None:
     alice, bob, carol = sender(world), world.login("bob"), world.login("carol")
-    world.befriend(alice, bob)
-    world.befriend(alice, carol)
+    world.make_contacts(alice, bob)
+    world.make_contacts(alice, carol)
     carol.drop()
     frame = alice.person.message_many([bob.person, carol.person], metadata={"expiresIn": 1_000})
     result(alice, frame)
@@ -328,7 +328,7 @@ def test_message_to_a_group_leads_to_no_receipt(world: World, absent: bool) -> N
     bob = world.login("bob", features=["absent"] if absent else [])
     carol = world.login("carol")
     for other in (bob, carol):
-        world.befriend(alice, other)
+        world.make_contacts(alice, other)
     carol.drop()
     if absent:
         bob.send(bob.person.presence("offline"))
@@ -347,7 +347,7 @@ def test_message_to_a_group_leads_to_no_receipt(world: World, absent: bool) -> N
 
 def test_300_messages_to_groups_of_one_sender_may_wait(world: World) -> None:
     alice, bob = sender(world), world.login("bob")
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     bob.drop()
     for _ in range(MAX_GROUP_BACKLOG):
         alice.put(alice.person.message_many([bob.person], group=True))

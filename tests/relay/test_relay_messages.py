@@ -437,7 +437,7 @@ def test_full_mailbox_takes_what_was_encrypted_again(world: World, alice: Client
 
 
 def test_lifetime_of_what_was_encrypted_again_counts(world: World, alice: Client, bob: Client) -> None:
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     short = alice.person.message(bob.person, metadata={"expiresIn": 5 * SECOND}, encrypted=OLD)
     alice.send(short)
     world.clock.advance(4 * SECOND)
@@ -453,7 +453,7 @@ def test_lifetime_of_what_was_encrypted_again_counts(world: World, alice: Client
 def test_message_whose_time_came_before_the_sweep_can_be_encrypted_again(
     world: World, alice: Client, bob: Client
 ) -> None:
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     short = alice.person.message(bob.person, metadata={"expiresIn": 5 * SECOND}, encrypted=OLD)
     alice.send(short)
     world.clock.advance(5 * SECOND)
@@ -505,14 +505,14 @@ def test_messages_of_many_senders_arrive_as_accepted(world: World, bob: Client) 
 
 
 def test_answers_come_in_the_order_of_requests(world: World, alice: Client, bob: Client) -> None:
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     sent = [alice.person.message(bob.person) for _ in range(700)]  # more than one batch of the store
     assert ids(alice.send(*sent)) == ids(sent)
     assert ids(bob.take("MESSAGE")) == ids(sent)
 
 
 def test_transactions_are_bounded(world: World, alice: Client, bob: Client) -> None:
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     world.writer.holding = True
     alice.send(*(alice.person.message(bob.person) for _ in range(900)))
     sizes = []

@@ -14,7 +14,7 @@ def alice(world: World) -> Client:
 def bob(world: World, alice: Client) -> Client:
     """Alice's contact."""
     client = world.login("bob")
-    world.befriend(alice, client)
+    world.make_contacts(alice, client)
     return client
 
 
@@ -123,7 +123,7 @@ def test_typing_goes_to_the_participant_of_a_conversation(alice: Client, bob: Cl
 
 def test_typing_goes_to_no_contact_of_another_conversation(world: World, alice: Client, bob: Client) -> None:
     carol = world.login("carol")
-    world.befriend(alice, carol)
+    world.make_contacts(alice, carol)
     for client in (alice, carol):
         other = carol if client is alice else alice
         client.send(client.person.message(other.person, conversation="other"))
@@ -136,7 +136,7 @@ def test_typing_goes_to_no_contact_of_another_conversation(world: World, alice: 
 
 def test_typing_goes_to_all_participants(world: World, alice: Client, bob: Client) -> None:
     carol = world.login("carol")
-    world.befriend(alice, carol)
+    world.make_contacts(alice, carol)
     bob.take()
     alice.send(alice.person.presence("typing", "conversation"))
     assert notices(bob) == notices(carol) == [(alice.person.id, "typing")]
@@ -185,7 +185,7 @@ def test_contact_is_told_of_a_login(world: World, alice: Client, bob: Client) ->
 
 def test_login_tells_which_contacts_are_here(world: World, alice: Client, bob: Client) -> None:
     carol = world.login("carol")
-    world.befriend(alice, carol)
+    world.make_contacts(alice, carol)
     carol.drop()
     bob.send(bob.person.presence("idle"))
     alice.drop()

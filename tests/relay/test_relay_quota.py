@@ -315,7 +315,7 @@ def test_addresses_are_bounded_and_the_others_share(monkeypatch: pytest.MonkeyPa
 
 def contacts(world: World) -> tuple[Client, Person]:
     alice, bob = world.login("alice"), world.login("bob")
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     bob.drop()
     return alice, bob.person
 
@@ -387,7 +387,7 @@ def test_receipts_of_a_client_without_acks_count_if_there_are_any(monkeypatch: p
     monkeypatch.setattr("phantom_messenger.relay.config.MEGABYTE", 20_000)
     world = World(Config(**RATES, address_megabytes_a_day=1))  # type: ignore[arg-type]
     alice, bob = world.login("alice"), world.login("bob", address=HERE)
-    world.befriend(alice, bob)
+    world.make_contacts(alice, bob)
     bob.drop()
     world.login(bob.person, ack=False, address=HERE)
     for number in range(50):

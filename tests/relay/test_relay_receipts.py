@@ -20,7 +20,7 @@ def alice(world: World) -> Client:
 def bob(world: World, alice: Client) -> Client:
     """Alice's contact."""
     client = world.login("bob")
-    world.befriend(alice, client)
+    world.make_contacts(alice, client)
     return client
 
 
@@ -262,7 +262,7 @@ def test_client_without_acks_gets_a_waiting_receipt_once(world: World, alice: Cl
 
 def test_made_up_acks_of_one_contact_do_not_silence_another(world: World, alice: Client, bob: Client) -> None:
     carol = world.login("carol")
-    world.befriend(alice, carol)
+    world.make_contacts(alice, carol)
     alice.drop()
     made_up = {"senderId": alice.person.id, "status": "read"}
     for _ in range(4_000):  # as many receipts as wait at most, within a minute's limit

@@ -83,7 +83,7 @@ class Cluster:
         self.run()
         return client.take()
 
-    def befriend(self, one: Client, other: Client) -> None:
+    def make_contacts(self, one: Client, other: Client) -> None:
         for sender, recipient in ((one, other), (other, one)):
             self.send(sender, sender.person.message(recipient.person))
         for _ in range(2):
@@ -122,7 +122,7 @@ def alice(cluster: Cluster) -> Client:
 def bob(cluster: Cluster, alice: Client) -> Client:
     """At the other; Alice's contact."""
     client = cluster.login(1, "bob")
-    cluster.befriend(alice, client)
+    cluster.make_contacts(alice, client)
     return client
 
 
@@ -163,7 +163,7 @@ def mix(cluster: Cluster, seed: int) -> None:
     people = [cluster.login(number % 2, f"{seed} {number}") for number in range(4)]
     reader = people[0]
     for other in people[1:]:
-        cluster.befriend(reader, other)
+        cluster.make_contacts(reader, other)
     sent: list[str] = []
     for _ in range(30):
         cluster.is_cut = chance.random() < 0.3
@@ -397,7 +397,7 @@ def test_relay_that_was_cut_off_for_long_finds_everything_that_has_changed(
     cluster: Cluster, alice: Client, bob: Client
 ) -> None:
     carol = cluster.login(0, "carol")
-    cluster.befriend(carol, bob)
+    cluster.make_contacts(carol, bob)
     other = cluster.worlds[1]
     tick, other.relay.tick = other.relay.tick, lambda: None  # type: ignore[method-assign] # it is paused
     cluster.is_cut = True
@@ -421,7 +421,7 @@ def test_whole_look_is_made_in_parts(
     cluster: Cluster, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carol, dave = cluster.login(0, "carol"), cluster.login(1, "dave")
-    cluster.befriend(carol, dave)
+    cluster.make_contacts(carol, dave)
     monkeypatch.setattr(presence_look, "COMPARED_AT_ONCE", 1)
     asked: list[SeeContacts] = []
     store = cluster.worlds[1].store

@@ -60,7 +60,7 @@ def login_under_way(cluster: Cluster, number: int, client: Client) -> Iterator[N
 def contacts(cluster: Cluster) -> tuple[Client, Client]:
     """Alice, who stays at the one relay, and Bob, who is at the other."""
     alice, bob = cluster.login(0, "alice"), cluster.login(1, "bob")
-    cluster.befriend(alice, bob)
+    cluster.make_contacts(alice, bob)
     return alice, bob
 
 
@@ -156,7 +156,7 @@ def test_too_many_logins_with_a_claimed_id_leave_nobody_shown_who_is_not_there(s
         strict.run()
         bobs.append(bob)
         if number:
-            strict.befriend(alice, bob)
+            strict.make_contacts(alice, bob)
     assert [bob.close_code() for bob in bobs] == [CloseCode.POLICY_VIOLATION, None, CloseCode.RATE_LIMITED]
     told: list[Frame] = []
     strict.pass_time(2 * DEPARTURE)

@@ -129,7 +129,7 @@ class Letter:
         self.send(frame)
         return self.wire.settle()
 
-    def befriend(self, other: "Letter") -> None:
+    def make_contacts(self, other: "Letter") -> None:
         """Key exchange as the reference has it; all that comes of it is read."""
         self.send(self.init(other.id))
         other.wire.until("KEY_EXCHANGE_INIT")

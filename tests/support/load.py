@@ -120,7 +120,7 @@ class Crowd:
         return Peer(person, connection, acks=acks)
 
 
-async def befriend(one: Peer, other: Peer) -> None:
+async def make_contacts(one: Peer, other: Peer) -> None:
     """Make two people contacts, so that either may fill the other's mailbox."""
     for sender, recipient in ((one, other), (other, one)):
         await accepted(sender, sender.person.message(recipient.person))

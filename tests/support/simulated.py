@@ -354,7 +354,7 @@ class World:
         for person in people:
             self.login(person).drop()
 
-    def befriend(self, one: Client, other: Client) -> None:
+    def make_contacts(self, one: Client, other: Client) -> None:
         """Make two clients contacts who have nothing waiting."""
         for sender, recipient in ((one, other), (other, one)):
             sender.put(sender.person.message(recipient.person))
