@@ -1,6 +1,6 @@
 """``make cluster-chaos``: a cluster loses one part after the other while people write; what they were told must hold.
 
-For each fault there are new people, and a ledger that knows all that they sent and were told. Those who are put off try
+For each fault there are new people, and a checker that knows all that they sent and were told. Those who are put off try
 again after a quarter of a second, not after ``retryAfter``: the silence is that of the servers.
 """
 
@@ -19,8 +19,8 @@ from typing import Final
 
 import several_crowd
 from crowd import Crowd, alive, make_contacts
+from several_checker import SeveralChecker
 from several_crowd import Cast, Place
-from several_ledger import SeveralLedger
 
 from cluster import console, processes
 from cluster.aside import Aside
@@ -131,13 +131,13 @@ HEAD: Final = (
 
 def play(scene: Scene, name: str, fault: Fault) -> Row:
     """Break a part under load and let everybody finish."""
-    ledger = SeveralLedger()
-    place = Place([relay.url for relay in scene.relays], ledger)
-    people = several_crowd.cast(ledger, SEED, of=f" {name} {time.time_ns()}")
-    crowd = Crowd(place.urls[0], ledger)
+    checker = SeveralChecker()
+    place = Place([relay.url for relay in scene.relays], checker)
+    people = several_crowd.cast(checker, SEED, of=f" {name} {time.time_ns()}")
+    crowd = Crowd(place.urls[0], checker)
     several_crowd.gather(crowd, place, people, SEED)
     with Aside() as aside:
-        aside.do(make_contacts(place.urls[0], ledger, people.pairs))
+        aside.do(make_contacts(place.urls[0], checker, people.pairs))
         aside.do(several_crowd.publish(place, people.readers))
         with aside.within(alive(crowd)):
             aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))
@@ -150,10 +150,10 @@ def play(scene: Scene, name: str, fault: Fault) -> Row:
             ended = time.monotonic()
             aside.do(several_crowd.calm(crowd, PATIENCE))
         aside.do(judge(place, people))
-    for code in ledger.closings.keys() - {fault.closes} if fault.closes else ():
-        ledger.fault("closed with another code", code)
-    silence = ledger.longest_silence(begun, ended)
-    return Row(name, ledger.accepted, ledger.put_off, ledger.verdict(), silence, fault.most)
+    for code in checker.closings.keys() - {fault.closes} if fault.closes else ():
+        checker.fault("closed with another code", code)
+    silence = checker.longest_silence(begun, ended)
+    return Row(name, checker.accepted, checker.put_off, checker.verdict(), silence, fault.most)
 
 
 async def judge(place: Place, people: Cast) -> None:
@@ -241,7 +241,7 @@ def run_update(commit: str) -> Row:
 
 
 def run_controls() -> bool:
-    """Whether the ledger finds what is lost where the protections are off."""
+    """Whether the checker finds what is lost where the protections are off."""
     for control in CONTROLS.values():
         install(PROGRAMS.resolve(), console.show, control.patroni)
     network, seen = Network(), True

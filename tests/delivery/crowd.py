@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from crowd_ledger import Key, Ledger, Reading
+from delivery_checker import DeliveryChecker, Key, Reading
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -70,26 +70,28 @@ class Line:
     ``pending``: frames of the mailbox that came and were not acknowledged here.
     """
 
-    def __init__(self, connection: ClientConnection, person: Person, ledger: Ledger, reading: Reading) -> None:
+    def __init__(
+        self, connection: ClientConnection, person: Person, checker: DeliveryChecker, reading: Reading
+    ) -> None:
         self.pending: list[Frame] = []
         self.ready = Progress()
         """Made when something is pending."""
         self.person = person
         self._connection = connection
-        self._ledger = ledger
+        self._checker = checker
         self._reading = reading
         self._asked: dict[str, list[Frame]] = {}
         self._questions = 0
         self._answered = Progress()
 
     @classmethod
-    async def login(cls, url: str, person: Person, ledger: Ledger, *, buffer: int | None = None) -> Self:
+    async def login(cls, url: str, person: Person, checker: DeliveryChecker, *, buffer: int | None = None) -> Self:
         """Connect and log in with the feature ``ack``.
 
         Args:
             url: of the relay.
             person: who logs in.
-            ledger: judges what comes.
+            checker: judges what comes.
             buffer: bytes that the socket takes for a reader who pauses; the system's choice if left out.
         """
         where = urlsplit(url)
@@ -116,13 +118,13 @@ class Line:
             raise
         try:
             acknowledgement = json.loads(await connection.recv())
-            line = cls(connection, person, ledger, ledger.open(person.id))
+            line = cls(connection, person, checker, checker.open(person.id))
             await line.send(person.auth(acknowledgement, where.netloc, features=["ack"]))
             answer = await line.receive()
-            if answer["type"] == "ERROR":  # the ledger has judged it
+            if answer["type"] == "ERROR":  # the checker has judged it
                 raise EOFError("the login was not stored")
             if answer["type"] != "AUTH_SUCCESS":
-                ledger.fault("login refused", answer)
+                checker.fault("login refused", answer)
         except BaseException:
             connection.transport.abort()
             raise
@@ -142,7 +144,7 @@ class Line:
             self.pending.append(frame)
             self.ready.made()
         elif frame["type"] == "PONG":
-            self._ledger.confirm(self.person.id, self._asked.pop(frame["id"]))
+            self._checker.confirm(self.person.id, self._asked.pop(frame["id"]))
             self._answered.made()
         elif frame["type"] == "ERROR":
             self._acknowledge_again(frame.get("id"))
@@ -160,7 +162,7 @@ class Line:
 
     async def acknowledge(self, items: Sequence[Frame]) -> str:
         """Acknowledge, and ask whether it is stored; the id of the question."""
-        self._ledger.acknowledge(self.person.id, items)
+        self._checker.acknowledge(self.person.id, items)
         for item in items:
             await self.send(self.person.ack(item) if item["type"] == "MESSAGE" else self.person.confirm(item["seq"]))
         self._questions += 1
@@ -213,14 +215,14 @@ class Crowd:
 
     Args:
         url: of the relay.
-        ledger: judges it.
+        checker: judges it.
         most: letters that may wait for one of them.
     """
 
-    def __init__(self, url: str, ledger: Ledger, *, most: int = MOST) -> None:
+    def __init__(self, url: str, checker: DeliveryChecker, *, most: int = MOST) -> None:
         self.url = url
         self._most = most
-        self.ledger = ledger
+        self.checker = checker
         self.up = asyncio.Event()
         self.up.set()
         self.calm = False
@@ -230,7 +232,7 @@ class Crowd:
 
     def has_room(self, to: Person) -> bool:
         """Whether one more letter may wait for somebody."""
-        return self.ledger.unsettled[to.id] < self._most
+        return self.checker.unsettled[to.id] < self._most
 
     def stir(self) -> None:
         """Something has happened for which people wait."""
@@ -249,10 +251,10 @@ class Crowd:
         return sum(len(member.under_way) for member in self.members)
 
 
-def person(ledger: Ledger, name: str) -> Person:
-    """Somebody whom the ledger knows."""
+def person(checker: DeliveryChecker, name: str) -> Person:
+    """Somebody whom the checker knows."""
     found = Person(name, now=rising_clock())
-    ledger.keys[found.id] = found.public_key
+    checker.keys[found.id] = found.public_key
     return found
 
 
@@ -315,7 +317,7 @@ class Member:
                 await line.cut()
 
     async def _login(self) -> Line:
-        return await Line.login(self._crowd.url, self.person, self._crowd.ledger)
+        return await Line.login(self._crowd.url, self.person, self._crowd.checker)
 
     def _work(self, line: Line) -> list[Coroutine[Any, Any, None]]:
         """All that is done at a time while online."""
@@ -334,10 +336,10 @@ class Member:
         while True:
             frame = await line.receive()
             if frame["type"] == "MESSAGE_ACK" and "seq" not in frame:
-                self._answered(crowd.ledger.accept(frame, self.person.id))
+                self._answered(crowd.checker.accept(frame, self.person.id))
             elif frame["type"] == "PONG":
                 crowd.stir()
-            elif frame["type"] == "ERROR":  # the ledger has judged it
+            elif frame["type"] == "ERROR":  # the checker has judged it
                 for key in [key for key in self.unanswered if key.name == frame.get("id")]:
                     self._refused(key)
             else:
@@ -386,14 +388,14 @@ class Member:
     async def _post(self, line: Line, to: str, encrypted: str, name: str) -> None:
         # The envelope's id names the message, so that a refusal can be told from others.
         frame = self.person.message(to, encrypted=encrypted, message_id=name, id=name)
-        key = self._crowd.ledger.write(frame, self.person.id)
+        key = self._crowd.checker.write(frame, self.person.id)
         self.unanswered[key] = encrypted
         self.under_way.add(key)
         await line.send(frame)
 
     def _open_targets(self) -> list[Person]:
         crowd = self._crowd
-        if crowd.calm or len(self.unanswered) >= self._window or len(crowd.ledger.letters) >= crowd.quota:
+        if crowd.calm or len(self.unanswered) >= self._window or len(crowd.checker.letters) >= crowd.quota:
             return []
         return [to for to in self._targets if crowd.has_room(to)]
 
@@ -417,18 +419,18 @@ async def alive(crowd: Crowd) -> AsyncIterator[None]:
                 raise ended
 
 
-async def make_contacts(url: str, ledger: Ledger, pairs: Sequence[tuple[Person, Person]]) -> None:
+async def make_contacts(url: str, checker: DeliveryChecker, pairs: Sequence[tuple[Person, Person]]) -> None:
     """Make contacts who have nothing waiting: each writes to the other and has it acknowledged."""
     everybody = {one.id: one for pair in pairs for one in pair}
-    lines = {user: await Line.login(url, one, ledger) for user, one in everybody.items()}
+    lines = {user: await Line.login(url, one, checker) for user, one in everybody.items()}
     for one, other in [*pairs, *((other, one) for one, other in pairs)]:
         frame = one.message(other)
-        key = ledger.write(frame, one.id, receipt=False)
+        key = checker.write(frame, one.id, receipt=False)
         await lines[one.id].send(frame)
-        while not ledger.letters[key].accepted:
+        while not checker.letters[key].accepted:
             answer = await lines[one.id].receive()
             if answer["type"] == "MESSAGE_ACK" and "seq" not in answer:
-                ledger.accept(answer, one.id)
+                checker.accept(answer, one.id)
     for _ in range(2):  # the messages, then what is told of them
         for line in lines.values():
             await line.settle()
@@ -436,11 +438,11 @@ async def make_contacts(url: str, ledger: Ledger, pairs: Sequence[tuple[Person, 
         await line.close()
 
 
-async def collect(url: str, ledger: Ledger, people: Sequence[Person]) -> int:
+async def collect(url: str, checker: DeliveryChecker, people: Sequence[Person]) -> int:
     """Everybody comes and acknowledges all there is; how much that was."""
 
     async def come(one: Person) -> int:
-        line = await Line.login(url, one, ledger)
+        line = await Line.login(url, one, checker)
         came = await line.settle()
         await line.close()
         return len(came)
@@ -448,11 +450,13 @@ async def collect(url: str, ledger: Ledger, people: Sequence[Person]) -> int:
     return sum(await asyncio.gather(*map(come, people)))
 
 
-async def empty_mailboxes(url: str, ledger: Ledger, readers: Sequence[Person], writers: Sequence[Person]) -> int:
+async def empty_mailboxes(
+    url: str, checker: DeliveryChecker, readers: Sequence[Person], writers: Sequence[Person]
+) -> int:
     """Let everybody acknowledge all there is; how much came when they logged in once more.
 
     Readers first: what they acknowledge is told to those who wrote.
     """
-    await collect(url, ledger, readers)
-    await collect(url, ledger, writers)
-    return await collect(url, ledger, [*readers, *writers])
+    await collect(url, checker, readers)
+    await collect(url, checker, writers)
+    return await collect(url, checker, [*readers, *writers])

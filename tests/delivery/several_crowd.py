@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from crowd import GONE, Crowd, Leaving, Line, Member, dice, person
-from crowd_ledger import Key
-from several_ledger import SeveralLedger
+from delivery_checker import Key
+from several_checker import SeveralChecker
 
 from support.people import Frame, Person
 
@@ -35,12 +35,12 @@ class Place:
 
     Attributes:
         urls: of the relays.
-        ledger: judges them.
+        checker: judges them.
         patience: seconds without an answer until somebody leaves a relay for another one.
     """
 
     urls: Sequence[str]
-    ledger: SeveralLedger
+    checker: SeveralChecker
     patience: float = 5.0
 
 
@@ -78,7 +78,7 @@ class Traveller(Member):
         self._next += 1
         try:
             async with asyncio.timeout(self._place.patience):
-                return await Line.login(url, self.person, self._place.ledger)
+                return await Line.login(url, self.person, self._place.checker)
         except GONE:
             await asyncio.sleep(self._chance.uniform(0.1, 0.4))
             raise
@@ -87,7 +87,7 @@ class Traveller(Member):
         try:
             await super()._be_online(line)
         except* GONE:
-            self._place.ledger.closings[line.close_code] += 1
+            self._place.checker.closings[line.close_code] += 1
             raise
 
     def _work(self, line: Line) -> list[Coroutine[Any, Any, None]]:
@@ -151,13 +151,13 @@ class Traveller(Member):
         """Ask for a bundle, and wait until that is stored or refused."""
         name = self.person.new_message_id()
         frame = self.person.signed({**self.person.init(target, name=name), "id": name})
-        self._place.ledger.ask(frame)
+        self._place.checker.ask(frame)
         await line.send(frame)
         await line.is_alive()
 
     def _come(self, frame: Frame) -> None:
         if frame["type"] == "KEY_EXCHANGE_RESPONSE":
-            self._place.ledger.hand_out(frame)
+            self._place.checker.hand_out(frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +174,11 @@ class Cast:
         return [(writer, reader) for writer in self.writers for reader in self.targets[writer.id]]
 
 
-def cast(ledger: SeveralLedger, seed: int, *, people: int = 6, targets: int = 4, of: str = "") -> Cast:
+def cast(checker: SeveralChecker, seed: int, *, people: int = 6, targets: int = 4, of: str = "") -> Cast:
     """So many writers and as many readers, others for each name that they are ``of``."""
     chance = dice(seed)
-    writers = [person(ledger, f"writer {number}{of}") for number in range(people)]
-    readers = [person(ledger, f"reader {number}{of}") for number in range(people)]
+    writers = [person(checker, f"writer {number}{of}") for number in range(people)]
+    readers = [person(checker, f"reader {number}{of}") for number in range(people)]
     return Cast(writers, readers, {one.id: chance.sample(readers, targets) for one in writers})
 
 
@@ -194,7 +194,7 @@ def gather(crowd: Crowd, place: Place, people: Cast, seed: int) -> None:
 async def publish(place: Place, people: Sequence[Person]) -> None:
     """Let each have one-time prekeys at the relays."""
     for one in people:
-        line = await _login(place.urls[0], one, place.ledger)
+        line = await _login(place.urls[0], one, place.checker)
         await line.send(one.publish(range(1, PREKEYS + 1)))
         await line.settle()
         await line.close()
@@ -214,16 +214,16 @@ async def calm(crowd: Crowd, seconds: float) -> None:
 
 async def accepted(crowd: Crowd, count: int, seconds: float) -> None:
     """Wait until so many more messages were accepted."""
-    wanted = crowd.ledger.accepted + count
+    wanted = crowd.checker.accepted + count
     async with asyncio.timeout(seconds):
-        await crowd.progress.until(lambda: crowd.ledger.accepted >= wanted)
+        await crowd.progress.until(lambda: crowd.checker.accepted >= wanted)
 
 
-async def _login(url: str, one: Person, ledger: SeveralLedger) -> Line:
+async def _login(url: str, one: Person, checker: SeveralChecker) -> Line:
     """Log in, when the database lets them."""
     while True:
         try:
-            return await Line.login(url, one, ledger)
+            return await Line.login(url, one, checker)
         except GONE:
             await asyncio.sleep(AGAIN_SECONDS)
 
@@ -232,7 +232,7 @@ async def collect(place: Place, people: Cast) -> None:
     """Everybody acknowledges all there is, at whatever relay; a fault if something comes when they come once more."""
 
     async def come(one: Person, number: int) -> list[Frame]:
-        line = await _login(place.urls[number % len(place.urls)], one, place.ledger)
+        line = await _login(place.urls[number % len(place.urls)], one, place.checker)
         came = await line.settle()
         await line.close()
         return came
@@ -244,7 +244,7 @@ async def collect(place: Place, people: Cast) -> None:
     await all_come(people.readers, 0)
     await all_come(people.writers, 1)
     for item in await all_come([*people.readers, *people.writers], 1):
-        place.ledger.fault("came when everything was collected", item)
+        place.checker.fault("came when everything was collected", item)
 
 
 async def judge_sessions(place: Place, people: Sequence[Person]) -> None:
@@ -252,12 +252,12 @@ async def judge_sessions(place: Place, people: Sequence[Person]) -> None:
     for one in people:
         lines = []
         for url in place.urls:
-            lines.append(await _login(url, one, place.ledger))
+            lines.append(await _login(url, one, place.checker))
             await asyncio.sleep(APART_SECONDS)
         for line in lines[:-1]:
             with suppress(*GONE):
                 await asyncio.wait_for(line.drain(), place.patience * 6)
             if line.close_code != REPLACED:
-                place.ledger.fault("several sessions of one user", (one.id, line.close_code))
+                place.checker.fault("several sessions of one user", (one.id, line.close_code))
         await lines[-1].settle()
         await lines[-1].close()

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 from crowd import PATIENCE, Crowd, Member, alive, dice, empty_mailboxes, make_contacts, person
-from crowd_ledger import Ledger
+from delivery_checker import DeliveryChecker
 
 from support.amounts import LONG, replayed, seeds
 from support.people import Person
@@ -50,19 +50,19 @@ class Cast:
         return [(sender, to) for sender in self.senders for to in self.targets[sender.id]]
 
 
-def cast(ledger: Ledger, count: int) -> Cast:
+def cast(checker: DeliveryChecker, count: int) -> Cast:
     chance = dice(SEED)
-    senders = [person(ledger, f"sender {number}") for number in range(count)]
-    recipients = [person(ledger, f"recipient {number}") for number in range(count)]
+    senders = [person(checker, f"sender {number}") for number in range(count)]
+    recipients = [person(checker, f"recipient {number}") for number in range(count)]
     return Cast(senders, recipients, {one.id: chance.sample(recipients, min(4, count)) for one in senders})
 
 
-async def storm(relay: RelayProcess, ledger: Ledger, people: Cast, *, kills: int, stay: float) -> Report:
+async def storm(relay: RelayProcess, checker: DeliveryChecker, people: Cast, *, kills: int, stay: float) -> Report:
     """Kill the relay so often under load; then let everybody finish.
 
     Every second recipient is online for at most ``stay`` seconds at a time.
     """
-    crowd, report, chance = Crowd(relay.url, ledger), Report(), dice(SEED)
+    crowd, report, chance = Crowd(relay.url, checker), Report(), dice(SEED)
     for one in people.senders:
         Member(crowd, one, dice(chance.random()), targets=people.targets[one.id])
     for number, one in enumerate(people.recipients):
@@ -75,15 +75,15 @@ async def storm(relay: RelayProcess, ledger: Ledger, people: Cast, *, kills: int
                 await _kill_while_starting(relay, chance, report)
             await _restart(relay, crowd, report)
         await _calm(crowd)
-    report.left = await empty_mailboxes(relay.url, ledger, people.recipients, people.senders)
+    report.left = await empty_mailboxes(relay.url, checker, people.recipients, people.senders)
     return report
 
 
 async def _progress(crowd: Crowd, chance: random.Random) -> None:
     """Wait for a random number of accepted messages, between none and 400, and a moment."""
-    wanted = crowd.ledger.accepted + int(10 ** chance.uniform(0, 2.6)) - 1
+    wanted = crowd.checker.accepted + int(10 ** chance.uniform(0, 2.6)) - 1
     with suppress(TimeoutError):
-        await asyncio.wait_for(crowd.progress.until(lambda: crowd.ledger.accepted >= wanted), 5)
+        await asyncio.wait_for(crowd.progress.until(lambda: crowd.checker.accepted >= wanted), 5)
     await asyncio.sleep(chance.uniform(0, 0.01))
 
 
@@ -131,27 +131,27 @@ def run_storm(
     kills: int,
     stay: float = 1.5,
     patch: str | None = None,
-) -> tuple[Ledger, Report]:
+) -> tuple[DeliveryChecker, Report]:
     """Make contacts, then kill; the relay that is killed may have a protection off."""
-    ledger = Ledger()
-    parts = cast(ledger, people)
-    asyncio.run(make_contacts(relay.url, ledger, parts.pairs))
+    checker = DeliveryChecker()
+    parts = cast(checker, people)
+    asyncio.run(make_contacts(relay.url, checker, parts.pairs))
     relay.kill()
     if patch is not None:
         relay.command = patched(patch)
     relay.restart()
-    return ledger, asyncio.run(storm(relay, ledger, parts, kills=kills, stay=stay))
+    return checker, asyncio.run(storm(relay, checker, parts, kills=kills, stay=stay))
 
 
 def test_accepted_messages_survive_kill_after_kill(start_relay: StartRelay) -> None:
     kills = seeds(3, 100)
     relay = start_relay("--limits", "off", command=SERVE)  # a start is timed
-    ledger, report = run_storm(relay, people=20, kills=kills)
+    checker, report = run_storm(relay, people=20, kills=kills)
     figures = {
         "kills": kills,
         "kills while starting": report.while_starting,
-        "accepted": ledger.accepted,
-        "sent again": sum(len(letter.versions) - 1 for letter in ledger.letters.values()),
+        "accepted": checker.accepted,
+        "sent again": sum(len(letter.versions) - 1 for letter in checker.letters.values()),
         "kills with messages under way": sum(map(bool, report.under_way)),
         "under way, most": max(report.under_way),
         "ready, median": round(statistics.median(report.ready), 3),
@@ -159,9 +159,9 @@ def test_accepted_messages_survive_kill_after_kill(start_relay: StartRelay) -> N
     }
     said = f"seed {SEED}, {figures}"
     LOG.info(said)
-    assert ledger.verdict() == {}, said
+    assert checker.verdict() == {}, said
     assert report.left == 0, f"confirmed items came again; {said}"
-    assert ledger.accepted == len(ledger.letters), said
+    assert checker.accepted == len(checker.letters), said
     assert sum(map(bool, report.under_way)) >= kills // 2, f"the kills hit nothing; {said}"
     if LONG:  # the short form shares the machine with other tests
         assert statistics.median(report.ready) <= MEDIAN_READY, said
@@ -248,8 +248,8 @@ time.sleep(2.5)
 )
 def test_control_relay_with_a_protection_off_is_caught(patch: str, fault: str, start_relay: StartRelay) -> None:
     relay = start_relay("--limits", "off")
-    ledger, _ = run_storm(relay, people=6, kills=2, stay=0.1, patch=patch)
-    assert any(fault in found for found in ledger.verdict()), f"seed {SEED}, {ledger.verdict()}"
+    checker, _ = run_storm(relay, people=6, kills=2, stay=0.1, patch=patch)
+    assert any(fault in found for found in checker.verdict()), f"seed {SEED}, {checker.verdict()}"
 
 
 def test_control_relay_that_listens_late_is_caught(start_relay: StartRelay) -> None:

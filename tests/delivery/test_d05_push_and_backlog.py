@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 from crowd import PATIENCE, Crowd, Line, Member, alive, dice, empty_mailboxes, make_contacts, person
-from crowd_ledger import Ledger
+from delivery_checker import DeliveryChecker
 
 from support.amounts import amount, replayed
 from support.people import Person
@@ -47,7 +47,7 @@ class Visitor:
 
     def __init__(self, crowd: Crowd, who: Person, chance: random.Random, *, messages: int) -> None:
         self.report = Report()
-        self._written = len(crowd.ledger.letters)
+        self._written = len(crowd.checker.letters)
         self._messages = messages
         self._crowd = crowd
         self._person = who
@@ -75,28 +75,28 @@ class Visitor:
         await self._finish(line)
 
     def _quota(self, visit: int, visits: int) -> int:
-        return max(len(self._crowd.ledger.letters), self._written + self._messages * visit // visits)
+        return max(len(self._crowd.checker.letters), self._written + self._messages * visit // visits)
 
     async def _login(self, quota: int) -> Line:
         """Log in while the senders write, before it, meanwhile, or both."""
         crowd, before = self._crowd, self._chance.random()
-        written = len(crowd.ledger.letters)
+        written = len(crowd.checker.letters)
         await self._have_written(written + int(before * (quota - written)))
         crowd.quota = quota
         crowd.stir()
-        self.report.most_waiting = max(self.report.most_waiting, crowd.ledger.unsettled[self._person.id])
+        self.report.most_waiting = max(self.report.most_waiting, crowd.checker.unsettled[self._person.id])
         # A socket that takes little makes a pause in reading felt by the relay.
         buffer = self._chance.choice((None, 8_192))
-        return await Line.login(crowd.url, self._person, crowd.ledger, buffer=buffer)
+        return await Line.login(crowd.url, self._person, crowd.checker, buffer=buffer)
 
     async def _have_written(self, quota: int) -> None:
         """Wait until so many letters are accepted, or as many as may wait."""
-        crowd, ledger = self._crowd, self._crowd.ledger
+        crowd, checker = self._crowd, self._crowd.checker
         crowd.quota = quota
         crowd.stir()
 
         def waiting() -> bool:
-            return not crowd.unanswered and (len(ledger.letters) >= quota or not crowd.has_room(self._person))
+            return not crowd.unanswered and (len(checker.letters) >= quota or not crowd.has_room(self._person))
 
         async with asyncio.timeout(PATIENCE):
             await crowd.progress.until(waiting)
@@ -132,52 +132,52 @@ class Visitor:
 
     async def _fall_behind(self) -> None:
         """Do not read while the senders write what was meant for the next visits."""
-        await self._have_written(min(len(self._crowd.ledger.letters) + AHEAD, self._last))
+        await self._have_written(min(len(self._crowd.checker.letters) + AHEAD, self._last))
 
     async def _finish(self, line: Line) -> None:
         """Read and acknowledge until everything was accepted."""
         async with asyncio.timeout(PATIENCE):
-            while self._crowd.ledger.accepted < self._last:
+            while self._crowd.checker.accepted < self._last:
                 await line.settle()
                 self._crowd.stir()
         await line.close()
 
 
 async def write_and_visit(
-    relay: RelayProcess, ledger: Ledger, people: list[Person], *, messages: int, visits: int
+    relay: RelayProcess, checker: DeliveryChecker, people: list[Person], *, messages: int, visits: int
 ) -> Report:
     """Let the others write to the first of these people, who comes and goes."""
     chance = dice(SEED)
-    crowd = Crowd(relay.url, ledger, most=MOST)
-    crowd.quota = len(ledger.letters)
+    crowd = Crowd(relay.url, checker, most=MOST)
+    crowd.quota = len(checker.letters)
     for one in people[1:]:
         Member(crowd, one, dice(chance.random()), targets=people[:1], sizes=SIZES)
     visitor = Visitor(crowd, people[0], chance, messages=messages)
     async with alive(crowd):
         await visitor.come(visits)
-    visitor.report.left = await empty_mailboxes(relay.url, ledger, people[:1], people[1:])
+    visitor.report.left = await empty_mailboxes(relay.url, checker, people[:1], people[1:])
     return visitor.report
 
 
-def race(relay: RelayProcess, messages: int, visits: int) -> tuple[Ledger, Report]:
+def race(relay: RelayProcess, messages: int, visits: int) -> tuple[DeliveryChecker, Report]:
     """All of it: contacts are made, messages written, visits made."""
-    ledger = Ledger()
-    people = [person(ledger, f"person {number}") for number in range(SENDERS + 1)]
-    asyncio.run(make_contacts(relay.url, ledger, [(people[0], one) for one in people[1:]]))
-    return ledger, asyncio.run(write_and_visit(relay, ledger, people, messages=messages, visits=visits))
+    checker = DeliveryChecker()
+    people = [person(checker, f"person {number}") for number in range(SENDERS + 1)]
+    asyncio.run(make_contacts(relay.url, checker, [(people[0], one) for one in people[1:]]))
+    return checker, asyncio.run(write_and_visit(relay, checker, people, messages=messages, visits=visits))
 
 
 def test_backlog_comes_first_and_nothing_is_lost_or_moved_while_the_recipient_comes_and_goes(
     relay: RelayProcess,
 ) -> None:
     messages, visits = amount(400, 10_000), amount(10, 200)
-    ledger, report = race(relay, messages, visits)
-    figures = {**report.ends, "most waiting at a login": report.most_waiting, "accepted": ledger.accepted}
+    checker, report = race(relay, messages, visits)
+    figures = {**report.ends, "most waiting at a login": report.most_waiting, "accepted": checker.accepted}
     said = f"seed {SEED}, {figures}"
     LOG.info(said)
-    assert ledger.verdict() == {}, said
+    assert checker.verdict() == {}, said
     assert report.left == 0, f"confirmed items came again; {said}"
-    assert ledger.accepted == len(ledger.letters) == messages + 2 * SENDERS, said
+    assert checker.accepted == len(checker.letters) == messages + 2 * SENDERS, said
     assert report.taken_over <= {1008}, said
 
 
@@ -223,5 +223,5 @@ SQLiteMailboxes.acknowledge = lambda *_: True
     ],
 )
 def test_control_relay_with_a_broken_feed_is_caught(patch: str, fault: str, start_relay: StartRelay) -> None:
-    ledger, _ = race(start_relay("--limits", "off", command=patched(patch)), 300, 8)
-    assert fault in ledger.verdict(), f"seed {SEED}, {ledger.verdict()}"
+    checker, _ = race(start_relay("--limits", "off", command=patched(patch)), 300, 8)
+    assert fault in checker.verdict(), f"seed {SEED}, {checker.verdict()}"

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 import several_crowd
 from crowd import Crowd, alive, make_contacts
+from several_checker import SeveralChecker
 from several_crowd import Place
-from several_ledger import SeveralLedger
 
 from support import older_version
 from support.amounts import amount, replayed
@@ -70,21 +70,21 @@ class Scene:
         self.server = server
         self.store = server.make_database()
         self.relays = [start_relay("--limits", "off", "--store", self.store, command=command) for _ in range(2)]
-        self.place = Place([relay.url for relay in self.relays], SeveralLedger())
+        self.place = Place([relay.url for relay in self.relays], SeveralChecker())
 
-    def run(self, faults: Sequence[Fault]) -> SeveralLedger:
+    def run(self, faults: Sequence[Fault]) -> SeveralChecker:
         """What happens when one is done after the other under load, and all is waited for in the end."""
-        ledger, place = self.place.ledger, self.place
-        people = several_crowd.cast(ledger, SEED)
-        asyncio.run(make_contacts(place.urls[0], ledger, people.pairs))
+        checker, place = self.place.checker, self.place
+        people = several_crowd.cast(checker, SEED)
+        asyncio.run(make_contacts(place.urls[0], checker, people.pairs))
         asyncio.run(several_crowd.publish(place, people.readers))
         asyncio.run(self._storm(people, faults))
         asyncio.run(several_crowd.collect(place, people))
         asyncio.run(several_crowd.judge_sessions(place, [*people.writers[:2], *people.readers[:2]]))
-        return ledger
+        return checker
 
     async def _storm(self, people: several_crowd.Cast, faults: Sequence[Fault]) -> None:
-        crowd = Crowd(self.place.urls[0], self.place.ledger)
+        crowd = Crowd(self.place.urls[0], self.place.checker)
         several_crowd.gather(crowd, self.place, people, SEED)
         async with alive(crowd):
             for fault in faults:
@@ -92,7 +92,7 @@ class Scene:
                 await asyncio.to_thread(fault)
             await several_crowd.accepted(crowd, WORTH, PATIENCE)
             async with asyncio.timeout(PATIENCE):
-                await crowd.progress.until(lambda: self.place.ledger.bundles >= BUNDLES)
+                await crowd.progress.until(lambda: self.place.checker.bundles >= BUNDLES)
             await several_crowd.calm(crowd, PATIENCE)
 
     # --- faults -------------------------------------------------------------------
@@ -131,12 +131,12 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_fails(
     scene = Scene(start_server(), start_relay)
     faults = [scene.kill_relay, scene.kill_database, scene.pause_database, scene.roll]
     more = random.Random(SEED).choices(faults, k=amount(0, 100))  # noqa: S311 - to be repeated
-    ledger = scene.run([*faults, *more])
-    said = f"seed {SEED}, accepted {ledger.accepted}, put off {ledger.put_off}, prekeys {len(ledger.handed)}"
+    checker = scene.run([*faults, *more])
+    said = f"seed {SEED}, accepted {checker.accepted}, put off {checker.put_off}, prekeys {len(checker.handed)}"
     LOG.info(said)
-    assert ledger.verdict() == {}, said
-    assert ledger.put_off, f"the database was never away; {said}"
-    assert ledger.handed, said
+    assert checker.verdict() == {}, said
+    assert checker.put_off, f"the database was never away; {said}"
+    assert checker.handed, said
 
 
 def test_nothing_is_lost_or_doubled_when_relays_are_updated_one_after_another(
@@ -149,12 +149,12 @@ def test_nothing_is_lost_or_doubled_when_relays_are_updated_one_after_another(
         pytest.skip("the history of the repository is not here: updates from an older version")
     scene = Scene(start_server(), start_relay, unloaded(older))
     before = applied_migrations(scene)
-    ledger = scene.run([partial(scene.update, 0), partial(scene.update, 1)])
+    checker = scene.run([partial(scene.update, 0), partial(scene.update, 1)])
     assert applied_migrations(scene) > before
-    said = f"seed {SEED}, from {commit}, accepted {ledger.accepted}, closed with {ledger.closings}"
+    said = f"seed {SEED}, from {commit}, accepted {checker.accepted}, closed with {checker.closings}"
     LOG.info(said)
-    assert ledger.verdict() == {}, said
-    assert set(ledger.closings) == {GOING_AWAY}, said
+    assert checker.verdict() == {}, said
+    assert set(checker.closings) == {GOING_AWAY}, said
 
 
 def applied_migrations(scene: Scene) -> int:
@@ -211,31 +211,31 @@ def test_control_prekeys_that_stay_and_key_exchanges_that_do_not_are_seen(
 
 
 def test_ledger_misses_the_newest_key_exchange_of_each_pair_and_none_that_it_replaced() -> None:
-    ledger, asker, targets = SeveralLedger(), Person("asker"), [Person("one"), Person("other")]
+    checker, asker, targets = SeveralChecker(), Person("asker"), [Person("one"), Person("other")]
     old, new, elsewhere = (
         asker.signed({**asker.init(target, name=name), "id": name})
         for target, name in ((targets[0], "old"), (targets[0], "new"), (targets[1], "elsewhere"))
     )
     for frame in (old, new, elsewhere):
-        ledger.ask(frame)
-        ledger.hand_out({"id": frame["id"], "payload": {"senderId": frame["payload"]["targetId"]}})
-    assert ledger.verdict()["key exchange lost"][0] == "2 times"
-    assert ledger.take_exchange({**old, "seq": 1})
-    assert ledger.take_exchange({**elsewhere, "seq": 1})
-    assert ledger.verdict()["key exchange lost"][0] == "1 times"
-    assert ledger.take_exchange({**new, "seq": 2})
-    assert ledger.verdict() == {}
+        checker.ask(frame)
+        checker.hand_out({"id": frame["id"], "payload": {"senderId": frame["payload"]["targetId"]}})
+    assert checker.verdict()["key exchange lost"][0] == "2 times"
+    assert checker.take_exchange({**old, "seq": 1})
+    assert checker.take_exchange({**elsewhere, "seq": 1})
+    assert checker.verdict()["key exchange lost"][0] == "1 times"
+    assert checker.take_exchange({**new, "seq": 2})
+    assert checker.verdict() == {}
 
 
 @pytest.mark.parametrize(("answered", "arrived"), [("old", "new"), ("new", "old")])
 def test_ledger_takes_a_newer_key_exchange_without_an_answer_for_the_one_that_it_replaced_but_no_older_one(
     answered: str, arrived: str
 ) -> None:
-    ledger, asker, target = SeveralLedger(), Person("asker"), Person("target")
+    checker, asker, target = SeveralChecker(), Person("asker"), Person("target")
     frames = {name: asker.signed({**asker.init(target, name=name), "id": name}) for name in ("old", "new")}
     for frame in frames.values():
-        ledger.ask(frame)
-    ledger.hand_out({"id": answered, "payload": {"senderId": target.id}})
-    assert ledger.verdict()["key exchange lost"][0] == "1 times"
-    assert ledger.take_exchange({**frames[arrived], "seq": 2})
-    assert ("key exchange lost" in ledger.verdict()) is (arrived == "old")
+        checker.ask(frame)
+    checker.hand_out({"id": answered, "payload": {"senderId": target.id}})
+    assert checker.verdict()["key exchange lost"][0] == "1 times"
+    assert checker.take_exchange({**frames[arrived], "seq": 2})
+    assert ("key exchange lost" in checker.verdict()) is (arrived == "old")

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 from simulation_both import BothPart
-from simulation_checks import Ledger, Violation
+from simulation_checks import Checker, Violation
 from simulation_device import DevicePart
 from simulation_devices import DevicesPart
 from simulation_extra import Extra
@@ -37,7 +37,7 @@ from support.simulated import HOUR, MINUTE, SECOND
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 NAMES: Final = ("anna", "ben", "cleo", "dora")
 STEPS: Final = 24
-MakeExtra = Callable[[Setting, Ledger, list[DevicePart]], Extra]
+MakeExtra = Callable[[Setting, Checker, list[DevicePart]], Extra]
 FIRST_WITH_GROUP: Final = 600_000
 FIRST_WITH_DEVICES: Final = 700_000
 FIRST_WITH_BOTH: Final = 800_000
@@ -165,7 +165,7 @@ def simulate(
         # Where a record lies in a vault, and so whether a full disk has room for it, hangs on its keyed name.
         patch.setattr(vault, "os", SeededSystem(seed))
         run = Run(seed, folder, stack, faults, traced=traced, extra=extra)
-        run.ledger.checks_answers = checks_answers
+        run.checker.checks_answers = checks_answers
         if has_old:
             run.make_one_old(seed)
         try:
@@ -175,7 +175,7 @@ def simulate(
             raise
         except Exception as error:
             raise Violation(f"an exception: {type(error).__name__}: {error}") from error
-        run.setting.note(f"texts {len(run.ledger.texts)}")
+        run.setting.note(f"texts {len(run.checker.texts)}")
         return Outcome(run.setting.counts, run.setting.digest())
 
 
@@ -203,19 +203,19 @@ class Run:
     ) -> None:
         setting = self.setting = Setting(seed, traced=traced)
         chance = self.chance = setting.chance
-        self.ledger = Ledger(setting)
+        self.checker = Checker(setting)
         self.devices: list[DevicePart] = []
-        self._extra = None if extra is None else extra(setting, self.ledger, self.devices)
+        self._extra = None if extra is None else extra(setting, self.checker, self.devices)
         self._listen(stack)
         share = chance.choice((0.1, 0.3, 0.6))
         self.faults = [fault for fault in faults if setting.likely(share)]
         self.rate = chance.choice((0.1, 0.25, 0.4)) if self.faults else 0.0
         setting.note(f"faults {self.faults}, rate {self.rate}")
         logins = FEW_LOGINS if extra is None else RATES[RateClass.AUTH]
-        self.relay = RelayPart(setting, self.ledger, limits=setting.likely(0.5), logins=logins)
+        self.relay = RelayPart(setting, self.checker, limits=setting.likely(0.5), logins=logins)
         stack.callback(self.relay.store.close)
         for name in NAMES[: chance.choice((2, 2, 2, 2, 3, 3, 4) if extra is None else (3, 3, 4))]:
-            device = DevicePart(setting, self.ledger, self.relay, folder, f"{name}-{seed}")
+            device = DevicePart(setting, self.checker, self.relay, folder, f"{name}-{seed}")
             stack.callback(device.close)
             self.devices.append(device)
         self.size = chance.choice((0, 0, 900))
@@ -228,14 +228,14 @@ class Run:
         old = self._old = chance.choice(self.devices)
         self._upgrade_at = chance.randrange(STEPS // 4, STEPS)
         old.be_old()
-        self.ledger.old.add(old.id)
+        self.checker.old.add(old.id)
         for other in self.devices:
             if other is not old:
                 old.messenger.contacts.allow_older(other.id)
                 other.messenger.contacts.allow_older(old.id)
 
     def _listen(self, stack: ExitStack) -> None:
-        log, errors = logging.getLogger("phantom.relay"), Errors(self.ledger)
+        log, errors = logging.getLogger("phantom.relay"), Errors(self.checker)
         log.addHandler(errors)
         stack.callback(log.removeHandler, errors)
 
@@ -255,7 +255,7 @@ class Run:
                 self._break(self.chance.choice(self.faults))
             else:
                 self._act(self.chance.choice(self.devices))
-            self.ledger.rest()
+            self.checker.rest()
 
     @property
     def _is_plain(self) -> bool:
@@ -279,7 +279,7 @@ class Run:
         return chance.randint(1_500, 20 * SECOND)
 
     def _pass(self, milliseconds: int) -> None:
-        self.setting.run(milliseconds, self.ledger.rest)
+        self.setting.run(milliseconds, self.checker.rest)
 
     def _act(self, device: DevicePart) -> None:
         if not device.is_awake:
@@ -309,7 +309,7 @@ class Run:
                 options["burn"] = True
             if self.setting.likely(0.2):
                 options["expires_in"] = self.chance.choice(LIFETIMES)
-            number = len(self.ledger.texts)
+            number = len(self.checker.texts)
             device.write(other, f"text {number}{'.' * (self.size and self.chance.randint(0, self.size))}", **options)
 
     def _read(self, device: DevicePart) -> None:
@@ -365,7 +365,7 @@ class Run:
                 # All machines sleep, or none had time: whatever was due is late.
                 # Who is just logging in would believe that the relay's clock stands as far behind: they dial again.
                 setting.clock.advance(self.chance.choice((MINUTE, 20 * MINUTE, 7 * HOUR)))
-                relay.unwell_until = self.ledger.leapt_at = setting.now
+                relay.unwell_until = self.checker.leapt_at = setting.now
                 for other in self.devices:
                     if not other.messenger.is_online:
                         other.lose("the network has changed")
@@ -415,7 +415,7 @@ class Run:
             self._extra.last_words()
             self._come_to_rest()
             self._extra.finish(list(self.devices), relay.store._connection)
-        self.ledger.finish(list(self.devices))
+        self.checker.finish(list(self.devices))
 
     def _come_to_rest(self) -> None:
         """Let time pass until nothing is under way."""
@@ -428,8 +428,8 @@ class Run:
             if any("offline" in what for what in left) and setting.now - begun < LONGEST_HEALING_MS:
                 quiet_since = setting.now
             elif left and setting.now - quiet_since > LONGEST_PAUSE_MS:
-                self.ledger.wrong(f"it does not come to rest: {'; '.join(left)}")
-            self.ledger.rest()
+                self.checker.wrong(f"it does not come to rest: {'; '.join(left)}")
+            self.checker.rest()
 
     def _read_and_look(self) -> list[str]:
         """Everybody reads everything; what is still under way."""
@@ -439,4 +439,4 @@ class Run:
                 device.finish(device.life, *found, read=self.setting.likely(0.9))
         if self._extra is not None:
             self._extra.read_all()
-        return self.ledger.unsettled(list(self.devices), self.relay.store._connection)
+        return self.checker.unsettled(list(self.devices), self.relay.store._connection)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import apsw
-from simulation_checks import Ledger, Owner
+from simulation_checks import Checker, Owner
 from simulation_device import DevicePart
 from simulation_devices import DeviceBook, DevicesPart
 from simulation_network import Setting
@@ -34,8 +34,8 @@ class SharedText:
 class BothBook(DeviceBook):
     """What persons write, to each other and to their group."""
 
-    def __init__(self, setting: Setting, ledger: Ledger) -> None:
-        super().__init__(setting, ledger)
+    def __init__(self, setting: Setting, checker: Checker) -> None:
+        super().__init__(setting, checker)
         self.shared: dict[str, SharedText] = {}
 
     def heard(self, user: str, event: Event) -> bool:
@@ -44,12 +44,12 @@ class BothBook(DeviceBook):
             case GroupMessageEvent():
                 text = self.shared[event.message_id]
                 if user in text.announced:
-                    self._ledger.wrong(f"{text.body} was announced twice at {self._ledger.names[user]}")
+                    self._checker.wrong(f"{text.body} was announced twice at {self._checker.names[user]}")
                 text.announced.add(user)
             case GroupEvent():
                 self._setting.happened(f"group: {event.news}")
                 if event.news is GroupNews.FORKED:
-                    self._ledger.wrong(f"{self._ledger.names[user]} knows another history: {event.message}")
+                    self._checker.wrong(f"{self._checker.names[user]} knows another history: {event.message}")
             case _:
                 return super().heard(user, event)
         return True
@@ -60,9 +60,9 @@ class BothPart(DevicesPart):
 
     book: BothBook
 
-    def __init__(self, setting: Setting, ledger: Ledger, devices: list[DevicePart]) -> None:
-        super().__init__(setting, ledger, devices)
-        self.book = ledger.extra = BothBook(setting, ledger)
+    def __init__(self, setting: Setting, checker: Checker, devices: list[DevicePart]) -> None:
+        super().__init__(setting, checker, devices)
+        self.book = checker.extra = BothBook(setting, checker)
         self._group = ""
         self._places: dict[tuple[str, int], int] = {}
 
@@ -138,10 +138,10 @@ class BothPart(DevicesPart):
         self._places[place], _, entry = found
         text = self.book.shared.get(entry.message_id)
         if text is None or (text.writer, text.body) != (entry.sender.user_id, entry.text):
-            self._ledger.wrong(f"{device.name} was handed a group text that nobody wrote")
+            self._checker.wrong(f"{device.name} was handed a group text that nobody wrote")
             return None
         if device.id in text.done or text.handed_in.get(device.id) == device.life:
-            self._ledger.wrong(f"{text.body} was handed out twice at {device.name}")
+            self._checker.wrong(f"{text.body} was handed out twice at {device.name}")
         text.handed_in[device.id] = device.life
         self._setting.counts["group text handed out at a device"] += 1
         read = self._chance.random() < 0.8
@@ -178,20 +178,20 @@ class BothPart(DevicesPart):
         super().finish(owners, connection)
         heads = {device.messenger.groups.digits(self._group) for device in self._devices}
         if len(heads) != 1:
-            self._ledger.wrong("devices know different histories of the group")
+            self._checker.wrong("devices know different histories of the group")
         for device in self._devices:
             shown = [entry.text for entry in device.messenger.groups.history(self._group)]
             for text in self.book.shared.values():
                 self._setting.counts["group text that had to be on a device"] += 1
                 if shown.count(text.body) != 1:
-                    self._ledger.wrong(f"{text.body} at {device.name} is lost, or doubled")
+                    self._checker.wrong(f"{text.body} at {device.name} is lost, or doubled")
         for own in self._persons:
             self._check_marks(own)
 
     def _check_marks(self, own: list[DevicePart]) -> None:
         """All devices of a person show the same as read, and the group as muted or not."""
         if len({device.messenger.groups.find(self._group).muted for device in own}) != 1:
-            self._ledger.wrong("the group is muted on some devices of a person")
+            self._checker.wrong("the group is muted on some devices of a person")
         for device in own:
             store = device.messenger._stores.groups
             group = store.get(self._group)
@@ -201,4 +201,4 @@ class BothPart(DevicesPart):
                 self._setting.counts["group text that had to be read on a device"] += 1
                 got = store.text(group, text.writer, number)
                 if got is None or not got.read or store.is_waiting(self._group, text.writer, number):
-                    self._ledger.wrong(f"{text.body} at {device.name} is not read, and was on another device")
+                    self._checker.wrong(f"{text.body} at {device.name} is not read, and was on another device")

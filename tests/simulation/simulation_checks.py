@@ -1,6 +1,6 @@
 """What must be so, during a run and at its end.
 
-The ledger knows what people wrote and hears what the store committed, what the relay wrote, what
+The checker knows what people wrote and hears what the store committed, what the relay wrote, what
 devices heard and what they handed out. It finds faults; it never steers.
 """
 
@@ -59,11 +59,11 @@ class Change(NamedTuple):
 
 
 class WatchedMailboxes(SQLiteMailboxes):
-    """Mailboxes that tell the ledger what was committed."""
+    """Mailboxes that tell the checker what was committed."""
 
-    def __init__(self, ledger: "Ledger", *arguments: Any) -> None:
+    def __init__(self, checker: "Checker", *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._ledger = ledger
+        self._checker = checker
         self._arguments = arguments
         self._changes: list[Change] = []
         self._marks: list[tuple[int, int]] = [(0, 0)]
@@ -71,7 +71,7 @@ class WatchedMailboxes(SQLiteMailboxes):
 
     def renewed(self) -> "WatchedMailboxes":
         """As another process finds it: what is on disk, and nothing that was remembered."""
-        return WatchedMailboxes(self._ledger, *self._arguments)
+        return WatchedMailboxes(self._checker, *self._arguments)
 
     def append(
         self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True
@@ -123,13 +123,13 @@ class WatchedMailboxes(SQLiteMailboxes):
         changes, self._changes = self._changes, []
         del self._marks[1:]
         super().committed()
-        self._ledger.committed(changes)
+        self._checker.committed(changes)
 
 
-def watched_store(ledger: "Ledger") -> SQLiteStore:
+def watched_store(checker: "Checker") -> SQLiteStore:
     """A store in memory, with watched mailboxes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "SQLiteMailboxes", partial(WatchedMailboxes, ledger))
+        patch.setattr(tables, "SQLiteMailboxes", partial(WatchedMailboxes, checker))
         return SQLiteStore(None)
 
 
@@ -248,7 +248,7 @@ class ExtraBook(Protocol):
     def unsettled(self, owners: list[Owner]) -> list[str]: ...
 
 
-class Ledger:
+class Checker:
     """The book of a run; people are known by their user ids, called by their names.
 
     Args:

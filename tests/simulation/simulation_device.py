@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
-from simulation_checks import Ledger
+from simulation_checks import Checker
 from simulation_network import Closed, Gone, Item, Opened, Setting, Wire
 from simulation_relay import RelayPart
 
@@ -35,15 +35,15 @@ class DevicePart:
 
     Args:
         setting: the run's.
-        ledger: hears what it hears.
+        checker: hears what it hears.
         relay: where it connects.
         folder: for its vault.
         name: its own.
     """
 
-    def __init__(self, setting: Setting, ledger: Ledger, relay: RelayPart, folder: Path, name: str) -> None:
+    def __init__(self, setting: Setting, checker: Checker, relay: RelayPart, folder: Path, name: str) -> None:
         self._setting = setting
-        self._ledger = ledger
+        self._checker = checker
         self._relay = relay
         self.name = name
         self.wall_error = 0
@@ -64,7 +64,7 @@ class DevicePart:
         self._path = folder / f"{name}.vault"
         self._start()
         self.id = self.messenger.user_id
-        ledger.names[self.id] = name
+        checker.names[self.id] = name
 
     @property
     def is_awake(self) -> bool:
@@ -87,21 +87,21 @@ class DevicePart:
             self._was_old = False
             self._find_old_contacts()
         self._watch_seals()
-        if self._ledger.extra is not None:
-            self._ledger.extra.watch(self.messenger)
+        if self._checker.extra is not None:
+            self._checker.extra.watch(self.messenger)
         self._position = 0
         self._backoff = Backoff()
         self.is_running = True
         self._dial_in(0)
 
     def _watch_seals(self) -> None:
-        """Let the ledger hear in which suite something is encrypted."""
+        """Let the checker hear in which suite something is encrypted."""
         messenger = self.messenger
         genuine = messenger._stores.conversations.seal
 
         def seal(tx: Any, state: Any, entry: OutboxRecord, *rest: Any) -> OutboxRecord:
             done = genuine(tx, state, entry, *rest)
-            self._ledger.sealed(messenger.user_id, entry.peer, done.sealed[0])
+            self._checker.sealed(messenger.user_id, entry.peer, done.sealed[0])
             return done
 
         messenger._stores.conversations.seal = seal  # type: ignore[method-assign, assignment] # of this messenger alone
@@ -310,17 +310,17 @@ class DevicePart:
 
     def _hear(self) -> None:
         if self.has_full_disk:
-            self._ledger.compare(self.id, self.messenger, self.vault)
+            self._checker.compare(self.id, self.messenger, self.vault)
             self._setting.counts["memory compared with a full disk"] += 1
         for event in self.messenger.drain_events():
             if isinstance(event, ConnectionEvent):
                 self._reason = event.reason
                 self._setting.note(f"{self.name} is {event.state}: {event.reason}")
                 if event.state is ConnectionState.REPLACED:
-                    self._ledger.wrong(f"{self.name} was replaced by a connection of its own")
+                    self._checker.wrong(f"{self.name} was replaced by a connection of its own")
                 if event.state is ConnectionState.REFUSED:
-                    self._ledger.wrong(f"the relay refused {self.name}: {event.reason}")
-            self._ledger.heard(self.id, event)
+                    self._checker.wrong(f"the relay refused {self.name}: {event.reason}")
+            self._checker.heard(self.id, event)
 
     # --- the person -----------------------------------------------------------------
 
@@ -335,15 +335,15 @@ class DevicePart:
             if not kept:
                 self._setting.happened("text that could not be written down")
                 return
-            self._ledger.wrong(f"{self.name} was told that a text is not kept, and it is")
+            self._checker.wrong(f"{self.name} was told that a text is not kept, and it is")
             entry = kept[0]
         burn, expires_in = options.get("burn", False), options.get("expires_in")
-        self._ledger.wrote(entry.message_id, self.id, to.id, text, burn=burn, expires_in=expires_in)
+        self._checker.wrote(entry.message_id, self.id, to.id, text, burn=burn, expires_in=expires_in)
         self._changed()
 
     def add(self, other: "DevicePart") -> None:
         """Put somebody into the address book."""
-        self._ledger.added(self.id, other.id)
+        self._checker.added(self.id, other.id)
         with self._safely():
             self.messenger.contacts.add(other.name, other.id)
         self._changed()
@@ -360,7 +360,7 @@ class DevicePart:
         if found is None:
             return None
         self._position, record = found
-        self._ledger.handed_out(self.id, record, self.life)
+        self._checker.handed_out(self.id, record, self.life)
         return record.sender, record.message_id
 
     def finish(self, life: int, sender: str, number: str, *, read: bool) -> None:
@@ -377,8 +377,8 @@ class DevicePart:
             got = self.vault.get(records.RECEIVED, records.key(sender, number), ReceivedRecord)
             if got is None or not got.read:
                 return
-            self._ledger.wrong(f"{self.name} was told that a text is not marked as read, and it is")
-        self._ledger.handled(number, read=read)
+            self._checker.wrong(f"{self.name} was told that a text is not marked as read, and it is")
+        self._checker.handled(number, read=read)
         self._changed()
 
     def fill_disk(self) -> None:

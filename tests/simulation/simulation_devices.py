@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 import apsw
-from simulation_checks import Change, Ledger, Owner, Sent
+from simulation_checks import Change, Checker, Owner, Sent
 from simulation_device import DevicePart
 from simulation_extra import Acting, copies_stored
 from simulation_network import Setting
@@ -58,12 +58,12 @@ class DeviceBook:
 
     Args:
         setting: the run's.
-        ledger: of the run.
+        checker: of the run.
     """
 
-    def __init__(self, setting: Setting, ledger: Ledger) -> None:
+    def __init__(self, setting: Setting, checker: Checker) -> None:
         self._setting = setting
-        self._ledger = ledger
+        self._checker = checker
         self.texts: dict[str, PersonText] = {}
         self.links: dict[str, LinkingEvent] = {}
         """What each device has said last of being linked."""
@@ -79,9 +79,9 @@ class DeviceBook:
         place = change.sender, change.recipient, change.name
         copy = self._copies.setdefault(place, Sent(change.name, change.sender, change.recipient))
         if change.what == "kept":
-            self._ledger.kept(copy, f"a message of {self._ledger.names[change.sender]}")
+            self._checker.kept(copy, f"a message of {self._checker.names[change.sender]}")
         elif change.what in {"taken", "expired", "gave way"}:
-            copy.is_stored, copy.left_at, copy.left_in = False, self._setting.now, self._ledger.relay_lives
+            copy.is_stored, copy.left_at, copy.left_in = False, self._setting.now, self._checker.relay_lives
         elif change.what == "full":
             self._setting.happened("mailbox full for a device")
         return True
@@ -93,7 +93,7 @@ class DeviceBook:
         number, told = copies_stored(frame)
         stored = sum(copy.was_stored for (_, _, name), copy in self._copies.items() if name == number)
         if stored < told:
-            self._ledger.wrong("the relay told how many have a message before it was stored for them")
+            self._checker.wrong("the relay told how many have a message before it was stored for them")
         return True
 
     def heard(self, user: str, event: Event) -> bool:
@@ -102,15 +102,15 @@ class DeviceBook:
             case MessageEvent():
                 text = self.texts[event.message_id]
                 if user in text.announced:
-                    self._ledger.wrong(f"{text.body} was announced twice at {self._ledger.names[user]}")
+                    self._checker.wrong(f"{text.body} was announced twice at {self._checker.names[user]}")
                 text.announced.add(user)
             case LinkingEvent():
                 self.links[user] = event
-                self._setting.happened(f"link: {event.step}", self._ledger.names[user])
+                self._setting.happened(f"link: {event.step}", self._checker.names[user])
             case WarningEvent():
                 self._setting.happened(f"trouble: {event.code}")
                 if event.code not in EXPLAINED:
-                    self._ledger.wrong(f"{self._ledger.names[user]} has trouble: {event.code}: {event.message}")
+                    self._checker.wrong(f"{self._checker.names[user]} has trouble: {event.code}: {event.message}")
             case DeliveryEvent():
                 pass
             case _:
@@ -123,7 +123,7 @@ class DeviceBook:
     def unsettled(self, owners: list[Owner]) -> list[str]:
         """What is still under way, in words."""
         return [
-            f"{self._ledger.names[owner.id]} has to tell other devices what was read"
+            f"{self._checker.names[owner.id]} has to tell other devices what was read"
             for owner in owners
             if owner.vault.has_kind(records.SYNC)
         ]
@@ -134,18 +134,18 @@ class DevicesPart(Acting):
 
     Args:
         setting: the run's.
-        ledger: of the run.
+        checker: of the run.
         devices: the first devices of both, and then one or two further ones; filled later.
     """
 
     steps = 30
     is_beside = False
 
-    def __init__(self, setting: Setting, ledger: Ledger, devices: list[DevicePart]) -> None:
+    def __init__(self, setting: Setting, checker: Checker, devices: list[DevicePart]) -> None:
         super().__init__(setting, random.Random(f"{setting.seed} devices"), "")  # noqa: S311 - the same in every run
-        self._ledger = ledger
-        self.book = DeviceBook(setting, ledger)
-        ledger.extra = self.book
+        self._checker = checker
+        self.book = DeviceBook(setting, checker)
+        checker.extra = self.book
         self._devices = devices
         self._positions: dict[tuple[str, int], int] = {}
 
@@ -188,7 +188,7 @@ class DevicesPart(Acting):
             device._changed()
         pass_time(20 * SECOND)
         if new.messenger.person != first.id:
-            self._ledger.wrong(f"{new.name} was not linked, and nothing had broken")
+            self._checker.wrong(f"{new.name} was not linked, and nothing had broken")
 
     # --- life ---------------------------------------------------------------------------
 
@@ -224,10 +224,10 @@ class DevicesPart(Acting):
         self._positions[place], record = found
         text = self.book.texts.get(record.message_id)
         if text is None or (text.sender, text.body) != (record.sender, record.text):
-            self._ledger.wrong(f"{device.name} was handed a text that nobody wrote")
+            self._checker.wrong(f"{device.name} was handed a text that nobody wrote")
             return None
         if device.id in text.done or text.handed_in.get(device.id) == device.life:
-            self._ledger.wrong(f"{text.body} was handed out twice at {device.name}")
+            self._checker.wrong(f"{text.body} was handed out twice at {device.name}")
         text.handed_in[device.id] = device.life
         self._setting.counts["text handed out at a device"] += 1
         return partial(self._finish, device, device.life, text, record.sender, read=self._chance.random() < 0.8)
@@ -269,7 +269,7 @@ class DevicesPart(Acting):
         peer = self._other_of(device).id
         shown = [entry.text for entry in device.messenger.history(peer) if entry.message_id == text.number]
         if shown != [text.body]:
-            self._ledger.wrong(f"{about} is lost, or doubled")
+            self._checker.wrong(f"{about} is lost, or doubled")
         if text.is_early:
             return
         if self._person_of(device).id == text.sender:
@@ -277,10 +277,10 @@ class DevicesPart(Acting):
             state = None if sent is None else DeliveryState(sent.state)
             least = DeliveryState.READ if text.is_read else DeliveryState.DELIVERED
             if state is not least:
-                self._ledger.wrong(f"{about} is {state} in the end, not {least}")
+                self._checker.wrong(f"{about} is {state} in the end, not {least}")
             return
         got = device.vault.get(records.RECEIVED, records.key(text.sender, text.number), ReceivedRecord)
         if text.is_read and (got is None or not got.read):
-            self._ledger.wrong(f"{about} is not read, and was on another device")
+            self._checker.wrong(f"{about} is not read, and was on another device")
         elif not text.is_read and device.id not in text.done and text.handed_in.get(device.id) != device.life:
-            self._ledger.wrong(f"{about} was never handed out")
+            self._checker.wrong(f"{about} was never handed out")

@@ -54,7 +54,7 @@ class GroupText:
     heard: dict[str, Hearing] = field(default_factory=dict)
 
 
-class GroupLedger:
+class GroupChecker:
     """The book of a group.
 
     Args:

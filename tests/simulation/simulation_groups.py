@@ -10,10 +10,10 @@ from functools import partial
 from typing import Final
 
 import apsw
-from simulation_checks import Ledger, Owner
+from simulation_checks import Checker, Owner
 from simulation_device import DevicePart
 from simulation_extra import Acting
-from simulation_group_checks import GroupLedger
+from simulation_group_checks import GroupChecker
 from simulation_network import Setting
 
 from phantom_messenger.client.groups.groups import Groups
@@ -28,7 +28,7 @@ class GroupPart(Acting):
 
     Args:
         setting: the run's.
-        ledger: of the run.
+        checker: of the run.
         devices: of all people; filled later.
     """
 
@@ -36,11 +36,11 @@ class GroupPart(Acting):
     """It takes some to have a group."""
     is_beside = True
 
-    def __init__(self, setting: Setting, ledger: Ledger, devices: list[DevicePart]) -> None:
+    def __init__(self, setting: Setting, checker: Checker, devices: list[DevicePart]) -> None:
         chance = random.Random(f"{setting.seed} groups")  # noqa: S311 - the same in every run
         super().__init__(setting, chance, " in the group")
-        self._ledger = GroupLedger(setting, ledger.names, wrong=ledger.wrong, kept=ledger.kept)
-        ledger.extra = self._ledger
+        self._checker = GroupChecker(setting, checker.names, wrong=checker.wrong, kept=checker.kept)
+        checker.extra = self._checker
         self._devices = devices
         self._positions: dict[tuple[str, int], int] = {}
         self.share = self._chance.choice((0.5, 0.8, 1.0))
@@ -52,18 +52,18 @@ class GroupPart(Acting):
         first, *others = self._devices
         with self._with_groups(first) as groups:
             invited = [other.id for other in others if self._chance.random() < 0.8]
-            self._ledger.group = groups.create("Tea", invited)
+            self._checker.group = groups.create("Tea", invited)
         pass_time(5 * SECOND)
         self._accept()
 
     def _accept(self) -> None:
         for device in self._devices[1:]:
             with self._with_groups(device) as groups:
-                if groups.has(self._ledger.group) and self._chance.random() < 0.8:
-                    groups.accept(self._ledger.group)
+                if groups.has(self._checker.group) and self._chance.random() < 0.8:
+                    groups.accept(self._checker.group)
         with self._with_groups(self._devices[0]) as groups:
             if self._chance.random() < 0.7:
-                groups.set_role(self._ledger.group, self._other(self._devices[0]), "admin")
+                groups.set_role(self._checker.group, self._other(self._devices[0]), "admin")
 
     def acts(self) -> bool:
         """Whether what somebody does next has to do with the group."""
@@ -73,11 +73,11 @@ class GroupPart(Acting):
         """Somebody does something."""
         kind = self._chance.random()
         with self._with_groups(device) as groups:
-            if not groups.has(self._ledger.group):
+            if not groups.has(self._checker.group):
                 return
-            if groups.find(self._ledger.group).relation == "invited":
+            if groups.find(self._checker.group).relation == "invited":
                 if kind < 0.5:
-                    groups.accept(self._ledger.group)
+                    groups.accept(self._checker.group)
             elif kind < 0.4:
                 self._write(device)
             elif kind < 0.65:
@@ -85,7 +85,7 @@ class GroupPart(Acting):
             elif kind < 0.97:
                 self._change(device, groups)
             elif device is not self._devices[0]:
-                groups.leave(self._ledger.group)
+                groups.leave(self._checker.group)
                 self._setting.happened("group: left by its user", device.name)
 
     @contextmanager
@@ -97,7 +97,7 @@ class GroupPart(Acting):
         return self._chance.choice([other.id for other in self._devices[1:] if other is not device])
 
     def _change(self, device: DevicePart, groups: Groups) -> None:
-        group, kind = self._ledger.group, self._chance.random()
+        group, kind = self._checker.group, self._chance.random()
         other = self._other(device)
         if kind < 0.2:
             groups.rename(group, f"Tea {self._chance.randrange(100)}")
@@ -112,22 +112,22 @@ class GroupPart(Acting):
 
     def _write(self, device: DevicePart) -> None:
         for _ in range(self._chance.choice((1, 1, 2, 4))):
-            self.write(device, f"group text {len(self._ledger.texts)}")
+            self.write(device, f"group text {len(self._checker.texts)}")
 
     def write(self, device: DevicePart, body: str) -> None:
         """Write to the group."""
-        found = device.messenger._stores.groups.get(self._ledger.group)
+        found = device.messenger._stores.groups.get(self._checker.group)
         assert found is not None
-        number = device.messenger.groups.send_text(self._ledger.group, body)
-        self._ledger.wrote(device.id, number, body, found)
+        number = device.messenger.groups.send_text(self._checker.group, body)
+        self._checker.wrote(device.id, number, body, found)
 
     def _take_next(self, device: DevicePart) -> "partial[None] | None":
         place = device.id, device.life
-        found = device.messenger.groups.next_text(self._positions.get(place, 0), self._ledger.group)
+        found = device.messenger.groups.next_text(self._positions.get(place, 0), self._checker.group)
         if found is None:
             return None
         self._positions[place], _, entry = found
-        self._ledger.handed_out(device.id, entry, device.life)
+        self._checker.handed_out(device.id, entry, device.life)
         read = self._chance.random() < 0.8
         return partial(self._finish, device, device.life, entry.sender.user_id, entry.message_id, read=read)
 
@@ -137,17 +137,17 @@ class GroupPart(Acting):
             return
         with self._with_groups(device) as groups:
             if read:
-                groups.mark_read(self._ledger.group, sender, number)
+                groups.mark_read(self._checker.group, sender, number)
             else:
-                groups.handled(self._ledger.group, sender, number)
-            self._ledger.handled(device.id, number, read=read)
+                groups.handled(self._checker.group, sender, number)
+            self._checker.handled(device.id, number, read=read)
 
     # --- the end ------------------------------------------------------------------------
 
     def read_all(self) -> None:
         """Everybody who is in it reads everything."""
         for device in self._devices:
-            if device.is_running and device.messenger.groups.has(self._ledger.group):
+            if device.is_running and device.messenger.groups.has(self._checker.group):
                 while (done := self._take_next(device)) is not None:
                     done()
 
@@ -159,19 +159,19 @@ class GroupPart(Acting):
         for device in self._devices:
             with self._trying(device):
                 if self._is_outdated(device):
-                    device.messenger.groups.accept(self._ledger.group)
-                elif device.messenger.groups.has(self._ledger.group):
-                    self.write(device, f"group text {len(self._ledger.texts)}")
+                    device.messenger.groups.accept(self._checker.group)
+                elif device.messenger.groups.has(self._checker.group):
+                    self.write(device, f"group text {len(self._checker.texts)}")
 
     def _is_outdated(self, device: DevicePart) -> bool:
         """Whether somebody holds an invitation to a group in which they are not any more."""
         stores = [one.messenger._stores.groups for one in self._devices if one.is_running]
-        found = [group for store in stores if (group := store.get(self._ledger.group)) is not None and group.is_live]
-        own = device.messenger._stores.groups.get(self._ledger.group)
+        found = [group for store in stores if (group := store.get(self._checker.group)) is not None and group.is_live]
+        own = device.messenger._stores.groups.get(self._checker.group)
         newest = max(found, key=lambda group: group.state.revision, default=None)
         is_invited = own is not None and own.record.relation == INVITED
         return is_invited and newest is not None and device.id not in newest.people
 
     def finish(self, owners: list[Owner], connection: apsw.Connection) -> None:
         """All are online and nothing is under way."""
-        self._ledger.finish(owners, connection)
+        self._checker.finish(owners, connection)

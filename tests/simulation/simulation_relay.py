@@ -5,7 +5,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from simulation_checks import Ledger, WatchedMailboxes, watched_store
+from simulation_checks import Checker, WatchedMailboxes, watched_store
 from simulation_network import Gone, Item, Opened, RelayEnd, Setting, Wire
 
 from phantom_messenger.relay.config import Config
@@ -27,12 +27,12 @@ HEALTHY_MS: Final = 8 * SECOND
 class Errors(logging.Handler):
     """The relay's log of what must not happen."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, checker: Checker) -> None:
         super().__init__(logging.ERROR)
-        self._ledger = ledger
+        self._checker = checker
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._ledger.wrong(f"the relay's log says: {record.getMessage()}")
+        self._checker.wrong(f"the relay's log says: {record.getMessage()}")
 
 
 class Death(Enum):
@@ -56,16 +56,16 @@ class RelayPart:
 
     Args:
         setting: the run's.
-        ledger: hears what is stored and written.
+        checker: hears what is stored and written.
         limits: whether it limits rates.
         logins: a minute, of one user, if it does.
     """
 
-    def __init__(self, setting: Setting, ledger: Ledger, *, limits: bool, logins: int) -> None:
+    def __init__(self, setting: Setting, checker: Checker, *, limits: bool, logins: int) -> None:
         self._setting = setting
-        self._ledger = ledger
+        self._checker = checker
         self._config = Config(limits=limits, rate_auth=logins, connections_per_address=50)
-        self.store = watched_store(ledger)
+        self.store = watched_store(checker)
         self.world: World | None = None
         self._sides: dict[Wire, RelaySide] = {}
         self._inbox: list[Callable[[], None]] = []
@@ -83,23 +83,23 @@ class RelayPart:
 
     def start(self, *, reboot: bool = False) -> None:
         """A new process on the same store."""
-        setting, ledger, clock = self._setting, self._ledger, self._setting.clock
+        setting, checker, clock = self._setting, self._checker, self._setting.clock
         kept = self.store.tables.time.load()
         moved = 0 if kept is None else clock.restart(kept, reboot=reboot)
         well_since = max(self.clock_set_at, self.unwell_until) + HEALTHY_MS
         if abs(moved) > 2 * SECOND:
             if well_since < self.died_at:
-                ledger.wrong(f"the relay's steady time has moved by {moved} ms in a restart")
+                checker.wrong(f"the relay's steady time has moved by {moved} ms in a restart")
             setting.happened("steady time moved by a clock that was set just before the relay died")
-        ledger.steady_slack += max(0, moved)
-        ledger.relay_lives += 1
+        checker.steady_slack += max(0, moved)
+        checker.relay_lives += 1
         mailboxes = self.store.tables.mailboxes
         assert isinstance(mailboxes, WatchedMailboxes)
         tables, found = self.store.tables, mailboxes.renewed()
         tables.mailboxes, tables.savepoint, tables.committed = found, found.savepoint, found.committed
         self.world = World(self._config, store=self.store, clock=clock)
         self.world.writer.holding = True
-        self.world.relay._core.randomness = setting.randbytes(f"relay {ledger.relay_lives}")
+        self.world.relay._core.randomness = setting.randbytes(f"relay {checker.relay_lives}")
         self._sides, self._inbox = {}, []
         self._is_woken = self._is_writing = self._has_answers = False
         self._death = None
@@ -213,7 +213,7 @@ class RelayPart:
         world.writer.run_held()
         self._is_writing = False
         if changes != self.store._connection.total_changes():
-            self._ledger.met(self.store._connection)
+            self._checker.met(self.store._connection)
         self._has_answers = True
         if not self._dies(Death.COMMITTED):
             self._wake()
@@ -253,7 +253,7 @@ class RelayPart:
             if current is not None and current is not side.session:
                 self._setting.happened("frame of an old connection after a new login")
             if b'"type":"MESSAGE"' in item:
-                self._ledger.arrived(item)
+                self._checker.arrived(item)
             world.relay.receive(side.session, item)
         elif isinstance(item, Gone):
             self._disconnected(world, wire)
@@ -268,10 +268,10 @@ class RelayPart:
         side = self._sides.get(wire)
         self._setting.note(f"relay to {wire.owner}: {_summary(frame)}")
         if side is not None and side.session.user_id:
-            self._ledger.relay_wrote(wire, side.session.user_id, frame)
+            self._checker.relay_wrote(wire, side.session.user_id, frame)
 
     def _wrong(self, what: str) -> None:
-        self._ledger.wrong(what)
+        self._checker.wrong(what)
 
     def _ended(self, wire: Wire, code: int | None, reason: str) -> None:
         """The relay has closed or dropped a connection."""

@@ -42,7 +42,7 @@ class Letter:
     confirmed: int = 0
 
 
-class Ledger:
+class DeliveryChecker:
     """The memory of all, for ever; ``keys`` are public keys by user id."""
 
     def __init__(self) -> None:
@@ -153,15 +153,15 @@ class Reading:
     """One connection's view of its owner's mailbox, judged frame by frame."""
 
     def __init__(
-        self, ledger: Ledger, user: str, items: dict[int, bytes], gone: dict[int, int], owed: dict[Key, None]
+        self, checker: DeliveryChecker, user: str, items: dict[int, bytes], gone: dict[int, int], owed: dict[Key, None]
     ) -> None:
-        self._ledger = ledger
+        self._checker = checker
         self._user = user
         self._items = items
         self._gone = gone
         self._owed_by_all = owed
         self._backlog = dict(owed)
-        self._opened = ledger.moment()
+        self._opened = checker.moment()
         self._seq = 0
         self._names: set[Key] = set()
 
@@ -171,11 +171,11 @@ class Reading:
         if "seq" in frame:
             self._item(frame, text)
         elif frame["type"] == "ERROR":
-            self._ledger.refuse(frame["payload"])
+            self._checker.refuse(frame["payload"])
         return frame
 
     def _item(self, frame: Frame, text: bytes) -> None:
-        seq, fault = frame["seq"], self._ledger.fault
+        seq, fault = frame["seq"], self._checker.fault
         if seq <= self._seq:
             fault("seq does not rise on a connection", (self._seq, seq))
         self._seq = max(seq, self._seq)
@@ -187,17 +187,17 @@ class Reading:
             self._message(frame, text)
         elif frame["type"] == "MESSAGE_ACK":
             self._receipt(frame)
-        elif not self._ledger.take_exchange(frame):
+        elif not self._checker.take_exchange(frame):
             fault("invented", frame)
 
     def _message(self, frame: Frame, text: bytes) -> None:
-        key, fault = _key(frame, self._user), self._ledger.fault
-        letter = self._ledger.letters.get(key)
+        key, fault = _key(frame, self._user), self._checker.fault
+        letter = self._checker.letters.get(key)
         version = self._version(frame, text)
         if letter is None or version not in letter.versions:
             fault("invented", frame)
             return
-        if not letter.arrived and not is_signed_by(frame, self._ledger.keys[key.sender]):
+        if not letter.arrived and not is_signed_by(frame, self._checker.keys[key.sender]):
             fault("signature does not verify", frame)
         if letter.versions[version] < letter.confirmed < self._opened:
             fault("confirmed message came again", key)
@@ -214,9 +214,9 @@ class Reading:
         letter.arrived = True
         self._owed_by_all[key] = None
         pair = (key.sender, key.recipient)
-        if letter.number != self._ledger.arrivals[pair]:
-            self._ledger.fault("out of order", (key, letter.number, self._ledger.arrivals[pair]))
-        self._ledger.arrivals[pair] = letter.number + 1
+        if letter.number != self._checker.arrivals[pair]:
+            self._checker.fault("out of order", (key, letter.number, self._checker.arrivals[pair]))
+        self._checker.arrivals[pair] = letter.number + 1
 
     def _version(self, frame: Frame, text: bytes) -> bytes:
         """The frame as its sender wrote it, if the relay has only added what it may add."""
@@ -226,9 +226,9 @@ class Reading:
 
     def _receipt(self, frame: Frame) -> None:
         payload = frame["payload"]
-        letter = self._ledger.letters.get(Key(self._user, payload["recipientId"], payload["messageId"]))
+        letter = self._checker.letters.get(Key(self._user, payload["recipientId"], payload["messageId"]))
         if letter is None or not letter.acked or payload["status"] != "delivered":
-            self._ledger.fault("told what is not so", frame)
+            self._checker.fault("told what is not so", frame)
         else:
             letter.told = True
 

@@ -1,4 +1,4 @@
-"""What a crowd at several relays on one database was told, beside what any ledger knows.
+"""What a crowd at several relays on one database was told, beside what any checker knows.
 
 The database may go away: then it is right to refuse with ``storage``, if ``retryAfter`` says when to come again.
 """
@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from crowd_ledger import SHOWN, Key, Ledger
+from delivery_checker import SHOWN, DeliveryChecker, Key
 
 from support.people import Frame, key_text
 
@@ -22,8 +22,8 @@ class Exchange(NamedTuple):
     number: int
 
 
-class SeveralLedger(Ledger):
-    """A ledger that knows key exchanges, prekeys, and when each message was accepted.
+class SeveralChecker(DeliveryChecker):
+    """A checker that knows key exchanges, prekeys, and when each message was accepted.
 
     An INIT that waits is replaced by one of its sender that is stored later. So only the newest of a pair has to
     arrive; or a newer one that was never answered. An older one never: its sender had left that relay by then.
@@ -51,7 +51,7 @@ class SeveralLedger(Ledger):
         """With ``seq``."""
 
     def accept(self, frame: Frame, sender: str) -> Key:
-        """See ``Ledger``."""
+        """See ``DeliveryChecker``."""
         before = self.accepted
         key = super().accept(frame, sender)
         if self.accepted > before:
@@ -59,7 +59,7 @@ class SeveralLedger(Ledger):
         return key
 
     def refuse(self, payload: Frame) -> None:
-        """See ``Ledger``."""
+        """See ``DeliveryChecker``."""
         if payload["code"] == STORAGE and "retryAfter" in payload:
             self.put_off += 1
         else:
@@ -73,7 +73,7 @@ class SeveralLedger(Ledger):
         self._asked[frame["id"]] = self._signed[frame["signature"]] = exchange
 
     def take_exchange(self, frame: Frame) -> bool:
-        """See ``Ledger``."""
+        """See ``DeliveryChecker``."""
         exchange = self._signed.get(frame.get("signature", ""))
         if exchange is None:
             return False
@@ -107,7 +107,7 @@ class SeveralLedger(Ledger):
         return [one for one in newest.values() if last.get(one.pair, 0) < one.number]
 
     def verdict(self) -> dict[str, list[str]]:
-        """See ``Ledger``."""
+        """See ``DeliveryChecker``."""
         lost = self.exchanges_lost()
         found = super().verdict()
         return {**found, "key exchange lost": [f"{len(lost)} times", *map(str, lost[:SHOWN])]} if lost else found
