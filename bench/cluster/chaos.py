@@ -1,7 +1,7 @@
 """``make cluster-chaos``: a cluster loses one part after the other while people write; what they were told must hold.
 
-For each fault there are new people, and a checker that knows all that they sent and were told. Those who are put off try
-again after a quarter of a second, not after ``retryAfter``: the silence is that of the servers.
+For each fault there are new people, and a checker that knows all that they sent and were told. Those who are put off
+try again after a quarter of a second, not after ``retryAfter``: the silence is that of the servers.
 """
 
 import argparse

@@ -171,7 +171,7 @@ schema.functions = lambda: functions().replace("NOT IN ('on', 'remote_apply')", 
 """
 
 
-def test_control_commits_that_are_not_synced_are_lost_and_the_ledger_sees_it(
+def test_control_commits_that_are_not_synced_are_lost_and_the_checker_sees_it(
     start_server: Callable[..., PostgresServer], start_relay: StartRelay
 ) -> None:
     server = start_server(wal_writer_delay="10s", wal_writer_flush_after="1GB", wal_buffers="16MB")
@@ -210,7 +210,7 @@ def test_control_prekeys_that_stay_and_key_exchanges_that_do_not_are_seen(
     assert {"prekey handed out twice", "key exchange lost"} <= found, f"seed {SEED}"
 
 
-def test_ledger_misses_the_newest_key_exchange_of_each_pair_and_none_that_it_replaced() -> None:
+def test_checker_misses_the_newest_key_exchange_of_each_pair_and_none_that_it_replaced() -> None:
     checker, asker, targets = SeveralChecker(), Person("asker"), [Person("one"), Person("other")]
     old, new, elsewhere = (
         asker.signed({**asker.init(target, name=name), "id": name})
@@ -228,7 +228,7 @@ def test_ledger_misses_the_newest_key_exchange_of_each_pair_and_none_that_it_rep
 
 
 @pytest.mark.parametrize(("answered", "arrived"), [("old", "new"), ("new", "old")])
-def test_ledger_takes_a_newer_key_exchange_without_an_answer_for_the_one_that_it_replaced_but_no_older_one(
+def test_checker_takes_a_newer_key_exchange_without_an_answer_for_the_one_that_it_replaced_but_no_older_one(
     answered: str, arrived: str
 ) -> None:
     checker, asker, target = SeveralChecker(), Person("asker"), Person("target")

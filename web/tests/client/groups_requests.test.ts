@@ -15,8 +15,8 @@ const MINUTE = 60_000;
 function strangers(): readonly [Town, Member, Member, Member, string] {
   const town = new Town();
   const [ada, ben, cleo] = [new Member(town), new Member(town), new Member(town)];
-  befriend(ada, "Ben", ben);
-  befriend(ada, "Cleo", cleo);
+  makeContact(ada, "Ben", ben);
+  makeContact(ada, "Cleo", cleo);
   town.pass(3_000);
   const id = ada.groups.create("Tea", [ben.id, cleo.id]);
   town.pass(5_000);
@@ -25,7 +25,7 @@ function strangers(): readonly [Town, Member, Member, Member, string] {
   return [town, ada, ben, cleo, id];
 }
 
-function befriend(ada: Member, name: string, other: Member): void {
+function makeContact(ada: Member, name: string, other: Member): void {
   ada.knows(name, other);
   other.knows("Ada", ada);
 }
@@ -63,7 +63,7 @@ const isIn = (id: string, one: Member, by: Member): boolean => stateOf(by.groups
 function grown(): readonly [Town, Member, Member, Member, string] {
   const [town, ada, ben, , id] = strangers();
   const dan = new Member(town);
-  befriend(ada, "Dan", dan);
+  makeContact(ada, "Dan", dan);
   town.pass(2_000);
   keepBack(ben, ada);
   ada.groups.add(id, [dan.id], "member");
@@ -112,7 +112,7 @@ for (const isLookedAt of [true, false]) {
     const [town, ada, ben, , id] = strangers();
     const [laptop, dan] = [new Member(town), new Member(town)];
     link(town, ben.person, laptop.person);
-    befriend(ada, "Dan", dan);
+    makeContact(ada, "Dan", dan);
     town.pass(5_000);
     const late = keepBack(laptop, ada, ben);
     ada.groups.add(id, [dan.id], "member");
