@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import several_crowd
-from crowd import Crowd, alive, make_contacts
+import several_virtual_users
 from several_checker import SeveralChecker
-from several_crowd import Cast, Place
+from several_virtual_users import Cast, Place
+from virtual_users import LoadGenerator, alive, make_contacts
 
 from cluster import console, processes
 from cluster.aside import Aside
@@ -133,22 +133,22 @@ def play(scene: Scene, name: str, fault: Fault) -> Row:
     """Break a part under load and let everybody finish."""
     checker = SeveralChecker()
     place = Place([relay.url for relay in scene.relays], checker)
-    people = several_crowd.cast(checker, SEED, of=f" {name} {time.time_ns()}")
-    crowd = Crowd(place.urls[0], checker)
-    several_crowd.gather(crowd, place, people, SEED)
+    people = several_virtual_users.cast(checker, SEED, of=f" {name} {time.time_ns()}")
+    generator = LoadGenerator(place.urls[0], checker)
+    several_virtual_users.gather(generator, place, people, SEED)
     with Aside() as aside:
         aside.do(make_contacts(place.urls[0], checker, people.pairs))
-        aside.do(several_crowd.publish(place, people.readers))
-        with aside.within(alive(crowd)):
-            aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))
+        aside.do(several_virtual_users.publish(place, people.readers))
+        with aside.within(alive(generator)):
+            aside.do(several_virtual_users.accepted(generator, WORTH, PATIENCE))
             begun = time.monotonic()
             fault.do(scene)
-            aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))
+            aside.do(several_virtual_users.accepted(generator, WORTH, PATIENCE))
             time.sleep(AFTER_SECONDS)
             scene.until_whole()
-            aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))
+            aside.do(several_virtual_users.accepted(generator, WORTH, PATIENCE))
             ended = time.monotonic()
-            aside.do(several_crowd.calm(crowd, PATIENCE))
+            aside.do(several_virtual_users.calm(generator, PATIENCE))
         aside.do(judge(place, people))
     for code in checker.closings.keys() - {fault.closes} if fault.closes else ():
         checker.fault("closed with another code", code)
@@ -159,8 +159,8 @@ def play(scene: Scene, name: str, fault: Fault) -> Row:
 async def judge(place: Place, people: Cast) -> None:
     """Let everybody have everything, and one session each."""
     async with asyncio.timeout(PATIENCE):
-        await several_crowd.collect(place, people)
-        await several_crowd.judge_sessions(place, [*people.writers[:2], *people.readers[:2]])
+        await several_virtual_users.collect(place, people)
+        await several_virtual_users.judge_sessions(place, [*people.writers[:2], *people.readers[:2]])
 
 
 @contextmanager

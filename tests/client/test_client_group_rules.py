@@ -426,9 +426,9 @@ def test_what_others_have_done_is_not_said_again() -> None:
 
 
 def test_largest_state_and_change_fit_their_bounds() -> None:
-    crowd = [Add(person=bytes((number,)) * 32, role="member") for number in range(1, MAX_MEMBERS)]
-    chain = begun(ADA, *crowd[: MAX_OPS - 1])
-    change = following(chain, ADA, [*crowd[MAX_OPS - 1 :], SetName(text="é" * 64)])
+    added = [Add(person=bytes((number,)) * 32, role="member") for number in range(1, MAX_MEMBERS)]
+    chain = begun(ADA, *added[: MAX_OPS - 1])
+    change = following(chain, ADA, [*added[MAX_OPS - 1 :], SetName(text="é" * 64)])
     chain = applied(chain, change)
     assert len(chain.state.members) == MAX_MEMBERS
     assert len(chain.state.encode()) <= 3_500
@@ -437,7 +437,7 @@ def test_largest_state_and_change_fit_their_bounds() -> None:
         following(chain, ADA, [])
     with pytest.raises(RefusedChange, match="bounds"):
         chain.state.after(following(chain, ADA, [Add(person=bytes(32), role="member")]))
-    promoted = [SetRole(person=op.person, role="admin") for op in crowd[:MAX_ADMINS]]
+    promoted = [SetRole(person=op.person, role="admin") for op in added[:MAX_ADMINS]]
     with pytest.raises(RefusedChange, match="bounds"):
         chain.state.after(following(chain, ADA, promoted))
 

@@ -219,8 +219,8 @@ def test_stranger_fills_100_places_and_a_contact_the_rest(alice: StoreUser, bob:
 
 def test_strangers_of_one_address_fill_500_places_and_one_from_elsewhere_gets_one(store: Store, bob: StoreUser) -> None:
     for sender in range(5):
-        assert is_accepted(write_many(StoreUser(store, f"crowd {sender}"), bob, 100, f"{sender} "))
-    assert StoreUser(store, "crowd 5").write(bob, "late", mark=1) is AppendRefusal.FULL
+        assert is_accepted(write_many(StoreUser(store, f"stranger {sender}"), bob, 100, f"{sender} "))
+    assert StoreUser(store, "stranger 5").write(bob, "late", mark=1) is AppendRefusal.FULL
     assert isinstance(StoreUser(store, "from elsewhere").write(bob, "m", mark=2), Item)
     held = bob.names()
     assert len(held) == 500

@@ -1,4 +1,4 @@
-"""What a crowd at several relays on one database was told, beside what any checker knows.
+"""What a generator at several relays on one database was told, beside what any checker knows.
 
 The database may go away: then it is right to refuse with ``storage``, if ``retryAfter`` says when to come again.
 """

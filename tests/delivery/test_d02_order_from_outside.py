@@ -20,7 +20,7 @@ import pytest
 from delivery_variants import ANSWERS_BEFORE_THE_COMMIT, Variant
 
 from support.amounts import amount
-from support.load import Crowd, Peer, ids, make_contacts
+from support.load import Connections, Peer, ids, make_contacts
 from support.people import Frame, Person
 from support.relay_process import SERVE, patched
 
@@ -159,8 +159,8 @@ def syncs_per_message(story: Story, messages: Sequence[str]) -> float:
 
 async def send_all(url: str, count: int) -> list[str]:
     """Contacts in pairs send each other so many messages in all, pipelined; the ids."""
-    async with Crowd(url) as crowd:
-        peers = [await crowd.login(Person()) for _ in range(PEOPLE)]
+    async with Connections(url) as connections:
+        peers = [await connections.login(Person()) for _ in range(PEOPLE)]
         others = [peers[index ^ 1] for index in range(PEOPLE)]
         for index in range(0, PEOPLE, 2):
             await make_contacts(peers[index], peers[index + 1])

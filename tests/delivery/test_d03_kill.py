@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
-from crowd import PATIENCE, Crowd, Member, alive, dice, empty_mailboxes, make_contacts, person
 from delivery_checker import DeliveryChecker
+from virtual_users import PATIENCE, LoadGenerator, Member, alive, dice, empty_mailboxes, make_contacts, person
 
 from support.amounts import LONG, replayed, seeds
 from support.people import Person
@@ -62,34 +62,34 @@ async def storm(relay: RelayProcess, checker: DeliveryChecker, people: Cast, *, 
 
     Every second recipient is online for at most ``stay`` seconds at a time.
     """
-    crowd, report, chance = Crowd(relay.url, checker), Report(), dice(SEED)
+    generator, report, chance = LoadGenerator(relay.url, checker), Report(), dice(SEED)
     for one in people.senders:
-        Member(crowd, one, dice(chance.random()), targets=people.targets[one.id])
+        Member(generator, one, dice(chance.random()), targets=people.targets[one.id])
     for number, one in enumerate(people.recipients):
-        Member(crowd, one, dice(chance.random()), stay=None if number % 2 else stay)
-    async with alive(crowd):
+        Member(generator, one, dice(chance.random()), stay=None if number % 2 else stay)
+    async with alive(generator):
         for _ in range(kills):
-            await _progress(crowd, chance)
-            await _kill(relay, crowd, report)
+            await _progress(generator, chance)
+            await _kill(relay, generator, report)
             while chance.random() < 0.1:
                 await _kill_while_starting(relay, chance, report)
-            await _restart(relay, crowd, report)
-        await _calm(crowd)
+            await _restart(relay, generator, report)
+        await _calm(generator)
     report.left = await empty_mailboxes(relay.url, checker, people.recipients, people.senders)
     return report
 
 
-async def _progress(crowd: Crowd, chance: random.Random) -> None:
+async def _progress(generator: LoadGenerator, chance: random.Random) -> None:
     """Wait for a random number of accepted messages, between none and 400, and a moment."""
-    wanted = crowd.checker.accepted + int(10 ** chance.uniform(0, 2.6)) - 1
+    wanted = generator.checker.accepted + int(10 ** chance.uniform(0, 2.6)) - 1
     with suppress(TimeoutError):
-        await asyncio.wait_for(crowd.progress.until(lambda: crowd.checker.accepted >= wanted), 5)
+        await asyncio.wait_for(generator.progress.until(lambda: generator.checker.accepted >= wanted), 5)
     await asyncio.sleep(chance.uniform(0, 0.01))
 
 
-async def _kill(relay: RelayProcess, crowd: Crowd, report: Report) -> None:
-    report.under_way.append(crowd.under_way)
-    crowd.up.clear()
+async def _kill(relay: RelayProcess, generator: LoadGenerator, report: Report) -> None:
+    report.under_way.append(generator.under_way)
+    generator.up.clear()
     await asyncio.to_thread(relay.kill)
 
 
@@ -104,9 +104,9 @@ async def _kill_while_starting(relay: RelayProcess, chance: random.Random, repor
     report.while_starting += 1
 
 
-async def _restart(relay: RelayProcess, crowd: Crowd, report: Report) -> None:
+async def _restart(relay: RelayProcess, generator: LoadGenerator, report: Report) -> None:
     report.ready.append(await asyncio.to_thread(seconds_to_listen, relay))
-    crowd.up.set()
+    generator.up.set()
 
 
 def seconds_to_listen(relay: RelayProcess) -> float:
@@ -116,12 +116,12 @@ def seconds_to_listen(relay: RelayProcess) -> float:
     return time.monotonic() - began
 
 
-async def _calm(crowd: Crowd) -> None:
+async def _calm(generator: LoadGenerator) -> None:
     """Nobody writes anything new; wait until everything was answered."""
-    crowd.calm = True
-    crowd.stir()
+    generator.calm = True
+    generator.stir()
     async with asyncio.timeout(PATIENCE):
-        await crowd.progress.until(lambda: not crowd.unanswered)
+        await generator.progress.until(lambda: not generator.unanswered)
 
 
 def run_storm(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
-from crowd import PATIENCE, Crowd, Line, Member, alive, dice, empty_mailboxes, make_contacts, person
 from delivery_checker import DeliveryChecker
+from virtual_users import PATIENCE, Line, LoadGenerator, Member, alive, dice, empty_mailboxes, make_contacts, person
 
 from support.amounts import amount, replayed
 from support.people import Person
@@ -45,11 +45,11 @@ class Report:
 class Visitor:
     """The recipient: comes, reads, acknowledges some of it, and leaves in one of three ways."""
 
-    def __init__(self, crowd: Crowd, who: Person, chance: random.Random, *, messages: int) -> None:
+    def __init__(self, generator: LoadGenerator, who: Person, chance: random.Random, *, messages: int) -> None:
         self.report = Report()
-        self._written = len(crowd.checker.letters)
+        self._written = len(generator.checker.letters)
         self._messages = messages
-        self._crowd = crowd
+        self._generator = generator
         self._person = who
         self._chance = chance
         self._hoards = True
@@ -75,31 +75,31 @@ class Visitor:
         await self._finish(line)
 
     def _quota(self, visit: int, visits: int) -> int:
-        return max(len(self._crowd.checker.letters), self._written + self._messages * visit // visits)
+        return max(len(self._generator.checker.letters), self._written + self._messages * visit // visits)
 
     async def _login(self, quota: int) -> Line:
         """Log in while the senders write, before it, meanwhile, or both."""
-        crowd, before = self._crowd, self._chance.random()
-        written = len(crowd.checker.letters)
+        generator, before = self._generator, self._chance.random()
+        written = len(generator.checker.letters)
         await self._have_written(written + int(before * (quota - written)))
-        crowd.quota = quota
-        crowd.stir()
-        self.report.most_waiting = max(self.report.most_waiting, crowd.checker.unsettled[self._person.id])
+        generator.quota = quota
+        generator.stir()
+        self.report.most_waiting = max(self.report.most_waiting, generator.checker.unsettled[self._person.id])
         # A socket that takes little makes a pause in reading felt by the relay.
         buffer = self._chance.choice((None, 8_192))
-        return await Line.login(crowd.url, self._person, crowd.checker, buffer=buffer)
+        return await Line.login(generator.url, self._person, generator.checker, buffer=buffer)
 
     async def _have_written(self, quota: int) -> None:
         """Wait until so many letters are accepted, or as many as may wait."""
-        crowd, checker = self._crowd, self._crowd.checker
-        crowd.quota = quota
-        crowd.stir()
+        generator, checker = self._generator, self._generator.checker
+        generator.quota = quota
+        generator.stir()
 
         def waiting() -> bool:
-            return not crowd.unanswered and (len(checker.letters) >= quota or not crowd.has_room(self._person))
+            return not generator.unanswered and (len(checker.letters) >= quota or not generator.has_room(self._person))
 
         async with asyncio.timeout(PATIENCE):
-            await crowd.progress.until(waiting)
+            await generator.progress.until(waiting)
 
     async def _take_over(self, older: Line, quota: int) -> Line:
         reading = asyncio.create_task(older.drain())
@@ -112,7 +112,7 @@ class Visitor:
 
     async def _read_some(self, line: Line) -> None:
         chance = self._chance
-        if chance.random() < 0.2 or not self._crowd.has_room(self._person):
+        if chance.random() < 0.2 or not self._generator.has_room(self._person):
             self._hoards = not self._hoards
         if chance.random() < 0.3:
             await self._fall_behind()
@@ -122,7 +122,7 @@ class Visitor:
             except TimeoutError:
                 break
             if frame["type"] == "PONG":
-                self._crowd.stir()
+                self._generator.stir()
             if chance.random() < 0.01:
                 await asyncio.sleep(chance.uniform(0, 0.05))  # a reader who pauses
             if not self._hoards and chance.random() < 0.1:
@@ -132,14 +132,14 @@ class Visitor:
 
     async def _fall_behind(self) -> None:
         """Do not read while the senders write what was meant for the next visits."""
-        await self._have_written(min(len(self._crowd.checker.letters) + AHEAD, self._last))
+        await self._have_written(min(len(self._generator.checker.letters) + AHEAD, self._last))
 
     async def _finish(self, line: Line) -> None:
         """Read and acknowledge until everything was accepted."""
         async with asyncio.timeout(PATIENCE):
-            while self._crowd.checker.accepted < self._last:
+            while self._generator.checker.accepted < self._last:
                 await line.settle()
-                self._crowd.stir()
+                self._generator.stir()
         await line.close()
 
 
@@ -148,12 +148,12 @@ async def write_and_visit(
 ) -> Report:
     """Let the others write to the first of these people, who comes and goes."""
     chance = dice(SEED)
-    crowd = Crowd(relay.url, checker, most=MOST)
-    crowd.quota = len(checker.letters)
+    generator = LoadGenerator(relay.url, checker, most=MOST)
+    generator.quota = len(checker.letters)
     for one in people[1:]:
-        Member(crowd, one, dice(chance.random()), targets=people[:1], sizes=SIZES)
-    visitor = Visitor(crowd, people[0], chance, messages=messages)
-    async with alive(crowd):
+        Member(generator, one, dice(chance.random()), targets=people[:1], sizes=SIZES)
+    visitor = Visitor(generator, people[0], chance, messages=messages)
+    async with alive(generator):
         await visitor.come(visits)
     visitor.report.left = await empty_mailboxes(relay.url, checker, people[:1], people[1:])
     return visitor.report

@@ -18,7 +18,7 @@ from delivery_variants import ANSWERS_BEFORE_THE_COMMIT, Variant
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
 from support.amounts import seeds
-from support.load import Crowd, Peer, ids, make_contacts
+from support.load import Connections, Peer, ids, make_contacts
 from support.people import Frame, Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import WARM, patched
@@ -138,9 +138,9 @@ class Town:
 
     async def meet(self) -> None:
         """Make contacts of those who will write to each other, and empty all mailboxes."""
-        async with Crowd(self._relay.url) as crowd:
-            senders = [await crowd.login(person, acks=True) for person in self._senders]
-            recipients = [await crowd.login(person, acks=True) for person in self._recipients]
+        async with Connections(self._relay.url) as connections:
+            senders = [await connections.login(person, acks=True) for person in self._senders]
+            recipients = [await connections.login(person, acks=True) for person in self._recipients]
             await asyncio.gather(
                 *(
                     make_contacts(senders[index], recipients[friend])
@@ -152,11 +152,11 @@ class Town:
 
     async def round(self, stop: Stop) -> Round:
         """Write, stop the relay at a random moment, start it again, and see what is there; every other one acks."""
-        async with Crowd(self._relay.url) as crowd, asyncio.TaskGroup() as tasks:
+        async with Connections(self._relay.url) as connections, asyncio.TaskGroup() as tasks:
             recipients = [
-                await crowd.login(person, acks=number % 2 == 0) for number, person in enumerate(self._recipients)
+                await connections.login(person, acks=number % 2 == 0) for number, person in enumerate(self._recipients)
             ]
-            senders = [await crowd.login(person, acks=True) for person in self._senders]
+            senders = [await connections.login(person, acks=True) for person in self._senders]
             load = Load(senders, self._chance.randrange(100, 500))
             for index, sender in enumerate(senders):
                 friends = [self._recipients[friend] for friend in self._friends(index)]
@@ -182,8 +182,8 @@ class Town:
 
     async def _waiting(self) -> dict[Pair, list[str]]:
         await asyncio.to_thread(self._relay.restart)
-        async with Crowd(self._relay.url) as crowd:
-            recipients = [await crowd.login(person, acks=True) for person in self._recipients]
+        async with Connections(self._relay.url) as connections:
+            recipients = [await connections.login(person, acks=True) for person in self._recipients]
             await asyncio.gather(*(peer.settle() for peer in recipients))
             return by_pair(recipients)
 
@@ -302,8 +302,8 @@ async def stop_beside_the_deaf(relay: Variant) -> list[str]:
         for person in people:
             stack.enter_context(deaf(relay, person))
             stack.enter_context(RawSocket(relay.address)).send(b"GET /ws HTTP/1.1\r\n")
-        async with Crowd(relay.url) as crowd:
-            sender = await crowd.login(Person())
+        async with Connections(relay.url) as connections:
+            sender = await connections.login(Person())
             messages = [sender.person.message(person, encrypted=LONG_TEXT) for person in people * (LONG_TEXTS // DEAF)]
             await sender.send(*messages)
             assert await sender.until(lambda: len(sender.accepted) == len(messages))
@@ -314,10 +314,10 @@ async def stop_beside_the_deaf(relay: Variant) -> list[str]:
             code = await asyncio.to_thread(relay.ended, began + STOP_SECONDS + 0.5 - time.monotonic())
             seconds = time.monotonic() - began
     await asyncio.to_thread(relay.restart)
-    async with Crowd(relay.url) as crowd:
+    async with Connections(relay.url) as connections:
         waiting = []
         for person in people:
-            peer = await crowd.login(person)
+            peer = await connections.login(person)
             await peer.until(lambda peer=peer: len(peer.messages) >= LONG_TEXTS // DEAF)  # type: ignore[misc]
             waiting.append(ids(await peer.settle()))
     expected = [ids(messages[number::DEAF]) for number in range(DEAF)]

@@ -16,10 +16,10 @@ from typing import Final
 
 import psycopg
 import pytest
-import several_crowd
-from crowd import Crowd, alive, make_contacts
+import several_virtual_users
 from several_checker import SeveralChecker
-from several_crowd import Place
+from several_virtual_users import Place
+from virtual_users import LoadGenerator, alive, make_contacts
 
 from support import older_version
 from support.amounts import amount, replayed
@@ -75,25 +75,25 @@ class Scene:
     def run(self, faults: Sequence[Fault]) -> SeveralChecker:
         """What happens when one is done after the other under load, and all is waited for in the end."""
         checker, place = self.place.checker, self.place
-        people = several_crowd.cast(checker, SEED)
+        people = several_virtual_users.cast(checker, SEED)
         asyncio.run(make_contacts(place.urls[0], checker, people.pairs))
-        asyncio.run(several_crowd.publish(place, people.readers))
+        asyncio.run(several_virtual_users.publish(place, people.readers))
         asyncio.run(self._storm(people, faults))
-        asyncio.run(several_crowd.collect(place, people))
-        asyncio.run(several_crowd.judge_sessions(place, [*people.writers[:2], *people.readers[:2]]))
+        asyncio.run(several_virtual_users.collect(place, people))
+        asyncio.run(several_virtual_users.judge_sessions(place, [*people.writers[:2], *people.readers[:2]]))
         return checker
 
-    async def _storm(self, people: several_crowd.Cast, faults: Sequence[Fault]) -> None:
-        crowd = Crowd(self.place.urls[0], self.place.checker)
-        several_crowd.gather(crowd, self.place, people, SEED)
-        async with alive(crowd):
+    async def _storm(self, people: several_virtual_users.Cast, faults: Sequence[Fault]) -> None:
+        generator = LoadGenerator(self.place.urls[0], self.place.checker)
+        several_virtual_users.gather(generator, self.place, people, SEED)
+        async with alive(generator):
             for fault in faults:
-                await several_crowd.accepted(crowd, WORTH, PATIENCE)
+                await several_virtual_users.accepted(generator, WORTH, PATIENCE)
                 await asyncio.to_thread(fault)
-            await several_crowd.accepted(crowd, WORTH, PATIENCE)
+            await several_virtual_users.accepted(generator, WORTH, PATIENCE)
             async with asyncio.timeout(PATIENCE):
-                await crowd.progress.until(lambda: self.place.checker.bundles >= BUNDLES)
-            await several_crowd.calm(crowd, PATIENCE)
+                await generator.progress.until(lambda: self.place.checker.bundles >= BUNDLES)
+            await several_virtual_users.calm(generator, PATIENCE)
 
     # --- faults -------------------------------------------------------------------
 

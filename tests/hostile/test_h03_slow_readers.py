@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from support.amounts import LONG, amount
-from support.load import Crowd, Peer, accepted, ids, make_contacts
+from support.load import Connections, Peer, accepted, ids, make_contacts
 from support.measures import resident
 from support.people import Person, base64_text, canonical
 from support.raw_socket import TEXT, RawSocket, frame
@@ -89,12 +89,12 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def readers(relay: RelayProcess, sender: Peer, crowd: Crowd) -> AsyncIterator[list[Reader]]:
+async def readers(relay: RelayProcess, sender: Peer, connections: Connections) -> AsyncIterator[list[Reader]]:
     """Contacts of the sender, logged in; they take nothing until they are told to."""
     made = []
     for _ in range(READERS):
         person = Person()
-        peer = await crowd.login(person, acks=True)
+        peer = await connections.login(person, acks=True)
         await make_contacts(sender, peer)
         await peer.settle()
         await peer._connection.close()
@@ -149,9 +149,9 @@ class Course:
 
 async def course(relay: RelayProcess, *, reading: bool, longest: float = LONGEST_SECONDS) -> Course:
     """Pour while somebody else writes too, then wait until all are cut who do not read, or for so many seconds."""
-    async with Crowd(relay.url) as crowd:
-        sender, honest = await crowd.login(Person()), await crowd.login(Person(), acks=True)
-        async with readers(relay, sender, crowd) as made:
+    async with Connections(relay.url) as connections:
+        sender, honest = await connections.login(Person()), await connections.login(Person(), acks=True)
+        async with readers(relay, sender, connections) as made:
             for reader in made if reading else []:
                 reader.read()
             before = resident(relay.pid)
@@ -168,8 +168,8 @@ async def course(relay: RelayProcess, *, reading: bool, longest: float = LONGEST
 
 async def collected(relay: RelayProcess, reader: Reader, count: int) -> list[str]:
     """What somebody gets who comes back and reads."""
-    async with Crowd(relay.url) as crowd:
-        peer = await crowd.login(reader.person, acks=True)
+    async with Connections(relay.url) as connections:
+        peer = await connections.login(reader.person, acks=True)
         texts: list[str] = []
 
         def enough() -> bool:

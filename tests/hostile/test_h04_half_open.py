@@ -67,7 +67,7 @@ def all_gone(sockets: list[socket.socket], seconds: float = PATIENCE) -> bool:
     return eventually(lambda: all(map(is_gone, sockets)), seconds)
 
 
-class Crowd:
+class IdleSockets:
     """Half-open sockets that send a byte now and then, and others that are greeted and say nothing."""
 
     def __init__(self, relay: RelayProcess, half_open: int, silent: int) -> None:
@@ -108,16 +108,16 @@ def test_half_open_and_silent_sockets_go_in_time_and_cost_nobody_anything(start_
     relay = start_relay("--limits", "off", **({} if LONG else {"command": patched(HASTY)}))
     files = open_files(relay.pid)
     quiet = login_times(relay, HONEST)
-    crowd = Crowd(relay, HALF_OPEN, SILENT)
+    idle = IdleSockets(relay, HALF_OPEN, SILENT)
     try:
         during: list[float] = []
-        while time.monotonic() - crowd.began < SECONDS - 1:
-            crowd.drip()
+        while time.monotonic() - idle.began < SECONDS - 1:
+            idle.drip()
             during += login_times(relay, 5)
             time.sleep(0.5)
-            gone = sum(map(is_gone, crowd.sockets))
-            assert gone == 0 or time.monotonic() - crowd.began > SECONDS - 0.5, "they have their time"
-        assert all_gone(crowd.sockets, crowd.began + SECONDS + LATEST - time.monotonic())
+            gone = sum(map(is_gone, idle.sockets))
+            assert gone == 0 or time.monotonic() - idle.began > SECONDS - 0.5, "they have their time"
+        assert all_gone(idle.sockets, idle.began + SECONDS + LATEST - time.monotonic())
         if LONG:  # on a machine that does nothing else
             p99 = sorted(during)[int(len(during) * 0.99)]
             assert p99 <= max(200, 3 * quiet[-1])
@@ -125,17 +125,17 @@ def test_half_open_and_silent_sockets_go_in_time_and_cost_nobody_anything(start_
         else:
             assert statistics.median(during) <= max(500, 10 * statistics.median(quiet))
     finally:
-        crowd.close()
+        idle.close()
     assert eventually(lambda: open_files(relay.pid) <= files + 2)
 
 
 def test_sockets_stay_without_a_limit_of_time(start_relay: StartRelay) -> None:
     """The control."""
     relay = start_relay("--limits", "off", command=patched(PATIENT))
-    crowd = Crowd(relay, 5, 5)
+    idle = IdleSockets(relay, 5, 5)
     time.sleep(SECONDS + SLACK)
-    assert sum(map(is_gone, crowd.sockets)) == 0
-    crowd.close()
+    assert sum(map(is_gone, idle.sockets)) == 0
+    idle.close()
 
 
 Keep = Callable[[socket.socket], None]

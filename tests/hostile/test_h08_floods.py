@@ -40,7 +40,7 @@ LEAST: Final = amount(10, 300)
 QUIET_MS: Final = 15
 """A 99th percentile that nobody notices: without any flood it is 2 to 14 ms."""
 
-CROWD: Final = 30
+NEWCOMERS: Final = 30
 """Sockets that wait to be accepted."""
 
 ASK: Final = b'{"timestamp":1,"type":"PING"}'
@@ -289,7 +289,7 @@ def test_flood_takes_bounded_memory_and_others_are_served(
 
 
 async def begun_in_a_turn() -> int:
-    """The most sockets of a crowd that a relay begins with in one turn of its event loop."""
+    """The most sockets that a relay begins with in one turn of its event loop."""
     loop, config = asyncio.get_running_loop(), Config(limits=False)
     listening = await bind(["127.0.0.1"], 0)
     turn, begun = 0, Counter[int]()
@@ -304,24 +304,24 @@ async def begun_in_a_turn() -> int:
         return Handshake(slot, config, lambda *_: pytest.fail("nobody asks for a WebSocket"), lambda: True, Page())
 
     with contextlib.ExitStack() as stack:
-        for _ in range(CROWD):
+        for _ in range(NEWCOMERS):
             stack.enter_context(socket.create_connection(listening[0].getsockname(), timeout=60))
         listener = Listener(listening, ConnectionGate(config, 1_000), greet, None)
         count()
         async with asyncio.timeout(60):
-            while begun.total() < CROWD:  # noqa: ASYNC110 - some turns, once
+            while begun.total() < NEWCOMERS:  # noqa: ASYNC110 - some turns, once
                 await asyncio.sleep(0.001)
         listener.close()
     return max(begun.values())
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_crowd_is_admit_one_by_one(run: Callable[..., int]) -> None:
+def test_newcomers_are_admitted_one_by_one(run: Callable[..., int]) -> None:
     """Those who are in wait for one newcomer at a time, however many connect again and again."""
     assert run(begun_in_a_turn()) == 1
 
 
-def test_control_crowd_that_is_admit_together_holds_up_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_newcomers_who_are_admitted_together_hold_up_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     accept = Listener._accept
 
     def accept_all(listener: Listener, listening: socket.socket) -> None:
@@ -329,7 +329,7 @@ def test_control_crowd_that_is_admit_together_holds_up_a_turn(monkeypatch: pytes
             accept(listener, listening)
 
     monkeypatch.setattr(Listener, "_accept", accept_all)
-    assert uvloop.run(begun_in_a_turn()) == CROWD
+    assert uvloop.run(begun_in_a_turn()) == NEWCOMERS
 
 
 UNREAD: Final = """

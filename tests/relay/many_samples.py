@@ -15,7 +15,7 @@ def sender(world: World, name: str = "alice", **more: Any) -> Client:
     return client
 
 
-def crowd(world: World, count: int) -> list[Client]:
+def members_of(world: World, count: int) -> list[Client]:
     return [world.login(f"member {number}") for number in range(count)]
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from many_samples import NOBODY, crowd, mailbox, refusal, result, sender
+from many_samples import NOBODY, mailbox, members_of, refusal, result, sender
 
 from phantom_messenger.wire.limits import MAX_GROUP_BACKLOG
 from support.people import base64_text, is_signed_by
@@ -54,7 +54,7 @@ def test_before_a_login_it_ends_the_connection(world: World) -> None:
 
 
 def test_each_recipient_gets_a_message_of_their_own(world: World) -> None:
-    alice, members = sender(world), crowd(world, 3)
+    alice, members = sender(world), members_of(world, 3)
     frame = alice.person.message_many(
         [member.person for member in members],
         heads=["Ym9i", "", "Y2Fyb2xp"],
@@ -188,7 +188,7 @@ def test_who_has_blocked_the_sender_is_not_named(world: World) -> None:
 
 @pytest.mark.parametrize("wrong", ["first", "last", "head", "frame", "other time"])
 def test_one_wrong_signature_refuses_the_whole_frame(world: World, wrong: str) -> None:
-    alice, members = sender(world), crowd(world, 3)
+    alice, members = sender(world), members_of(world, 3)
     frame = alice.person.message_many([member.person for member in members], heads=["Ym9i"] * 3)
     parts = frame["payload"]["recipients"]
     match wrong:

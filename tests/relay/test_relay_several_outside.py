@@ -21,7 +21,7 @@ from support.postgres_server import PostgresServer, programs
 from support.relay_process import RelayProcess, StartRelay, patched
 
 HOST = "relay.test"
-CROWD = amount(200, 600)
+USERS = amount(200, 600)
 PAUSE = amount(0, 20)
 """Seconds for which a relay is paused at least; it is taken for dead sooner if the database says it has been silent."""
 
@@ -186,18 +186,18 @@ def test_relay_that_was_paused_and_taken_for_dead_goes_on_as_if_nothing_had_been
 def test_everybody_is_let_in_when_the_database_is_back(
     server: PostgresServer, url: str, relays: list[RelayProcess]
 ) -> None:
-    people = [Person(f"user {number}") for number in range(CROWD)]
+    people = [Person(f"user {number}") for number in range(USERS)]
 
     async def main() -> None:
         async with everybody() as join:
-            stay = [await join(relays[number % 2], person) for number, person in enumerate(people[: CROWD // 4])]
+            stay = [await join(relays[number % 2], person) for number, person in enumerate(people[: USERS // 4])]
             server.stop("immediate")
-            refused = await asyncio.gather(*(log_in(relays[0], person) for person in people[CROWD // 4 :]))
+            refused = await asyncio.gather(*(log_in(relays[0], person) for person in people[USERS // 4 :]))
             assert refused == [None] * len(refused)
             assert {device.code for device in stay} == {None}, "who is connected stays"
             joining = [
                 asyncio.create_task(join(relays[number % 2], person))
-                for number, person in enumerate(people[CROWD // 4 :])
+                for number, person in enumerate(people[USERS // 4 :])
             ]
             await asyncio.sleep(1)
             server.start()
@@ -206,7 +206,7 @@ def test_everybody_is_let_in_when_the_database_is_back(
             await writes(come[0], come[1])
             await writes(stay[0], come[1])
             count = "SELECT count(*) FROM sessions WHERE NOT has_ended"
-            await until(lambda: sql(url, count) == [(CROWD,)])
+            await until(lambda: sql(url, count) == [(USERS,)])
             assert {device.code for device in (*stay, *come)} == {None}
 
     asyncio.run(main())

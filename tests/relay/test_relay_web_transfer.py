@@ -210,7 +210,7 @@ def test_transfer_holds_two_pieces_at_most() -> None:
 
 # --- a real relay -----------------------------------------------------------------
 
-CROWD: Final = amount(300, 1_000)
+SOCKETS: Final = amount(300, 1_000)
 SECONDS: Final = 8.0
 EACH_KIB: Final = 40
 SLACK_MIB: Final = 6
@@ -223,7 +223,7 @@ transfer.TRANSFER_SECONDS = {seconds}
 
 
 @pytest.fixture
-def crowd() -> Iterator[Callable[[RelayProcess, int], list[socket.socket]]]:
+def open_many() -> Iterator[Callable[[RelayProcess, int], list[socket.socket]]]:
     """Opens sockets that ask for the large file and read nothing, each from an address of its own."""
     with ExitStack() as stack:
 
@@ -243,13 +243,13 @@ def crowd() -> Iterator[Callable[[RelayProcess, int], list[socket.socket]]]:
 
 
 def test_thousand_who_read_nothing_take_bounded_memory_and_nobody_waits(
-    start_relay: StartRelay, crowd: Callable[[RelayProcess, int], list[socket.socket]]
+    start_relay: StartRelay, open_many: Callable[[RelayProcess, int], list[socket.socket]]
 ) -> None:
     relay = start_relay(command=patched(GREEDY.format(seconds=SECONDS)))
     files, before = open_files(relay.pid), resident(relay.pid)
-    crowd(relay, CROWD)
-    assert eventually(lambda: open_files(relay.pid) >= files + CROWD)
-    assert resident(relay.pid) - before <= CROWD * EACH_KIB * 1_024 + SLACK_MIB * 1_048_576
+    open_many(relay, SOCKETS)
+    assert eventually(lambda: open_files(relay.pid) >= files + SOCKETS)
+    assert resident(relay.pid) - before <= SOCKETS * EACH_KIB * 1_024 + SLACK_MIB * 1_048_576
     began = time.monotonic()
     with RawSocket(relay.address) as raw:
         raw.opened()
@@ -268,12 +268,12 @@ transfer.Transfer.begin = lambda self, transport, head, body: begin(self, transp
 
 
 def test_memory_of_a_copy_for_each_is_seen(
-    start_relay: StartRelay, crowd: Callable[[RelayProcess, int], list[socket.socket]]
+    start_relay: StartRelay, open_many: Callable[[RelayProcess, int], list[socket.socket]]
 ) -> None:
     """The control."""
     relay = start_relay(command=patched(GREEDY.format(seconds=60) + COPYING))
     before, count = resident(relay.pid), 50
-    crowd(relay, count)
+    open_many(relay, count)
     assert eventually(lambda: resident(relay.pid) - before > count * EACH_KIB * 1_024 + SLACK_MIB * 1_048_576)
 
 

@@ -95,7 +95,7 @@ class Peer:
         self.changed.set()
 
 
-class Crowd:
+class Connections:
     """Logs people in, and closes what is still open at its end."""
 
     def __init__(self, url: str) -> None:

@@ -54,7 +54,7 @@ def add(name: str, role: str = "member") -> Add:
     return Add(person=IDS[name], role=role)
 
 
-def crowd(count: int, role: str = "member") -> list[Op]:
+def many_members(count: int, role: str = "member") -> list[Op]:
     """People who do nothing but be there."""
     return [Add(person=drawn(f"groups/crowd/{number}", 32), role=role) for number in range(count)]
 
@@ -251,11 +251,11 @@ def _versions() -> list[Story]:
 
 
 def _bounds() -> list[Story]:
-    full = Story("full", "as many members as there can be").begin(*crowd(40))
-    full.write("ada", *crowd(MAX_MEMBERS - 1)[40:])
+    full = Story("full", "as many members as there can be").begin(*many_members(40))
+    full.write("ada", *many_members(MAX_MEMBERS - 1)[40:])
     full.write("ada", add("ben"), expected=Verdict.SKIPPED, note="one more")
     full.write("ada", add("ben"), Remove(person=drawn("groups/crowd/0", 32)), note="one for another")
-    admins = Story("admins", "as many admins as there can be").begin(*crowd(MAX_ADMINS - 1, "admin"))
+    admins = Story("admins", "as many admins as there can be").begin(*many_members(MAX_ADMINS - 1, "admin"))
     admins.write("ada", add("ben", "admin"), expected=Verdict.SKIPPED, note="one more")
     return [full, admins]
 

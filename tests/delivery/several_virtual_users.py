@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crowd import GONE, Crowd, Leaving, Line, Member, dice, person
 from delivery_checker import Key
 from several_checker import SeveralChecker
+from virtual_users import GONE, Leaving, Line, LoadGenerator, Member, dice, person
 
 from support.people import Frame, Person
 
@@ -31,7 +31,7 @@ ASKS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a crowd is.
+    """Where a generator is.
 
     Attributes:
         urls: of the relays.
@@ -50,14 +50,14 @@ class Traveller(Member):
     One message at a time is under way to each target: if it is put off, the next one does not overtake it.
 
     Args:
-        crowd, who, chance, targets, stay: see ``Member``.
+        generator, who, chance, targets, stay: see ``Member``.
         place: the relays.
         first: the number of the relay to begin with.
     """
 
     def __init__(
         self,
-        crowd: Crowd,
+        generator: LoadGenerator,
         who: Person,
         chance: random.Random,
         *,
@@ -66,7 +66,7 @@ class Traveller(Member):
         targets: Sequence[Person] = (),
         stay: float | None = None,
     ) -> None:
-        super().__init__(crowd, who, chance, targets=targets, window=len(targets), stay=stay)
+        super().__init__(generator, who, chance, targets=targets, window=len(targets), stay=stay)
         self.is_asking = False
         self._place = place
         self._next = first
@@ -138,14 +138,14 @@ class Traveller(Member):
     async def _ask_for_prekeys(self, line: Line) -> None:
         while True:
             await asyncio.sleep(self._chance.uniform(0.2, 1.0))
-            if not self._asks or self._crowd.calm:
+            if not self._asks or self._generator.calm:
                 return
             self.is_asking = True
             try:
                 await self._ask(line, self._asks.pop(self._chance.randrange(len(self._asks))))
             finally:
                 self.is_asking = False
-                self._crowd.progress.made()
+                self._generator.progress.made()
 
     async def _ask(self, line: Line, target: Person) -> None:
         """Ask for a bundle, and wait until that is stored or refused."""
@@ -182,13 +182,13 @@ def cast(checker: SeveralChecker, seed: int, *, people: int = 6, targets: int = 
     return Cast(writers, readers, {one.id: chance.sample(readers, targets) for one in writers})
 
 
-def gather(crowd: Crowd, place: Place, people: Cast, seed: int) -> None:
-    """All of them as members of a crowd; every second one moves from relay to relay."""
+def gather(generator: LoadGenerator, place: Place, people: Cast, seed: int) -> None:
+    """All of them as members of a generator; every second one moves from relay to relay."""
     chance = dice(seed)
     for number, one in enumerate([*people.writers, *people.readers]):
         stay = 6.0 if number % 2 else None
         targets = people.targets.get(one.id, ())
-        Traveller(crowd, one, dice(chance.random()), place=place, first=number // 2, targets=targets, stay=stay)
+        Traveller(generator, one, dice(chance.random()), place=place, first=number // 2, targets=targets, stay=stay)
 
 
 async def publish(place: Place, people: Sequence[Person]) -> None:
@@ -200,23 +200,23 @@ async def publish(place: Place, people: Sequence[Person]) -> None:
         await line.close()
 
 
-async def calm(crowd: Crowd, seconds: float) -> None:
+async def calm(generator: LoadGenerator, seconds: float) -> None:
     """Nobody writes anything new; wait until everything was answered."""
 
     def asking() -> bool:
-        return any(isinstance(member, Traveller) and member.is_asking for member in crowd.members)
+        return any(isinstance(member, Traveller) and member.is_asking for member in generator.members)
 
-    crowd.calm = True
-    crowd.stir()
+    generator.calm = True
+    generator.stir()
     async with asyncio.timeout(seconds):
-        await crowd.progress.until(lambda: not (crowd.unanswered or asking()))
+        await generator.progress.until(lambda: not (generator.unanswered or asking()))
 
 
-async def accepted(crowd: Crowd, count: int, seconds: float) -> None:
+async def accepted(generator: LoadGenerator, count: int, seconds: float) -> None:
     """Wait until so many more messages were accepted."""
-    wanted = crowd.checker.accepted + count
+    wanted = generator.checker.accepted + count
     async with asyncio.timeout(seconds):
-        await crowd.progress.until(lambda: crowd.checker.accepted >= wanted)
+        await generator.progress.until(lambda: generator.checker.accepted >= wanted)
 
 
 async def _login(url: str, one: Person, checker: SeveralChecker) -> Line:

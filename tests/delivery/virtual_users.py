@@ -208,7 +208,7 @@ class Line:
         await self._connection.wait_closed()
 
 
-class Crowd:
+class LoadGenerator:
     """The people at one relay, and what they share.
 
     ``calm``: nobody begins anything new, leaves or dawdles. ``quota``: letters that may be written.
@@ -262,7 +262,7 @@ class Member:
     """Somebody who writes to others, reads, acknowledges after a while, and comes again after every loss.
 
     Args:
-        crowd: where.
+        generator: where.
         who: the identity.
         chance: decides all that is left to chance.
         targets: to whom to write, if to anybody.
@@ -273,7 +273,7 @@ class Member:
 
     def __init__(
         self,
-        crowd: Crowd,
+        generator: LoadGenerator,
         who: Person,
         chance: random.Random,
         *,
@@ -288,18 +288,18 @@ class Member:
         self.under_way: set[Key] = set()
         """Of it, what was sent on this connection."""
         self.progress = Progress()
-        self._crowd = crowd
+        self._generator = generator
         self._chance = chance
         self._targets = targets
         self._window = window
         self._stay = stay
         self._sizes = sizes
-        crowd.members.append(self)
+        generator.members.append(self)
 
     async def live(self) -> None:
         """Come again and again until cancelled."""
         while True:
-            await self._crowd.up.wait()
+            await self._generator.up.wait()
             try:
                 line = await self._login()
             except GONE:
@@ -317,7 +317,7 @@ class Member:
                 await line.cut()
 
     async def _login(self) -> Line:
-        return await Line.login(self._crowd.url, self.person, self._crowd.checker)
+        return await Line.login(self._generator.url, self.person, self._generator.checker)
 
     def _work(self, line: Line) -> list[Coroutine[Any, Any, None]]:
         """All that is done at a time while online."""
@@ -328,17 +328,17 @@ class Member:
         async with asyncio.TaskGroup() as group:
             for work in self._work(line):
                 group.create_task(work)
-            if self._stay is not None and not self._crowd.calm:
+            if self._stay is not None and not self._generator.calm:
                 group.create_task(self._leave(self._chance.uniform(0, self._stay)))
 
     async def _read(self, line: Line) -> None:
-        crowd = self._crowd
+        generator = self._generator
         while True:
             frame = await line.receive()
             if frame["type"] == "MESSAGE_ACK" and "seq" not in frame:
-                self._answered(crowd.checker.accept(frame, self.person.id))
+                self._answered(generator.checker.accept(frame, self.person.id))
             elif frame["type"] == "PONG":
-                crowd.stir()
+                generator.stir()
             elif frame["type"] == "ERROR":  # the checker has judged it
                 for key in [key for key in self.unanswered if key.name == frame.get("id")]:
                     self._refused(key)
@@ -356,18 +356,18 @@ class Member:
         self.unanswered.pop(key, None)
         self.under_way.discard(key)
         self.progress.made()
-        self._crowd.progress.made()
+        self._generator.progress.made()
 
     async def _dawdle(self) -> None:
         """Let time pass before something is acknowledged."""
-        if not self._crowd.calm:
+        if not self._generator.calm:
             await asyncio.sleep(self._chance.uniform(0, 0.15))
 
     async def _acknowledge(self, line: Line) -> None:
         while True:
             await line.ready.until(lambda: bool(line.pending))
             await self._dawdle()
-            count = len(line.pending) if self._crowd.calm else self._chance.randint(1, len(line.pending))
+            count = len(line.pending) if self._generator.calm else self._chance.randint(1, len(line.pending))
             items, line.pending = line.pending[:count], line.pending[count:]
             if self._chance.random() < 0.3:
                 self._chance.shuffle(items)
@@ -388,27 +388,27 @@ class Member:
     async def _post(self, line: Line, to: str, encrypted: str, name: str) -> None:
         # The envelope's id names the message, so that a refusal can be told from others.
         frame = self.person.message(to, encrypted=encrypted, message_id=name, id=name)
-        key = self._crowd.checker.write(frame, self.person.id)
+        key = self._generator.checker.write(frame, self.person.id)
         self.unanswered[key] = encrypted
         self.under_way.add(key)
         await line.send(frame)
 
     def _open_targets(self) -> list[Person]:
-        crowd = self._crowd
-        if crowd.calm or len(self.unanswered) >= self._window or len(crowd.checker.letters) >= crowd.quota:
+        generator = self._generator
+        if generator.calm or len(self.unanswered) >= self._window or len(generator.checker.letters) >= generator.quota:
             return []
-        return [to for to in self._targets if crowd.has_room(to)]
+        return [to for to in self._targets if generator.has_room(to)]
 
     async def _leave(self, after: float) -> None:
         await asyncio.sleep(after)
-        if not self._crowd.calm:
+        if not self._generator.calm:
             raise Leaving
 
 
 @asynccontextmanager
-async def alive(crowd: Crowd) -> AsyncIterator[None]:
+async def alive(generator: LoadGenerator) -> AsyncIterator[None]:
     """All members live meanwhile; what ends one of them is raised."""
-    tasks = [asyncio.create_task(member.live()) for member in crowd.members]
+    tasks = [asyncio.create_task(member.live()) for member in generator.members]
     try:
         yield
     finally:
