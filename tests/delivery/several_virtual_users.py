@@ -31,7 +31,7 @@ ASKS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a generator is.
+    """Where virtual users are.
 
     Attributes:
         urls: of the relays.
@@ -183,7 +183,7 @@ def cast(checker: SeveralChecker, seed: int, *, people: int = 6, targets: int = 
 
 
 def gather(generator: LoadGenerator, place: Place, people: Cast, seed: int) -> None:
-    """All of them as members of a generator; every second one moves from relay to relay."""
+    """All of them as members of a load generator; every second one moves from relay to relay."""
     chance = dice(seed)
     for number, one in enumerate([*people.writers, *people.readers]):
         stay = 6.0 if number % 2 else None
