@@ -14,7 +14,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.devices import chunks
 from phantom_messenger.client.devices.kinds import MAX_CHUNK_BYTES, History, HistoryAsk
-from phantom_messenger.client.devices.records import HistoryInRecord, Texts
+from phantom_messenger.client.devices.records import PAST_ERASED, HistoryInRecord, Texts
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 from phantom_messenger.client.vault import Vault
@@ -231,12 +231,47 @@ def test_erasing_a_conversation_erases_what_was_said_before(town: Town) -> None:
     assert said(laptop, bob) == []
 
 
+@pytest.mark.parametrize("is_erased", [True, False], ids=["erased", "only removed"])
+def test_conversation_that_is_erased_while_it_is_handed_over_does_not_come_back(town: Town, is_erased: bool) -> None:
+    alice, laptop, bob = before_linking(town)
+    carol = town.device("carol").login()
+    link(alice, laptop, bob)
+    pass_time(20_000, alice, laptop, bob)
+    handover, now = laptop.messenger.handover, laptop.messenger._now()
+    with laptop.vault.transaction() as tx:
+        handover.begin(tx, b"first", now)
+    laptop.messenger.remove(bob.id, is_erased)
+    kept = said(laptop, bob)
+    older = [received("older", bob), received("hers", carol)]
+    for place, following in ((b"first", b"second"), (b"second", b"third")):
+        chunk = chunks.pack(Texts(sent=[sent(f"to him {place!r}", peer=bob.id, message_id=text_id(place))], received=older))
+        with laptop.vault.transaction() as tx:
+            handover.came(tx, History(place=place, texts=chunk, next=following), now)
+        older = []
+    assert len(kept) == (0 if is_erased else 2)
+    assert len(said(laptop, bob)) == (0 if is_erased else 5)
+    assert said(laptop, carol) == ["hers"]
+    assert laptop.vault.has_kind(PAST_ERASED) is is_erased
+    with laptop.vault.transaction() as tx:
+        handover.came(tx, History(place=b"third", texts=chunks.pack(Texts())), now)
+    assert not laptop.vault.has_kind(PAST_ERASED)
+
+
+def text_id(place: bytes) -> str:
+    return f"{place.hex():0<36}"
+
+
 # --- chunks ------------------------------------------------------------------------
 
 
 def sent(text: str | None = "x", **changes: object) -> SentRecord:
     fields = {"message_id": "m" * 36, "peer": "p", "text": text, "made_at": 1, "burn": False, "state": 1}
     return SentRecord(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def received(text: str, by: Device) -> ReceivedRecord:
+    fields = {"sent_at": 1, "received_at": 1, "burn": False, "expires_at": None, "read": True}
+    return ReceivedRecord(message_id=text_id(text.encode()), sender=by.id, text=text, **fields)  # type: ignore[arg-type]
 
 
 def test_chunk_holds_what_was_packed() -> None:

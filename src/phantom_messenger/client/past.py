@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from phantom_messenger.client import records
-from phantom_messenger.client.devices.records import PAST, PAST_PAGE, PastRecord, Texts
+from phantom_messenger.client.devices.records import HISTORY_IN, PAST, PAST_ERASED, PAST_PAGE, PastRecord, Texts
 from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.records import IntValue, ReceivedRecord, SentRecord
 from phantom_messenger.client.vault import Transaction, Vault
@@ -31,13 +31,15 @@ class Past:
         """Keep older texts than all that were put before; how many were not there yet."""
         pages: dict[str, tuple[list[SentRecord], list[ReceivedRecord]]] = {}
         count = 0
+        persons = {one.peer for one in texts.sent} | {one.sender for one in texts.received}
+        wanted = {one for one in persons if is_user_id(one) and not self._vault.has(PAST_ERASED, one)}
         for sent in texts.sent:
-            if is_user_id(sent.peer) and not self._vault.has(records.SENT, sent.message_id):
+            if sent.peer in wanted and not self._vault.has(records.SENT, sent.message_id):
                 pages.setdefault(sent.peer, ([], []))[0].append(sent)
                 count += 1
         for received in texts.received:
             name = records.key(received.sender, received.message_id)
-            if is_user_id(received.sender) and not self._vault.has(records.RECEIVED, name):
+            if received.sender in wanted and not self._vault.has(records.RECEIVED, name):
                 pages.setdefault(received.sender, ([], []))[1].append(received)
                 count += 1
         for person, (sent_ones, received_ones) in pages.items():
@@ -76,11 +78,18 @@ class Past:
         return found
 
     def erase(self, tx: Transaction, person: str) -> None:
-        """Erase what was said with one person."""
+        """Erase what was said with one person, and what of it is still to be handed over."""
         for number in range(self._count(person)):
             tx.delete(PAST_PAGE, f"{person} {number}")
         tx.delete(PAST, person)
+        if self._vault.has(HISTORY_IN, ""):
+            tx.put(PAST_ERASED, person, _NONE)
         tx.on_commit(self._newest.clear)
+
+    @staticmethod
+    def ended(tx: Transaction) -> None:
+        """Nothing more is handed over, so nothing has to be kept away."""
+        tx.delete_some(PAST_ERASED, -1)
 
     def _count(self, person: str) -> int:
         return (self._vault.find(PAST, person, IntValue) or _NONE).value

@@ -145,7 +145,7 @@ export class ConversationIndex {
     return this.#find(peer, (isMine ? SENT : RECEIVED) + messageId);
   }
 
-  /** Forget a conversation. */
+  /** Forget a conversation, and what of it is still to be handed over. */
   erase(tx: Transaction, peer: string): void {
     for (let number = this.#lastPage(peer).number - 1; number >= 0; number -= 1) {
       tx.delete(records.FULL_PAGE, older(peer, number));
@@ -155,6 +155,7 @@ export class ConversationIndex {
       tx.delete(records.PAST_PAGE, older(peer, number));
     }
     tx.delete(records.PAST, peer);
+    if (this.#vault.has(records.HISTORY_IN, "")) tx.put(records.PAST_ERASED, peer, { value: 0 });
   }
 
   /** A page is damaged: all are made again of the messages that there are, in the order in which they were put. */

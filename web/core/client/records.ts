@@ -493,6 +493,8 @@ export const HISTORY_OUT = kindOf("history-out", HistoryOutRecord);
 export const PAST = kindOf("past", IntValue);
 /** `PAST_PAGE`/'<user id> <number>': those, in pages; the first one is the newest. */
 export const PAST_PAGE = kindOf("past-page", PageRecord, { isCached: true });
+/** `PAST_ERASED`/user id: the user has erased what was said with them while it was being handed over. */
+export const PAST_ERASED = kindOf("past-erased", IntValue);
 /** `ME`/''. */
 export const ME = kindOf("me", MeRecord, { isCached: true });
 

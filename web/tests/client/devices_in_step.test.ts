@@ -281,6 +281,35 @@ test("what was said before goes over, in its order, and stands before what is sa
   assert.deepEqual(said(laptop, bob), []);
 });
 
+for (const history of [true, false]) {
+  const what = history ? "erased while it is handed over does not come back" : "not erased goes on: the control";
+  test(`a conversation that is ${what}`, () => {
+    const [town, phone, laptop, bob] = withHistory(20);
+    const carol = town.person();
+    town.pass(60_000);
+    const { historyIn } = devicesOf(laptop);
+    const came = (from: number, next: number | null, texts: Packed): void => {
+      const place = next === null ? null : Uint8Array.of(next);
+      const data = deflateSync(pack(texts));
+      historyIn.came({ kind: "history", from: Uint8Array.of(from), texts: data, next: place, left: 0 }, laptop.messenger.now());
+    };
+    laptop.vault.transaction((tx) => historyIn.begin(tx, Uint8Array.of(1), laptop.messenger.now()));
+    laptop.messenger.contacts.remove(bob.id, { history });
+    const kept = said(laptop, bob).length;
+    const received = { text: "older", sent_at: 1, received_at: 1, burn: false, expires_at: null };
+    const sent = { message_id: "3", peer: bob.id, text: "to him", made_at: 1, burn: false, state: 1 };
+    came(1, 2, { received: [{ ...received, message_id: "1", sender: bob.id }, { ...received, message_id: "2", sender: carol.id }] });
+    came(2, 3, { sent: [sent] });
+    assert.equal(kept > 0, !history);
+    assert.equal(said(laptop, bob).length, history ? 0 : kept + 2);
+    assert.deepEqual(said(laptop, carol), [[false, "older"]]);
+    assert.equal(laptop.vault.hasKind(records.PAST_ERASED), history);
+    came(3, null, {});
+    assert.equal(laptop.vault.hasKind(records.PAST_ERASED), false);
+    assert.ok(said(phone, bob).length > 0, "on the first device nothing was erased");
+  });
+}
+
 test("without leave nothing goes over, whoever asks", () => {
   const town = new Town();
   const [phone, bob] = town.friends();

@@ -238,6 +238,7 @@ class Handover:
     def _end(self, tx: Transaction, texts: int) -> None:
         """Nothing more is wanted, and the first device is told so."""
         tx.delete(HISTORY_IN, "")
+        self._stores.past.ended(tx)
         place, person = b"\0" if self._in is None else self._in.place, self._stores.devices.person
         end = HistoryAsk(place=place, chunks=0)
         event = LinkingEvent(step=LinkingStep.COMPLETE, person=person, texts=texts)

@@ -17,6 +17,7 @@ GONE: Final = "gone"
 LATE: Final = "late"
 PAST: Final = "past"
 PAST_PAGE: Final = "past-page"
+PAST_ERASED: Final = "past-erased"
 
 
 class SyncedRecord(Record, frozen=True, kw_only=True):
@@ -127,7 +128,8 @@ class HistoryInRecord(Record, frozen=True, kw_only=True):
 class PastRecord(Record, frozen=True, kw_only=True):
     """``PAST_PAGE``/'<person> <number>': texts with somebody from before this device was linked, the newest first.
 
-    Those of a page with a greater number are older. ``PAST``/person is the number of pages.
+    Those of a page with a greater number are older. ``PAST``/person is the number of pages. ``PAST_ERASED``/person: the
+    user has erased what was said with them while it was being handed over.
     """
 
     sent: list[SentRecord] = msgspec.field(default_factory=list)

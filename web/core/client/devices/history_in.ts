@@ -97,9 +97,10 @@ export class HistoryIn {
   #keep(tx: Transaction, { groups, received, sent }: Texts): number {
     const { index, slot, vault } = this.#stores;
     const found: (PastEntry & { readonly at: number })[] = [];
+    const isWanted = (person: string): boolean => isUserId(person) && !vault.has(records.PAST_ERASED, person);
     for (const one of sent) {
       const { madeAt: at, messageId, peer } = one;
-      if (isPerson(peer) && isTime(at) && !vault.has(records.SENT, messageId)) {
+      if (isWanted(peer) && isTime(at) && !vault.has(records.SENT, messageId)) {
         const put = (to: Transaction): void => to.put(records.SENT, messageId, sentBefore(one));
         found.push({ peer, isMine: true, messageId, at, put });
       }
@@ -107,7 +108,7 @@ export class HistoryIn {
     for (const one of received) {
       const { messageId, receivedAt: at, sender: peer } = one;
       const name = records.key(peer, messageId);
-      if (isPerson(peer) && isTime(at) && !vault.has(records.RECEIVED, name)) {
+      if (isWanted(peer) && isTime(at) && !vault.has(records.RECEIVED, name)) {
         const put = (to: Transaction): void => {
           to.put(records.RECEIVED, name, { ...one, read: true, quiet: true });
           to.put(records.SEEN, name, { at: 0 });
@@ -126,6 +127,7 @@ export class HistoryIn {
     this.#stores.vault.transaction((tx) => {
       const before = this.#known;
       tx.delete(records.HISTORY_IN, "");
+      tx.deleteKind(records.PAST_ERASED);
       this.#known = null;
       tx.onRollback(() => (this.#known = before));
     });
@@ -209,10 +211,6 @@ function interleaved<T extends { readonly isMine: boolean; readonly at: number }
 /** Another device sends it, if it still waits there. */
 function sentBefore(sent: SentRecord): SentRecord {
   return { ...sent, key: NO_BYTES, resends: 0, state: Math.max(sent.state, DeliveryState.ACCEPTED) };
-}
-
-function isPerson(userId: string): boolean {
-  return isUserId(userId);
 }
 
 function isTime(at: number): boolean {
