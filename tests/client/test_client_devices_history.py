@@ -231,6 +231,20 @@ def test_erasing_a_conversation_erases_what_was_said_before(town: Town) -> None:
     assert said(laptop, bob) == []
 
 
+def test_text_that_still_waits_on_the_first_device_does_not_wait_for_ever_on_the_new_one(town: Town) -> None:
+    alice, laptop, bob = before_linking(town)
+    with alice.vault.transaction() as tx:
+        tx.put(records.SENT, "waits", sent("waits", peer=bob.id, state=0, message_id=text_id(b"1")))
+        tx.put(records.SENT, "read", sent("read", peer=bob.id, message_id=text_id(b"2"), state=3))
+    assert [one.state for one in alice.messenger.history(bob.id)][-2:] == [0, 3], "the control: it waits there"
+    link(alice, laptop, bob)
+    pass_time(20_000, alice, laptop, bob)
+    assert [(one.text, one.state) for one in laptop.messenger.history(bob.id) if one.text in {"waits", "read"}] == [
+        ("waits", 1),
+        ("read", 3),
+    ]
+
+
 @pytest.mark.parametrize("is_erased", [True, False], ids=["erased", "only removed"])
 def test_conversation_that_is_erased_while_it_is_handed_over_does_not_come_back(town: Town, is_erased: bool) -> None:
     alice, laptop, bob = before_linking(town)

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec.structs import replace
+
 from phantom_messenger.client import records
 from phantom_messenger.client.devices.records import HISTORY_IN, PAST, PAST_ERASED, PAST_PAGE, PastRecord, Texts
 from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.records import IntValue, ReceivedRecord, SentRecord
+from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
 
 NEWEST: Final = 1_000
@@ -35,7 +38,7 @@ class Past:
         wanted = {one for one in persons if is_user_id(one) and not self._vault.has(PAST_ERASED, one)}
         for sent in texts.sent:
             if sent.peer in wanted and not self._vault.has(records.SENT, sent.message_id):
-                pages.setdefault(sent.peer, ([], []))[0].append(sent)
+                pages.setdefault(sent.peer, ([], []))[0].append(_on_its_way(sent))
                 count += 1
         for received in texts.received:
             name = records.key(received.sender, received.message_id)
@@ -93,6 +96,11 @@ class Past:
 
     def _count(self, person: str) -> int:
         return (self._vault.find(PAST, person, IntValue) or _NONE).value
+
+
+def _on_its_way(sent: SentRecord) -> SentRecord:
+    """Another device sends it, if it still waits there."""
+    return replace(sent, state=max(sent.state, int(DeliveryState.ACCEPTED)))
 
 
 def everything(vault: Vault) -> Texts:

@@ -297,12 +297,14 @@ for (const history of [true, false]) {
     laptop.messenger.contacts.remove(bob.id, { history });
     const kept = said(laptop, bob).length;
     const received = { text: "older", sent_at: 1, received_at: 1, burn: false, expires_at: null };
-    const sent = { message_id: "3", peer: bob.id, text: "to him", made_at: 1, burn: false, state: 1 };
+    const sent = { message_id: "3", peer: bob.id, text: "to him", made_at: 1, burn: false, state: 0 };
     came(1, 2, { received: [{ ...received, message_id: "1", sender: bob.id }, { ...received, message_id: "2", sender: carol.id }] });
     came(2, 3, { sent: [sent] });
     assert.equal(kept > 0, !history);
     assert.equal(said(laptop, bob).length, history ? 0 : kept + 2);
     assert.deepEqual(said(laptop, carol), [[false, "older"]]);
+    const waits = [...laptop.messenger.stores.history.newest(bob.id)].filter((one) => one.kind === "sent" && one.record.state === 0);
+    assert.deepEqual(waits, [], "what waits on the first device does not wait here");
     assert.equal(laptop.vault.hasKind(records.PAST_ERASED), history);
     came(3, null, {});
     assert.equal(laptop.vault.hasKind(records.PAST_ERASED), false);
