@@ -15,7 +15,7 @@ from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.devices.early import MAX_EARLY
 from phantom_messenger.client.devices.in_step import InStep
 from phantom_messenger.client.devices.kinds import MutedGroup, ReadText, SyncMuted, SyncRead
-from phantom_messenger.client.devices.records import EARLY, EarlyRecord
+from phantom_messenger.client.devices.records import EARLY, SYNCED, EarlyRecord, SyncedRecord
 from phantom_messenger.client.groups.contents import GroupReceipt, GroupSaid
 from phantom_messenger.client.groups.speaking import Speaking
 from phantom_messenger.client.groups.store import raw_of
@@ -176,15 +176,19 @@ def test_text_that_waits_for_its_group_was_read_all_the_same(people: tuple[Peopl
     assert unread(laptop, later) == (0, [])
 
 
-def test_what_is_forgotten_leaves_no_mark_behind(people: tuple[People, str]) -> None:
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_what_is_forgotten_leaves_no_mark_behind(people: tuple[People, str], is_removed: bool) -> None:
     everybody, group = people
-    alice, laptop, bob, _ = everybody
+    alice, laptop, bob, carol = everybody
     mark = ReadText(group=raw_of(group), sender=raw_of(bob.id), id="x" * 36)
     laptop.messenger.desk.say_to_own(SyncRead(messages=[], in_groups=[mark]))
     pass_time(3 * SECOND, *everybody)
     assert alice.vault.has_kind(EARLY)
-    alice.messenger.groups.set_role(group, bob.id, "admin")
-    pass_time(3 * SECOND, *everybody)
+    if is_removed:
+        alice.messenger.groups.remove(group, [bob.id])
+    alice.messenger.groups.set_role(group, carol.id, "admin")
+    pass_time(8 * SECOND, *everybody)
+    assert (raw_of(bob.id) in alice.messenger._stores.groups.all()[0].state.members) is not is_removed
     alice.messenger.groups.leave(group)
     alice.messenger.groups.forget(group)
     assert not alice.vault.has_kind(EARLY)
@@ -352,6 +356,57 @@ def test_first_second_device_is_told_what_was_muted_before_it(town: Town) -> Non
     link(alice, laptop, bob)
     pass_time(5 * SECOND, alice, bob, laptop)
     assert is_muted(laptop, group)
+
+
+@pytest.mark.parametrize("muted", [True, False])
+def test_device_is_told_what_was_muted_before_it_of_a_group_that_was_left(town: Town, muted: bool) -> None:
+    alice, bob = town.friends("alice", "bob")
+    group = bob.messenger.groups.create("us", [alice.id])
+    pass_time(5 * SECOND, alice, bob)
+    alice.messenger.groups.accept(group)
+    pass_time(5 * SECOND, alice, bob)
+    alice.messenger.groups.mute(group, muted=muted)
+    alice.messenger.groups.leave(group)
+    pass_time(10 * SECOND, alice, bob)
+    laptop, tablet = (town.device(name, strangers="ask").login() for name in ("laptop", "tablet"))
+    everybody = (alice, bob, laptop, tablet)
+    for new in (laptop, tablet):
+        link(alice, new, *(one for one in everybody if one not in {alice, new}), history=False)
+        pass_time(5 * SECOND, *everybody)
+    bob.messenger.groups.add(group, [alice.id])
+    pass_time(10 * SECOND, *everybody)
+    alice.messenger.groups.accept(group)
+    pass_time(10 * SECOND, *everybody)
+    assert [is_muted(one, group) for one in (alice, laptop, tablet)] == [muted] * 3
+
+
+def in_step_of(device: Device) -> list[str]:
+    known = device.messenger._device_parts.in_step._known.values()
+    stored = [one for _, one in device.vault.all(SYNCED, SyncedRecord)]
+    assert sorted(one.user_id for one in stored) == sorted(one.user_id for one in known)
+    return [one.user_id for one in stored]
+
+
+@pytest.mark.parametrize("is_erased", [True, False])
+def test_of_a_group_that_is_erased_nothing_stays_and_all_devices_find_it_alike(
+    people: tuple[People, str], is_erased: bool
+) -> None:
+    everybody, group = people
+    alice, laptop, bob, carol = everybody
+    alice.messenger.groups.set_role(group, bob.id, "admin")
+    laptop.messenger.groups.mute(group, muted=True)
+    pass_time(5 * SECOND, *everybody)
+    alice.messenger.groups.leave(group)
+    pass_time(10 * SECOND, *everybody)
+    if is_erased:
+        alice.messenger.groups.forget(group)
+    pass_time(10 * SECOND, *everybody)
+    assert any(one.endswith(group) for one in in_step_of(alice)) is not is_erased
+    bob.messenger.groups.add(group, [alice.id])
+    pass_time(10 * SECOND, *everybody)
+    alice.messenger.groups.accept(group)
+    pass_time(10 * SECOND, *everybody)
+    assert [is_muted(one, group) for one in (alice, laptop)] == [not is_erased] * 2
 
 
 def rejoined(people: tuple[People, str]) -> tuple[list[bool], list[bool]]:

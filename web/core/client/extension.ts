@@ -49,11 +49,13 @@ export interface ToldGroup {
 
 /** Groups, for those who keep own devices in step. */
 export interface SyncedGroups {
-  /** Is told what is new of which group, in the transaction that stores it. */
-  follow(listener: (tx: Transaction, group: string, news: GroupStored) => void): void;
+  /** Is told what is new of which group, in the transaction that stores it; null if the user has erased it. */
+  follow(listener: (tx: Transaction, group: string, news: GroupStored | null) => void): void;
   /** Whether it is muted; null if this user is no member. */
   isMuted(group: string): boolean | null;
   mute(tx: Transaction, group: string, muted: boolean): void;
+  /** The groups that are muted, whatever they are to this user. */
+  muted(): readonly string[];
   /** An own device has read these texts, and tells their senders. */
   readElsewhere(tx: Transaction, texts: readonly ReadText[], device: string): void;
   /** The groups in which this user is a member. */

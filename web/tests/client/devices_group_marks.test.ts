@@ -9,7 +9,7 @@ import { MAX_EARLY } from "../../core/client/devices/early.ts";
 import { laterMuted } from "../../core/client/devices/in_step.ts";
 import { DEVICE_KINDS, type DeviceSaid, fieldsOf, MAX_MUTED, MAX_READ } from "../../core/client/devices/kinds.ts";
 import { textsOf } from "../../core/client/groups/records.ts";
-import { EARLY_READ } from "../../core/client/records.ts";
+import { EARLY_READ, SYNCED } from "../../core/client/records.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
 import { fromBase64 } from "../../core/wire/base64.ts";
@@ -252,6 +252,62 @@ test("who comes back finds a group as they left it on all devices, and one that 
   town.pass(5_000);
   assert.equal(isMuted(laptop, later), true);
 });
+
+for (const muted of [true, false]) {
+  test(`a group that was ${muted ? "muted and left" : "left"} before there were several devices is so on all who come back`, () => {
+    const [town, members, group] = groupOf(2);
+    const [ben, ada] = members as [Member, Member];
+    ada.groups.mute(group, muted);
+    ada.groups.leave(group);
+    town.pass(10_000);
+    const [laptop, tablet] = [new Member(town), new Member(town)];
+    for (const fresh of [laptop, tablet]) {
+      link(town, ada.person, fresh.person);
+      town.pass(5_000);
+    }
+    ben.groups.add(group, [ada.id], "member");
+    town.pass(10_000);
+    ada.groups.accept(group);
+    town.pass(10_000);
+    assert.deepEqual([ada, laptop, tablet].map((one) => isMuted(one, group)), [muted, muted, muted]);
+  });
+}
+
+test("a group that was muted before there were several devices is so again on all who come back", () => {
+  const [town, members, group] = groupOf(2);
+  const [ben, ada] = members as [Member, Member];
+  ada.groups.mute(group, true);
+  const laptop = new Member(town);
+  link(town, ada.person, laptop.person);
+  town.pass(5_000);
+  ada.groups.leave(group);
+  town.pass(10_000);
+  ben.groups.add(group, [ada.id], "member");
+  town.pass(10_000);
+  ada.groups.accept(group);
+  town.pass(10_000);
+  assert.deepEqual([ada, laptop].map((one) => isMuted(one, group)), [true, true]);
+});
+
+for (const isErased of [true, false]) {
+  test(`of a group that is ${isErased ? "erased nothing stays, and it" : "only left it is remembered (the control), and it"} is the same on all devices`, () => {
+    const [town, ada, laptop, ben, , group] = people();
+    ada.groups.setRole(group, ben.id, "admin");
+    laptop.groups.mute(group, true);
+    town.pass(5_000);
+    ada.groups.leave(group);
+    town.pass(10_000);
+    if (isErased) ada.groups.forget(group);
+    town.pass(10_000);
+    const kept = [...ada.person.vault.all(SYNCED)].filter(([, { userId }]) => userId.endsWith(group));
+    assert.equal(kept.length > 0, !isErased);
+    ben.groups.add(group, [ada.id], "member");
+    town.pass(10_000);
+    ada.groups.accept(group);
+    town.pass(10_000);
+    assert.deepEqual([ada, laptop].map((one) => isMuted(one, group)), [!isErased, !isErased]);
+  });
+}
 
 test("what was undone without other devices does not come back", () => {
   const [town, ada, laptop, , , group] = people();

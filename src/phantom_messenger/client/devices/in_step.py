@@ -106,8 +106,12 @@ class InStep:
         if not self._is_taking and self._stores.devices.own_others():
             self._note(tx, _SETTINGS)
 
-    def _group_changed(self, tx: Transaction, before: GroupRecord | None, after: GroupRecord) -> None:
+    def _group_changed(self, tx: Transaction, before: GroupRecord | None, after: GroupRecord | None) -> None:
         """A group was stored: linked devices learn what it is from the first one, and all whether it is muted."""
+        if after is None:
+            if before is not None:
+                self._erased(tx, written(before.group))
+            return
         devices, group = self._stores.devices, written(after.group)
         if devices.own is None:
             return
@@ -119,12 +123,21 @@ class InStep:
             return  # whoever comes back is told nothing of it yet, see ``_mute_again``
         name = f"{_MUTED}{group}"
         if before.muted != after.muted and not self._is_taking and (has_others or name in self._known):
-            at = content.time_of(max(self._moment().wall, self._at(name) + 1))
-            self._put(tx, SyncedRecord(user_id=name, at=at, waits=True, muted=after.muted))
+            self._note(tx, name, muted=after.muted)
 
-    def _note(self, tx: Transaction, user_id: str) -> None:
+    def _erased(self, tx: Transaction, group: str) -> None:
+        """The user has erased a group: the others hear that it is muted no more, and then nothing of it stays here."""
+        self._drop(tx, f"{_GROUP}{group}")
+        name = f"{_MUTED}{group}"
+        known = self._known.get(name)
+        if known is not None and (known.muted or known.waits) and self._stores.devices.own_others():
+            self._note(tx, name, muted=False)
+        else:
+            self._drop(tx, name)
+
+    def _note(self, tx: Transaction, user_id: str, *, muted: bool | None = None) -> None:
         at = content.time_of(max(self._moment().wall, self._at(user_id) + 1))
-        self._put(tx, SyncedRecord(user_id=user_id, at=at, waits=True))
+        self._put(tx, SyncedRecord(user_id=user_id, at=at, waits=True, muted=muted))
 
     def _at(self, user_id: str) -> int:
         known = self._known.get(user_id)
@@ -135,6 +148,12 @@ class InStep:
         tx.put(SYNCED, record.user_id, record)
         self._known[record.user_id] = record
         tx.on_rollback(lambda: self._restore(record.user_id, before))
+
+    def _drop(self, tx: Transaction, name: str) -> None:
+        before = self._known.pop(name, None)
+        if before is not None:
+            tx.delete(SYNCED, name)
+            tx.on_rollback(lambda: self._restore(name, before))
 
     def _restore(self, user_id: str, before: SyncedRecord | None) -> None:
         if before is None:
@@ -190,7 +209,10 @@ class InStep:
 
     def _told(self, tx: Transaction, some: list[SyncedRecord]) -> None:
         for one in some:
-            self._put(tx, SyncedRecord(user_id=one.user_id, at=one.at, muted=one.muted))
+            if one.muted is False and self._stores.groups.get(one.user_id.removeprefix(_MUTED)) is None:
+                self._drop(tx, one.user_id)
+            else:
+                self._put(tx, SyncedRecord(user_id=one.user_id, at=one.at, muted=one.muted))
 
     def person(self, user_id: str) -> KnownPerson:
         """What is known of somebody, for other devices."""
@@ -206,18 +228,18 @@ class InStep:
         ]
 
     def tell_all(self, tx: Transaction, *, history: bool) -> None:
-        """There is a new device: it is to be told of all these, of the settings, and of groups.
+        """There is a new device: it is to be told of all these, of the settings, of groups, and which are muted.
 
-        Of one that this user is in no more only if it shows ``history``, and has some.
+        Of one that this user is in no more only if it shows ``history``, and has some; but that it is muted always.
         """
         store = self._stores.groups
         groups = [one for one in store.all() if one.record.relation == MEMBER or (history and store.has_texts(one))]
         for name in (*self.people(), _SETTINGS, *(f"{_GROUP}{one.id}" for one in groups)):
             self._put(tx, SyncedRecord(user_id=name, at=self._at(name), waits=True))
-        for group in groups:
-            said = self._is_muted(f"{_MUTED}{group.id}")
+        heard = {name for name, one in self._known.items() if one.muted is not None}
+        for name in sorted(heard | {f"{_MUTED}{one.id}" for one in store.all()}):
+            said = self._is_muted(name)
             if said.at or said.muted:
-                name = f"{_MUTED}{group.id}"
                 self._put(tx, SyncedRecord(user_id=name, at=said.at, waits=True, muted=said.muted))
 
     def _group(self, name: str) -> SyncGroup | None:
@@ -296,7 +318,7 @@ class InStep:
         known = self._known.get(name)
         if known is not None and known.muted is not None:
             return _muted(known)
-        group = self._member_of(name)
+        group = self._stores.groups.get(name.removeprefix(_MUTED))
         return MutedGroup(group=_raw(name), at=0, muted=group is not None and group.record.muted)
 
     def _member_of(self, name: str) -> Group | None:

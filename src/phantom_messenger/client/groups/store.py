@@ -172,8 +172,8 @@ class GroupStore:
             self._told.setdefault(told.group, {})[_name_of(told)] = told
         self.fellows: Container[str] = Fellows(self._groups)
         """Who is in a group with this user."""
-        self.follow: Callable[[Transaction, GroupRecord | None, GroupRecord], None] | None = None
-        """Is told what a group was and is, so that one's other devices learn of it."""
+        self.follow: Callable[[Transaction, GroupRecord | None, GroupRecord | None], None] | None = None
+        """Is told what a group was and is, None if it is none, so that one's other devices learn of it."""
         self.person_of: Callable[[str], str] = str
         """Whose a device is, as far as that is known."""
         self._holding = Holding(vault, self._whose)
@@ -311,11 +311,14 @@ class GroupStore:
             self.was_told(tx, told)
         for token in self.tokens_of(group.id):
             self.drop_token(tx, token)
-        for person in group.people:
+        then = {written(person) for step in group.chain.steps for person in step.before.members}
+        for person in then.union(group.people):
             marks.Early.drop(tx, f"{group.id} {person}")
         tx.delete_some(group_inbox(group.record.number), -1)
         tx.delete_some(group_texts(group.record.number), -1)
         self.past.erase(tx, group.id)
+        if self.follow is not None:
+            self.follow(tx, group.record, None)
         tx.on_commit(lambda: self._unset(group.id))
 
     def _unset(self, group: str) -> None:

@@ -81,11 +81,20 @@ export class InStep {
   }
 
   /** A group was stored: linked devices learn what it is from the first one, and all whether it is muted. */
-  #groupChanged(tx: Transaction, group: string, { isOther, muted }: GroupStored): void {
+  #groupChanged(tx: Transaction, group: string, news: GroupStored | null): void {
     const { devices } = this.#parts;
     const hasOthers = devices.ownOthers().length > 0;
-    if (isOther && devices.isFirst && hasOthers) this.#put(tx, { ...this.#ofGroup(group), waits: true });
     const name = `${MUTED}${group}`;
+    if (news === null) {
+      // The others hear that it is muted no more, and then nothing of it stays here.
+      this.#drop(tx, `${GROUP}${group}`);
+      const { muted, waits } = this.#known.get(name) ?? {};
+      if (hasOthers && (muted || waits)) this.#note(tx, name, false);
+      else this.#drop(tx, name);
+      return;
+    }
+    const { isOther, muted } = news;
+    if (isOther && devices.isFirst && hasOthers) this.#put(tx, { ...this.#ofGroup(group), waits: true });
     if (muted !== null && !this.#isTaking && (hasOthers || this.#known.has(name))) this.#note(tx, name, muted);
   }
 
@@ -111,6 +120,14 @@ export class InStep {
     tx.onRollback(() => (before === undefined ? this.#known.delete(record.userId) : this.#known.set(record.userId, before)));
   }
 
+  #drop(tx: Transaction, name: string): void {
+    const before = this.#known.get(name);
+    if (before === undefined) return;
+    tx.delete(records.SYNCED, name);
+    this.#known.delete(name);
+    tx.onRollback(() => this.#known.set(name, before));
+  }
+
   // --- what is told -------------------------------------------------------------
 
   /** Tells the other devices what has changed. */
@@ -119,7 +136,13 @@ export class InStep {
     const waiting = [...this.#known.values()].filter(({ waits }) => waits);
     if (waiting.length === 0 || this.#parts.devices.ownOthers().length === 0) return;
     // Before anything is sent: what is said runs this again. It is stored in one step.
-    this.#parts.stores.vault.transaction((tx) => waiting.forEach((one) => this.#put(tx, { ...one, waits: false })));
+    this.#parts.stores.vault.transaction((tx) =>
+      waiting.forEach((one) => {
+        const isGone = one.muted === false && !this.#parts.groups?.of(one.userId.slice(MUTED.length));
+        if (isGone) this.#drop(tx, one.userId);
+        else this.#put(tx, { ...one, waits: false });
+      }),
+    );
     const names = waiting.map(({ userId }) => userId);
     const people = names.filter((name) => name !== SETTINGS && !name.startsWith(GROUP) && !name.startsWith(MUTED));
     for (const said of this.contacts(people)) this.#say(said);
@@ -185,10 +208,14 @@ export class InStep {
     });
   }
 
-  /** Which groups are muted, for a new device. */
+  /** Which groups are muted, for a new device; it is remembered here as there. */
   muted(): readonly DeviceSaid[] {
-    const all = (this.#parts.groups?.members() ?? []).map((group) => this.#mutedHere(group));
-    return mutedSaid(all.filter(({ at, muted }) => at > 0 || muted));
+    const here = (this.#parts.groups?.muted() ?? []).map((group) => MUTED + group);
+    this.#parts.stores.vault.transaction((tx) => {
+      const news = here.filter((name) => !this.#known.has(name));
+      for (const userId of news) this.#put(tx, records.SyncedRecord.make({ userId, at: 0, muted: true }));
+    });
+    return mutedSaid([...this.#known.values()].flatMap(mutedOf).filter(({ at, muted }) => at > 0 || muted));
   }
 
   /** What is known of a group, here or once it is here. */

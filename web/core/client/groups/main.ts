@@ -32,6 +32,7 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
       take: (tx, said, now) => groups.arrivals.synced(tx, said, now),
       isMuted: (id) => store.memberOf(id)?.record.muted ?? null,
       mute: (tx, id, muted) => store.mute(tx, id, muted),
+      muted: () => store.all().flatMap((group) => (group.record.muted ? [idOf(group)] : [])),
       readElsewhere: (tx, texts, device) => texts.forEach((text) => groups.arrivals.texts.readElsewhere(tx, text, device)),
     },
     drop(tx, peer) {

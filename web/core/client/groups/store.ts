@@ -129,8 +129,8 @@ export class GroupStore {
   #lastNumber = 0;
   /** What was said before this device was linked. */
   readonly past: GroupPast;
-  /** Is told what is new of a group, so that one's other devices learn of it. */
-  #changed: (tx: Transaction, group: string, news: GroupStored) => void = () => undefined;
+  /** Is told what is new of a group, null if it is erased, so that one's other devices learn of it. */
+  #changed: (tx: Transaction, group: string, news: GroupStored | null) => void = () => undefined;
   /** Receipts that are still to be sent, by the name of their record. */
   readonly #told = new Map<string, GroupToldRecord>();
 
@@ -185,7 +185,7 @@ export class GroupStore {
   // --- groups ---------------------------------------------------------------------
 
   /** Tell what is new of which group. */
-  follow(listener: (tx: Transaction, group: string, news: GroupStored) => void): void {
+  follow(listener: (tx: Transaction, group: string, news: GroupStored | null) => void): void {
     this.#changed = listener;
   }
 
@@ -332,10 +332,12 @@ export class GroupStore {
       this.dropToken(tx, token);
     }
     tx.delete(records.DRAFT, keyOf(id));
-    peopleOf(group).forEach((person) => dropEarly(tx, `${id} ${person}`));
+    const then = group.chain.steps.flatMap(({ before }) => [...before.members.keys()]);
+    for (const person of new Set([...then, ...peopleOf(group)])) dropEarly(tx, `${id} ${person}`);
     tx.deleteKind(textsOf(number));
     this.past.erase(tx, id);
     tx.deleteKind(eventsOf(number));
+    this.#changed(tx, id, null);
     tx.onCommit(() => {
       this.#groups.delete(id);
       this.#unread.delete(id);
