@@ -266,6 +266,28 @@ def test_who_was_removed_beyond_them_learns_it_once_they_accept(town: Town, monk
     assert ben.messenger.groups.find(group.group).relation == "removed"
 
 
+def test_what_was_changed_while_one_was_a_member_does_not_count(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "KEPT_INVITED", 4)
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    for n in range(5):
+        ada.messenger.groups.rename("Tea" if not n else f"Tea {n}", f"Tea {n + 1}")
+        pass_time(2 * SECOND, ada, ben)
+    assert ben.vault.count(records.GROUP_STEP) > store.KEPT_INVITED, "the control: there are more than so many"
+    ben.cut()
+    ada.messenger.groups.remove("Tea 5", [ben.id])
+    settle(ada)
+    ada.messenger.groups.add("Tea 5", [ben.id])
+    settle(ada)
+    ada.messenger.groups.rename("Tea 5", "Tea 6")
+    settle(ada)
+    missed = [step.change.encoded for step in known(ada, "Tea 6").chain.steps[-3:]]
+    with ben.vault.transaction() as tx:  # all of it in one answer
+        ben.messenger.groups.arrivals._take(tx, known(ben, "Tea 5"), missed, ada.id, ben.messenger._now())
+    assert info(ben, "Tea 6").relation == "invited"
+    assert len(digits(ada, ben, name="Tea 6")) == 1
+
+
 # --- who leaves while there is no room ------------------------------------------------------------
 
 

@@ -191,6 +191,26 @@ test("so few changes are taken up before one accepts, and the rest then", () => 
   assert.equal(ben.groups.isBehind(ben.groups.found(group)), false);
 });
 
+test("what was changed while one was a member does not count", () => {
+  const [town, [ada, ben], group] = groupOf(2) as [Town, [Member, Member], string];
+  for (let n = 0; n < KEPT_INVITED + 1; n += 1) {
+    ada.groups.rename(group, `Tea ${n}`);
+    town.pass(2_000);
+  }
+  assert.ok(ben.person.vault.count(GROUP_STEP) > KEPT_INVITED, "the control: there are more than so many");
+  ben.person.tamper = (frame) => (frame.type === "MESSAGE" ? [] : [frame]);
+  ada.groups.remove(group, [ben.id]);
+  town.pass(2_000);
+  ada.groups.add(group, [ben.id], "member");
+  town.pass(2_000);
+  ada.groups.rename(group, "Coffee");
+  town.pass(2_000);
+  ben.person.tamper = (frame) => [frame];
+  ada.groups.sendText(group, "since"); // Ben asks for all of it, and gets it in one answer
+  town.pass(MINUTE);
+  assert.deepEqual([ben.relation(group), ben.head(group)], ["invited", ada.head(group)]);
+});
+
 test("who leaves while there is no room for it is removed later", () => {
   const [town, members, mallory, group] = withMallory();
   const [ada, ben] = members as [Member, Member];

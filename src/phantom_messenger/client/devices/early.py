@@ -11,11 +11,13 @@ KEEP_MS: Final = 30 * 86_400_000
 MAX_EARLY: Final = 100
 """Messages of one person and one sort of which it is remembered: newer news takes the place of the oldest.
 
-Most of what is told is of messages that were erased here long ago, or are from before this device was linked; what is
-really early is so by seconds."""
+Nothing tells whether a message that is not here is still to come: of most it never will, for it was erased here, or is
+from before this device was linked. One that is to come does so within seconds, unless its sender or the relay is away;
+so the newest news is what is worth keeping."""
 
 MAX_PERSONS: Final = 10_000
-"""Persons, counted once for each sort: only a contact can take one, and an own device that was stolen all."""
+"""Records: one for each person and sort, and for each member of a group. A contact can make one of the first sort, with
+receipts for what they were never sent; an own device all of them, and one that was stolen fills it."""
 
 
 class Sort(StrEnum):

@@ -32,6 +32,7 @@ def applied(group: Group, chain: Chain, own: str) -> Group:
         relation = CLOSED
     elif relation == REMOVED:  # removed and added again before either was read
         relation, inviter = INVITED, written(change.author)
+        chain = chain.without_steps_before(1)
     return Group(
         replace(
             doubts.after_change(record, state),

@@ -6,12 +6,15 @@ import type { Transaction, Vault } from "../vault.ts";
 const KEEP_MS = 30 * 86_400_000;
 
 /**
- * Messages of one person and kind of which it is remembered: newer news takes the place of the oldest. Most of what is
- * told is of messages that were erased here long ago, or are from before this device was linked.
+ * Messages of one person and kind of which it is remembered: newer news takes the place of the oldest. Most never come,
+ * for they were erased here, or are from before this device was linked; those that do come soon, as a rule.
  */
 export const MAX_EARLY = 100;
 
-/** Persons, of each kind: only a contact can take one, and an own device that was stolen all. */
+/**
+ * Records of each kind: one for each person, and for each member of a group. A contact can make one of the first kind,
+ * with receipts for what they were never sent; an own device all of them, and one that was stolen fills it.
+ */
 export const MAX_PERSONS = 5_000;
 
 /** What was said to somebody, or what was read of theirs: both choose ids, so that the same one may be there twice. */

@@ -43,7 +43,7 @@ export function applied({ record }: Group, chain: Chain, change: Change, ownId: 
   const isAdmin = state.members.get(ownId) === "admin" && relation === "member";
   const isInvited = relation === "invited" && record.relation !== "invited";
   return {
-    chain,
+    chain: isInvited ? chain.withSteps(1) : chain,
     record: {
       ...afterChange(record, state),
       relation,
