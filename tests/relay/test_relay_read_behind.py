@@ -403,24 +403,45 @@ def test_whoever_hangs_up_while_waiting_is_let_go(start_relay: StartRelay, reset
         stays_there.send(ask)
 
 
-async def looked_at(count: int) -> list[int]:
-    """Which of so many who wait are looked at at once; each leaves, so that the next ones are."""
+async def looked_at(count: int, *, leaves: bool, fails: int) -> tuple[list[int], list[int]]:
+    """Which of so many who wait are looked at at once, and which in all until one round is over."""
     reads, seen = ReadBudget(is_behind=lambda: True), list[int]()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     for number in range(count):
         go_on = partial(has_done, [number])
 
         def look(go_on: Callable[[], bool] = go_on, number: int = number) -> None:
             seen.append(number)
-            reads.leave(go_on)
+            if leaves:
+                reads.leave(go_on)
+            if number == fails:
+                raise OSError
 
         reads.wait(go_on, look)
-    reads.look()
-    return seen
+    with suppress(OSError):
+        reads.look()
+    at_once = list(seen)
+    for _ in range(100 * count):
+        await asyncio.sleep(0)
+    return at_once, seen
 
 
-def test_of_those_who_wait_the_next_ones_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.parametrize("fails", [-1, 1, FEW + 1])
+def test_all_who_wait_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch, leaves: bool, fails: int) -> None:
     monkeypatch.setattr(reading, "LOOKED_AT_ONCE", FEW)
-    assert asyncio.run(looked_at(2 * FEW)) == list(range(FEW))
+    monkeypatch.setattr(reading, "LOOK_ON_SECONDS", 0)
+    monkeypatch.setattr(ReadBudget, "_turns_while_held", lambda _: 0)
+    at_once, in_all = asyncio.run(looked_at(4 * FEW - 1, leaves=leaves, fails=fails))
+    assert at_once == list(range(FEW if fails != 1 else 2))
+    assert in_all == list(range(4 * FEW - 1))
+
+
+def test_control_without_going_on_the_first_ones_alone_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LOOKED_AT_ONCE", FEW)
+    monkeypatch.setattr(reading, "LOOK_ON_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(ReadBudget, "_turns_while_held", lambda _: 0)
+    assert asyncio.run(looked_at(4 * FEW, leaves=False, fails=-1))[1] == list(range(FEW))
 
 
 # The relay says whether its store is behind.

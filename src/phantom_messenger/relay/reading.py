@@ -5,9 +5,8 @@ bound nothing: who has had a share is not read again before its turn has come.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from itertools import islice
 from typing import Final
 
 from phantom_messenger.wire.limits import MAX_MESSAGE_BYTES
@@ -49,7 +48,10 @@ whatever their number, for the store has to catch up: of more, or of long messag
 """
 
 LOOKED_AT_ONCE: Final = 2_000
-"""Of those who wait, the next ones, so many are looked at for whether they have hung up: a millisecond or two."""
+"""Of those who wait, so many are looked at in one turn for whether they have hung up: a millisecond or two."""
+
+LOOK_ON_SECONDS: Final = 0.02
+"""After which the next ones are looked at: all of 10,000 in a tenth of a second."""
 
 FRAMES_SHARE: Final = 4 * FRAME_COST
 """What is handled at once of frames that were read and had to wait, unless a single one is more."""
@@ -82,6 +84,8 @@ class ReadBudget:
         self._is_due = False
         self._is_turn = False
         self._waiting: OrderedDict[Callable[[], bool], Callable[[], None]] = OrderedDict()
+        self._to_look_at: deque[Callable[[], bool]] = deque()
+        """Of those who waited when a round began, the ones whose turn to be looked at has not come."""
         self.buffer = self.buffer_in_turn = READ_BUFFER
 
     @property
@@ -135,8 +139,19 @@ class ReadBudget:
 
         Nothing is read of those who wait, so that the event loop does not tell.
         """
-        for look in list(islice(self._waiting.values(), LOOKED_AT_ONCE)):
-            look()
+        if not self._to_look_at:
+            self._to_look_at.extend(self._waiting)
+        self._look_on()
+
+    def _look_on(self) -> None:
+        try:
+            for _ in range(min(LOOKED_AT_ONCE, len(self._to_look_at))):
+                look = self._waiting.get(self._to_look_at.popleft())
+                if look is not None:
+                    look()
+        finally:  # whatever fails with one, the others are looked at
+            if self._to_look_at:
+                asyncio.get_running_loop().call_later(LOOK_ON_SECONDS, self._look_on)
 
     def _spend(self, cost: int) -> None:
         self._left -= cost
