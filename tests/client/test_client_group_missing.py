@@ -1,6 +1,6 @@
 """A change that the relay has put in order, and that has come to nobody: who goes beyond it divides the group."""
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from client_samples import WORDS, Device, Town, pass_time, settle
 from group_people import digits, group_of, info, known, names, news, restored, said, tell, write
 
 from phantom_messenger.client.backup import export_profile
+from phantom_messenger.client.groups import wish_ops
+from phantom_messenger.client.groups.change import Add
 from phantom_messenger.client.groups.contents import MAX_CHANGES, GroupChanges, GroupHello
 from phantom_messenger.client.groups.duties import ASK_AGAIN_MS, MAX_ASKS_OF_ALL, Duties
 from phantom_messenger.client.groups.state import order_of
@@ -72,6 +74,38 @@ def test_change_waits_for_its_author_and_follows_theirs(town: Town) -> None:
     assert [info(one, "Ben's").revision for one in (ada, ben, cleo)] == [5, 5, 5]
     assert len(digits(ada, ben, cleo, name="Ben's")) == 1
     assert GroupNews.FORKED not in news(ada) + news(ben) + news(cleo)
+
+
+def told_while_it_was_missing(town: Town, *, leaves: bool) -> list[str]:
+    """What Ada is told while Cleo's leave, or what else Cleo wants, waits for Ben's change."""
+    ada, ben, cleo = three(town)
+    dan = town.device("dan").login()
+    rename_unheard(ben, "Ben's")
+    if leaves:
+        cleo.messenger.groups.leave("Tea")
+    else:
+        wants = wish_ops.wished(known(ada), Add(person=b64decode(dan.id), role="member"), b64decode(ada.id))
+        with ada.vault.transaction() as tx:
+            ada.messenger._stores.groups.put(tx, wants)
+    pass_time(10 * MINUTE, ada, cleo, step=5 * SECOND)
+    assert (info(ada).revision, len(known(ada).record.wishes)) == (3, 1), "it waits"
+    told = [event.message for event in ada.heard(GroupEvent) if event.news is GroupNews.WAITING]
+    ada.messenger.groups.set_timer("Tea", MINUTE)
+    pass_time(MINUTE, ada, cleo, step=5 * SECOND)
+    own = [event.message for event in ada.heard(GroupEvent) if event.news is GroupNews.WAITING][len(told) :]
+    assert len(own) == 1
+    assert "yours follows it" in own[0], "of an own change it is told as well, and once"
+    return told
+
+
+def test_leave_that_waits_for_a_change_that_is_missing_is_told_once(town: Town) -> None:
+    (message,) = told_while_it_was_missing(town, leaves=True)
+    assert "ben changed 'Tea', says the relay" in message
+    assert "whoever has left is removed once it comes" in message
+
+
+def test_what_else_members_want_is_not_told(town: Town) -> None:
+    assert told_while_it_was_missing(town, leaves=False) == []
 
 
 def claimed_while_it_was_missing(town: Town) -> int:

@@ -193,7 +193,7 @@ class GroupNews(StrEnum):
     REFUSED = "refused"
     """What this user wanted to change was not possible."""
     WAITING = "waiting"
-    """What this user wants to change waits for a change of somebody else's, which the relay has and this device not."""
+    """What this user wants to change, or the removal of who has left, waits for a change that the relay alone has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

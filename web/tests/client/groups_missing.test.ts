@@ -17,8 +17,8 @@ interface Missing {
   readonly revision: () => number;
 }
 
-/** Ben's change is in order at the relay, nobody has it, and he is gone; then Ada wants another one. */
-function missing({ namesAuthors = true } = {}): Missing {
+/** Ben's change is in order at the relay, nobody has it, and he is gone; then Ada wants another one, if she `wants`. */
+function missing({ namesAuthors = true, wants = true } = {}): Missing {
   const [town, all, group] = groupOf(3);
   town.namesAuthors = namesAuthors;
   const members = all as [Member, Member, Member];
@@ -31,7 +31,7 @@ function missing({ namesAuthors = true } = {}): Missing {
   assert.equal(stateOf(ben.groups.found(group)).name, "Ben's");
   ben.person.disconnect();
   town.refusals.clear();
-  ada.groups.setTimer(group, MINUTE);
+  if (wants) ada.groups.setTimer(group, MINUTE);
   return { town, members, group, revision: () => stateOf(ada.groups.found(group)).revision };
 }
 
@@ -50,6 +50,22 @@ test("a change waits for the author of the one that is missing, and follows it",
   assert.equal(revision(), before + 2);
   assertInStep(members, group);
 });
+
+for (const leaves of [true, false]) {
+  test(`a leave that waits for a change that is missing is told${leaves ? " once" : "; nothing is if nobody leaves: the control"}`, () => {
+    const { town, members, group } = missing({ wants: false });
+    const [ada, , cleo] = members;
+    if (leaves) cleo.groups.leave(group);
+    else ada.groups.setTimer(group, MINUTE);
+    town.pass(10 * MINUTE);
+    const told = ada.person.events.flatMap((event) => (event.kind === "group" && event.news === "waiting" ? [event.message] : []));
+    assert.deepEqual(told.map((message) => message.includes("whoever has left is removed")), [leaves]);
+    if (leaves) ada.groups.setTimer(group, MINUTE);
+    town.pass(MINUTE);
+    const again = ada.person.events.filter((event) => event.kind === "group" && event.news === "waiting");
+    assert.equal(again.length, leaves ? 2 : 1);
+  });
+}
 
 test("a relay that does not say who has written it is waited for in the same way", () => {
   const { town, members, group, revision } = missing({ namesAuthors: false });

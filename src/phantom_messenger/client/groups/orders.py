@@ -58,8 +58,8 @@ class Orders:
         self._identity = identity
         self._own = identity.peer.user_id
         self._new_id = new_id
-        self._told: dict[str, int] = {}
-        """Of which revision of the relay, by group, the user was told that it is waited for."""
+        self._told: dict[str, tuple[int, bool]] = {}
+        """Of which revision of the relay, by group, the user was told that it is waited for, and whether by their own."""
         self._not_before: dict[str, tuple[int, int]] = {}
         """When a group is tried again, in monotonic milliseconds, unless its revision has risen above the second."""
 
@@ -80,15 +80,19 @@ class Orders:
         return events
 
     def _waiting(self, group: Group, now: Moment) -> list[Event]:
-        """Tell the user, once, that somebody else's change is waited for."""
-        ordered = group.record.ordered
-        if not group.own_wishes or self._told.get(group.id) == ordered or not self._duties.waits_long(group, now):
+        """Tell the user, once, that somebody else's change is waited for: by theirs, or before who has left is removed.
+
+        Of what else others want nothing is told: they can want something again and again.
+        """
+        ordered, wants = group.record.ordered, bool(group.own_wishes)
+        is_told = self._told.get(group.id) in {(ordered, True), (ordered, wants)}
+        if is_told or not (wants or group.record.leaving) or not self._duties.waits_long(group, now):
             return []
-        self._told[group.id] = ordered
+        self._told[group.id] = ordered, wants
         author, title = self._duties.missing_author(group), words.title(group.state.name)
         is_own = author == written(self._own)
         by = naming.member_of(group, author, self._stores.book) if author and not is_own else None
-        message = words.waiting("you" if is_own else "somebody" if by is None else by.label, title)
+        message = words.waiting("you" if is_own else "somebody" if by is None else by.label, title, is_own=wants)
         return [GroupEvent(group=group.id, name=group.state.name, news=GroupNews.WAITING, by=by, message=message)]
 
     def _is_under_way(self, group: Group) -> bool:

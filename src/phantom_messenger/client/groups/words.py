@@ -128,12 +128,13 @@ def newer(who: str, group: str) -> str:
     )
 
 
-def waiting(who: str, group: str) -> str:
-    """A change waits for one that the relay has and this device has not."""
+def waiting(who: str, group: str, *, is_own: bool) -> str:
+    """A change waits for one that the relay has and this device has not; else one that removes who has left."""
     if who == "you":  # before the profile was restored
         return f"you have changed {group} in a way that is not known here any more; the other members are asked for it"
+    before, follows = (" before you", "yours follows it") if is_own else ("", "whoever has left is removed")
     return (
-        f"{who} changed {group} before you, says the relay, and their change has not arrived here; yours follows it"
+        f"{who} changed {group}{before}, says the relay, and their change has not arrived here; {follows}"
         " once it comes, when their program is online"
     )
 

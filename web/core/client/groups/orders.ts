@@ -46,8 +46,8 @@ export class Orders implements Listener {
   readonly #speaking: Speaking;
   readonly #arrivals: Arrivals;
   readonly #duties: Duties;
-  /** Of which revision of the relay, by group, the user was told that it is waited for. */
-  readonly #told = new Map<string, number>();
+  /** Of which revision of the relay, by group, the user was told that it is waited for, and whether by their own. */
+  readonly #told = new Map<string, readonly [number, boolean]>();
   /** When a group is tried again, in monotonic milliseconds, unless its revision has risen above the other. */
   readonly #notBefore = new Map<string, { readonly at: number; readonly revision: number }>();
 
@@ -87,18 +87,20 @@ export class Orders implements Listener {
     });
   }
 
-  /** Tell the user, once, that somebody else's change is waited for. */
+  /** Tell the user, once, that somebody else's change is waited for: by theirs, or before who has left is removed. */
   #waiting(group: Group, now: Moment): Event[] {
-    const { ordered } = group.record;
-    const isTold = this.#told.get(idOf(group)) === ordered;
-    if (ownWishes(group).length === 0 || isTold || !this.#duties.waitsLong(group, now)) {
+    const { leaving, ordered } = group.record;
+    const wants = ownWishes(group).length > 0;
+    const [told, wasOwn = false] = this.#told.get(idOf(group)) ?? [];
+    const isTold = told === ordered && (wasOwn || !wants);
+    if (!(wants || leaving.length > 0) || isTold || !this.#duties.waitsLong(group, now)) {
       return [];
     }
-    this.#told.set(idOf(group), ordered);
+    this.#told.set(idOf(group), [ordered, wants]);
     const author = this.#duties.missingAuthor(group);
     const isOther = author !== "" && author !== this.#ports.ownId;
     const who = isOther ? labelOf(memberOf(group, this.#ports.stores.book.contact(author))) : author && "you";
-    const message = words.waiting(who, words.title(stateOf(group).name));
+    const message = words.waiting(who, words.title(stateOf(group).name), wants);
     return [{ kind: "group", news: "waiting", group: idOf(group), by: isOther ? author : "", message }];
   }
 

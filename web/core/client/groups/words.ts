@@ -132,13 +132,13 @@ export function newer(name: string, group: string): string {
 }
 
 /** A change waits for one of somebody else's. */
-export function waiting(name: string, group: string): string {
+export function waiting(name: string, group: string, isOwn: boolean): string {
   if (name === "you") {
     return `you have changed ${group} in a way that is not known here any more; the other members are asked for it`;
   }
   return (
-    `${name === "" ? "somebody" : name} changed ${group} before you, says the relay, and their change has not arrived here; yours follows ` +
-    "it once it comes, when they are online"
+    `${name === "" ? "somebody" : name} changed ${group}${isOwn ? " before you" : ""}, says the relay, and their change has not ` +
+    `arrived here; ${isOwn ? "yours follows it" : "whoever has left is removed"} once it comes, when they are online`
   );
 }
 
