@@ -392,7 +392,7 @@ def test_of_a_group_that_is_erased_nothing_stays_and_all_devices_find_it_alike(
     people: tuple[People, str], is_erased: bool
 ) -> None:
     everybody, group = people
-    alice, laptop, bob, carol = everybody
+    alice, laptop, bob, _ = everybody
     alice.messenger.groups.set_role(group, bob.id, "admin")
     laptop.messenger.groups.mute(group, muted=True)
     pass_time(5 * SECOND, *everybody)

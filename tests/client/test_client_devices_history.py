@@ -258,7 +258,9 @@ def test_conversation_that_is_erased_while_it_is_handed_over_does_not_come_back(
     kept = said(laptop, bob)
     older = [received("older", bob), received("hers", carol)]
     for place, following in ((b"first", b"second"), (b"second", b"third")):
-        chunk = chunks.pack(Texts(sent=[sent(f"to him {place!r}", peer=bob.id, message_id=text_id(place))], received=older))
+        chunk = chunks.pack(
+            Texts(sent=[sent(f"to him {place!r}", peer=bob.id, message_id=text_id(place))], received=older)
+        )
         with laptop.vault.transaction() as tx:
             handover.came(tx, History(place=place, texts=chunk, next=following), now)
         older = []

@@ -59,7 +59,7 @@ class Orders:
         self._own = identity.peer.user_id
         self._new_id = new_id
         self._told: dict[str, tuple[int, bool]] = {}
-        """Of which revision of the relay, by group, the user was told that it is waited for, and whether by their own."""
+        """Of which revision of the relay, by group, the user was told that it is waited for, and if by their own."""
         self._not_before: dict[str, tuple[int, int]] = {}
         """When a group is tried again, in monotonic milliseconds, unless its revision has risen above the second."""
 
