@@ -1,4 +1,4 @@
-"""A device's own steady time: what expires does so after its time there, whatever relays and wall clocks say."""
+"""A device's own persistent time: what expires does so after its time there, whatever relays and wall clocks say."""
 
 from typing import Any
 
@@ -120,7 +120,7 @@ def test_time_that_a_relay_names_erases_nothing(friends: tuple[Device, Device], 
 def test_client_that_goes_by_its_relay_loses_texts(
     friends: tuple[Device, Device], lie: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: steady time is the relay's clock, as it is known, and any error may set that."""
+    """The control: persistent time is the relay's clock, as it is known, and any error may set that."""
 
     def take_clock(self: Link, error: Any, now: int) -> None:
         self._set_clock(error.payload.details["serverTime"], now)

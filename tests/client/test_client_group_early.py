@@ -1,4 +1,4 @@
-"""Greetings and farewells that come before the change which makes their sender a member."""
+"""Greetings and goodbyes that come before the change which makes their sender a member."""
 
 from collections.abc import Callable
 

@@ -32,7 +32,7 @@ class Entry:
     """Of a stranger's: where it came from."""
 
     def is_over(self, now: int) -> bool:
-        """Whether its time has come, in steady time."""
+        """Whether its time has come, in persistent time."""
         return self.expires_at is not None and self.expires_at <= now
 
 

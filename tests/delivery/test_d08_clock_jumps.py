@@ -40,7 +40,7 @@ def household(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeHousehold]:
         yield make
 
 
-# --- taking up steady time --------------------------------------------------------
+# --- taking up persistent time --------------------------------------------------------
 
 KEPT = ClockSnapshot("this boot", 500_000, 9_000_000, 7_000_000)
 
@@ -74,7 +74,7 @@ KEPT = ClockSnapshot("this boot", 500_000, 9_000_000, 7_000_000)
         "neither has a name, the clock set back",
     ],
 )
-def test_steady_time_is_taken_up(
+def test_persistent_time_is_taken_up(
     kept: ClockSnapshot | None, boot: str, since_boot: int, wall: int, expected: int
 ) -> None:
     assert resumed(kept, boot=boot, since_boot=since_boot, wall=wall) == expected
@@ -85,7 +85,7 @@ MOMENT = st.integers(0, 2**45)
 
 @given(wall=MOMENT, since_boot=MOMENT, starts=st.lists(st.tuples(st.integers(0, 400 * DAY), MOMENT), max_size=8))
 @settings(derandomize=True, max_examples=seeds(25, 2_000))
-def test_in_one_boot_steady_time_is_exact(wall: int, since_boot: int, starts: list[tuple[int, int]]) -> None:
+def test_in_one_boot_persistent_time_is_exact(wall: int, since_boot: int, starts: list[tuple[int, int]]) -> None:
     found = began = resumed(None, boot="this boot", since_boot=since_boot, wall=wall)
     passed = 0
     for pause, shown in starts:
@@ -100,7 +100,7 @@ def test_in_one_boot_steady_time_is_exact(wall: int, since_boot: int, starts: li
     kept=st.builds(ClockSnapshot, st.sampled_from(["", "a", "b"]), MOMENT, MOMENT, MOMENT), wall=MOMENT, since=MOMENT
 )
 @settings(derandomize=True, max_examples=seeds(25, 2_000))
-def test_steady_time_never_goes_back(kept: ClockSnapshot, wall: int, since: int) -> None:
+def test_persistent_time_never_goes_back(kept: ClockSnapshot, wall: int, since: int) -> None:
     for boot in ("", "a"):
         found = resumed(kept, boot=boot, since_boot=since, wall=wall)
         assert found >= kept.persistent >= 0

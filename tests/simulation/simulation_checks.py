@@ -266,8 +266,8 @@ class Checker:
         self.refusals = 0
         """How often the relay could not store something."""
         self.leapt_at = -JOB_MS
-        self.steady_slack = 0
-        """How far the relay's steady time may be ahead: see ``RelayPart.start``."""
+        self.persistent_slack = 0
+        """How far the relay's persistent time may be ahead: see ``RelayPart.start``."""
         self._pairs: dict[tuple[str, str], list[Text]] = defaultdict(list)
         self._handed: dict[tuple[str, str], int] = defaultdict(lambda: -1)
         self._items: dict[tuple[str, int], bytes] = {}
@@ -434,7 +434,7 @@ class Checker:
     def _left(self, text: Text, about: str, *, expired: bool) -> None:
         now = self._setting.now
         if expired:
-            lived = now - text.arrived_at.get(text.stored_stamp, now) + self.steady_slack
+            lived = now - text.arrived_at.get(text.stored_stamp, now) + self.persistent_slack
             if text.expires_in is None or lived < text.expires_in:
                 self.wrong(f"{about} has expired after {lived} of {text.expires_in} ms")
             text.has_expired = True

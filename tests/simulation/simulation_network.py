@@ -36,7 +36,7 @@ class RelayTime(Clock):
         return ClockSnapshot(f"boot {self._boots}", self.monotonic - self._booted_at, self.wall, self.persistent_ms())
 
     def restart(self, kept: ClockSnapshot | None, *, reboot: bool) -> int:
-        """The relay starts again; how far its steady time has moved by that."""
+        """The relay starts again; how far its persistent time has moved by that."""
         if reboot:
             self._boots += 1
             self._booted_at = self.monotonic

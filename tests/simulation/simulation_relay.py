@@ -89,9 +89,9 @@ class RelayPart:
         well_since = max(self.clock_set_at, self.unwell_until) + HEALTHY_MS
         if abs(moved) > 2 * SECOND:
             if well_since < self.died_at:
-                checker.wrong(f"the relay's steady time has moved by {moved} ms in a restart")
-            setting.happened("steady time moved by a clock that was set just before the relay died")
-        checker.steady_slack += max(0, moved)
+                checker.wrong(f"the relay's persistent time has moved by {moved} ms in a restart")
+            setting.happened("persistent time moved by a clock that was set just before the relay died")
+        checker.persistent_slack += max(0, moved)
         checker.relay_lives += 1
         mailboxes = self.store.tables.mailboxes
         assert isinstance(mailboxes, WatchedMailboxes)

@@ -101,7 +101,7 @@ def test_push_to_a_session_that_has_not_all_before_it_breaks_the_order(
     finds(folder, r"sent seq \d+ behind \d+", seen=579)
 
 
-def test_steady_time_that_follows_the_wall_clock_ends_texts_early(
+def test_persistent_time_that_follows_the_wall_clock_ends_texts_early(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RelayTime, "persistent_ms", lambda self: self.wall)

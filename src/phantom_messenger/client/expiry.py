@@ -23,7 +23,7 @@ clock that was set is not mistaken for time that has passed."""
 
 
 class ExpiryClock:
-    """Steady time, which goes on across restarts of the program and of the machine.
+    """Persistent time, which goes on across restarts of the program and of the machine.
 
     Within one boot it is exact, whatever becomes of the wall clock; over a reboot, and on another machine, what the
     wall clock says has passed counts, but never less than nothing.

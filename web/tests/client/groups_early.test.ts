@@ -1,4 +1,4 @@
-/** Greetings and farewells that come before the change which makes their sender a member. */
+/** Greetings and goodbyes that come before the change which makes their sender a member. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GroupStore, stateOf } from "../../core/client/groups/store.ts";

@@ -249,7 +249,7 @@ def held(payload: frames.RoutedMessagePayload, said: GroupText, now: Moment) -> 
 
 
 def held_word(payload: frames.RoutedMessagePayload, said: GroupHello | GroupLeave, now: Moment) -> GroupHeldRecord:
-    """A greeting, or a farewell, as it is kept if it comes before its sender is a member."""
+    """A greeting, or a goodbye, as it is kept if it comes before its sender is a member."""
     record = GroupHeldRecord(
         group=written(said.group),
         at=now.persistent,

@@ -208,7 +208,7 @@ export function heldOf(frame: RoutedMessage, said: GroupText & { readonly sentAt
   return GroupHeldRecord.make({ ...named, at: now.persistent, sender, messageId, content: utf8(body), sentAt, expiresIn });
 }
 
-/** A greeting, or a farewell, as it is kept if it comes before its sender is a member. */
+/** A greeting, or a goodbye, as it is kept if it comes before its sender is a member. */
 export function heldWordOf({ payload }: RoutedMessage, said: GroupHello | GroupLeave, now: Moment): GroupHeldRecord {
   const { messageId, senderId: sender } = payload;
   const word = { group: encodeBase64(said.group), at: now.persistent, sender, messageId };
