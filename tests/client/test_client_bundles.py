@@ -222,7 +222,7 @@ def test_clock_that_is_set_back_keeps_the_date(town: Town) -> None:
     assert "replace" not in second
 
 
-def test_clock_that_was_days_ahead_is_mended_by_a_replacement(town: Town) -> None:
+def test_clock_that_was_days_ahead_is_repaired_by_a_replacement(town: Town) -> None:
     bob = town.device("bob", wall_error=30 * DAY).login()
     assert published(bob)[-1]["madeAt"] > town.world.clock.wall + 29 * DAY
     again(bob, wall_error=0)

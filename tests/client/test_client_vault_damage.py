@@ -225,7 +225,7 @@ def test_control_without_salvage_a_damaged_page_ends_a_command(
         opened(path)
 
 
-def test_damage_that_is_met_while_it_is_written_is_mended_for_the_next_time(path: Path, whole: bytes) -> None:
+def test_damage_that_is_met_while_it_is_written_is_repaired_for_the_next_time(path: Path, whole: bytes) -> None:
     at = page_of(whole, "records_due") * PAGE
     path.write_bytes(whole[:at] + bytes(PAGE) + whole[at + PAGE :])
     vault = Vault(path, Secret("p"), create=False)

@@ -244,7 +244,7 @@ def test_step_before_the_one_that_fails_stays(connection: apsw.Connection) -> No
     assert connection.pragma("user_version") == version + 2
 
 
-def test_store_whose_step_failed_opens_after_the_step_is_mended(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_whose_step_failed_opens_after_the_step_is_repaired(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version = version_of(old)
     with monkeypatch.context() as patch:
         patch.setattr(engine, "migrations", lambda: [*migrations()[:version], f"{HALF} rubbish"])

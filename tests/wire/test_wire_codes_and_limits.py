@@ -68,7 +68,7 @@ def test_refusal_answers_with_the_code_and_sentence_of_its_reason(reason: Reason
     assert refusal.retry_after is None
 
 
-def test_refusal_carries_what_the_client_needs_to_mend_it() -> None:
+def test_refusal_carries_what_the_client_needs_to_repair_it() -> None:
     details = {"limit": 5}
     refusal = RequestError(Reason.RATE, field="payload.x", retry_after=30_000, details=details)
     assert refusal.retry_after == 30_000
