@@ -76,6 +76,12 @@ export async function launched(...args: readonly string[]): Promise<Browser> {
   throw new Error(`Chromium did not start, ${STARTS} times:\n${faults.join("\n\n")}`);
 }
 
+/** A time zone in which it is about noon: no test depends on which texts are of yesterday. */
+export function noonZone(): string {
+  const ahead = 12 - new Date().getUTCHours();
+  return `Etc/GMT${ahead > 0 ? "-" : "+"}${Math.abs(ahead)}`;
+}
+
 /** A browser, the address of the page, and how to end both. */
 export interface Stage {
   readonly browser: Browser;

@@ -10,6 +10,7 @@ import { hueOf, initialOf, labelOf, plainName, shortId } from "../../ui/names.ts
 import { sizeOf } from "../../ui/parts/size.ts";
 import { strengthOf } from "../../ui/strength.ts";
 import { modulesOf, readCode } from "../../ui/qr.ts";
+import { soon } from "./soon.ts";
 
 function text(position: number, changed: Partial<Item> = {}): Item {
   const usual = { isMine: false, kind: "text", text: "", at: position, mark: null, burns: false, expiresAt: null, isUnread: false, fault: "" } as const;
@@ -202,4 +203,15 @@ test("the size of a picture is read from its first bytes, and from no smaller on
   assert.deepEqual(sizeOf(webp("VP8 ", 0, 0, 0, 0x9d, 1, 0x2a, 0x60, 0, 0x40, 0)), { width: 96, height: 64 });
   assert.deepEqual(sizeOf(webp("VP8L", 0x2f, 0x5f, 0xc0, 0x0f, 0)), { width: 96, height: 64 });
   for (const other of [bytes(), png.slice(0, 20), bytes(0xff, 0xd8, 0xff), bytes("GIF89a", [1, 0, 1, 0, 0, 0, 0, 0, 0, 0])]) assert.equal(sizeOf(other), null);
+});
+
+test("what is expected soon is looked at again until it holds, and not for ever", async () => {
+  let looks = 0;
+  const third = async () => assert.equal((looks += 1), 3);
+  await soon(third);
+  assert.equal(looks, 3);
+  looks = 3;
+  await assert.rejects(soon(third, 5), assert.AssertionError);
+  assert.equal(looks, 8);
+  await assert.rejects(soon(() => Promise.reject(new RangeError("not what was looked at"))), RangeError);
 });

@@ -7,8 +7,10 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Page } from "playwright-core";
 import { IS_LONG } from "../amounts.ts";
-import { openStage, SKIP, type Stage } from "./browser.ts";
+import { noonZone, openStage, SKIP, type Stage } from "./browser.ts";
+import { laidOut } from "./scene.ts";
 import { SCREENS } from "./screens.ts";
+import { soon } from "./soon.ts";
 
 declare const PROJECT: string;
 
@@ -50,15 +52,6 @@ async function findings(page: Page): Promise<readonly string[]> {
   return found.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary ?? ""}`));
 }
 
-/** What axe still finds after a while: a busy browser shows the colours of the last mode for a moment. */
-async function lastingFindings(page: Page): Promise<readonly string[]> {
-  for (let looks = 0; looks < 4; looks++) {
-    if ((await findings(page)).length === 0) return [];
-    await page.waitForTimeout(500);
-  }
-  return findings(page);
-}
-
 describe("screens", { skip: SKIP }, () => {
   let stage: Stage;
   let axe: string;
@@ -73,7 +66,7 @@ describe("screens", { skip: SKIP }, () => {
   for (const [place, screen] of SCREENS.filter(({ name }) => wanted.test(name)).entries()) {
     if (place % parts !== part) continue;
     test(screen.name, async () => {
-      const context = await stage.browser.newContext({ viewport: MODES.light.viewport, reducedMotion: "reduce" });
+      const context = await stage.browser.newContext({ viewport: MODES.light.viewport, reducedMotion: "reduce", timezoneId: noonZone() });
       try {
         const page = await context.newPage();
         page.setDefaultTimeout(120_000);
@@ -87,9 +80,12 @@ describe("screens", { skip: SKIP }, () => {
         for (const mode of pictures === undefined ? ALL.filter((one) => axed.includes(one) || LAID_OUT.includes(one)) : ALL) {
           await wear(page, mode);
           if (pictures !== undefined) await page.screenshot({ path: join(pictures, `${screen.name}-${mode}.png`) });
-          const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-          assert.ok(wide <= 0, `${wide} pixels wider than the window in ${mode}`);
-          if (axed.includes(mode)) assert.deepEqual(await lastingFindings(page), [], mode);
+          await soon(async () => {
+            const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+            assert.ok(wide <= 0, `${wide} pixels wider than the window in ${mode}`);
+          });
+          // A busy browser shows the colours of the last mode for a moment.
+          if (axed.includes(mode)) await soon(async () => assert.deepEqual(await findings(page), [], mode), 20);
         }
         assert.deepEqual(faults, []);
       } finally {
@@ -104,8 +100,6 @@ async function wear(page: Page, mode: Mode): Promise<void> {
   const { viewport, colorScheme, direction } = MODES[mode];
   await page.emulateMedia({ colorScheme, forcedColors: mode === "forced" ? "active" : "none" });
   await page.setViewportSize(viewport);
-  await page.evaluate(async (dir) => {
-    document.documentElement.dir = dir;
-    for (let frames = 0; frames < 2; frames++) await new Promise(requestAnimationFrame);
-  }, direction);
+  await page.evaluate((dir) => (document.documentElement.dir = dir), direction);
+  await laidOut(page, viewport.width, viewport.height);
 }

@@ -214,6 +214,7 @@ export const SCREENS: readonly Screen[] = [
     async act(page) {
       await openTalk(page, "Bob");
       await page.getByRole("button", { name: "Read once" }).click();
+      await press(page, "30 s more"); // as long as it takes to look at it in each mode
       await page.getByText("4711").waitFor();
     },
   },
