@@ -16,7 +16,7 @@ OF_OTHERS: Final = {"node_modules", "dist", "__pycache__", "build", "patches"}
 EXCEPTIONS: Final = {
     ("CHANGELOG.md", "*"): "says which names are gone",
     ("docs/glossary.md", "*"): "has the list",
-    ("tests/protocol/test_dead_words.py", "*"): "names some of them",
+    ("tests/protocol/test_glossary.py", "*"): "names some of them",
     ("src/phantom_messenger/__init__.py", "TroubleEvent"): "tells whoever imports the old name what it is called now",
     ("tests/client/test_client_surface.py", "TroubleEvent"): "tests that",
     ("src/phantom_messenger/engines/*/sql/*.sql", "steady time"): "migrations: databases hold this text already",
@@ -45,8 +45,10 @@ DEAD: Final = {word: pattern(word) for word in dead_words()}
 
 def found(name: str, text: str) -> Iterator[str]:
     """Dead words in a file or its name, but for those that are excepted."""
+    both = f"{name}\n{text}"
     for word, matches in DEAD.items():
-        if not is_excepted(name, word) and (matches.search(name) or matches.search(text)):
+        # Few files have a part of a word at all, and looking for that is ten times as fast.
+        if word.removesuffix("*").split()[-1] in both and not is_excepted(name, word) and matches.search(both):
             yield word
 
 
@@ -79,7 +81,7 @@ def test_list_and_files_are_read() -> None:
         "README.md",
         "docs/sdk.md",
         "src/phantom_messenger/relay/hub.py",
-        "tests/protocol/test_dead_words.py",
+        "tests/protocol/test_glossary.py",
     } <= names
     assert {Path(name).suffix for name in names} >= {".py", ".ts", ".tsx", ".md", ".sql", ".json"}
 
