@@ -23,7 +23,7 @@ _MILLISECONDS: Final = 1_000
 
 
 class GroupMessage:
-    """A received text to a group.
+    """A received message to a group.
 
     ``id`` and ``sender`` (a user id) identify it; ``contact`` is what is known of its sender, ``group`` of the group,
     and ``conversation`` is that with the group. ``text``: its text. ``sent_at``: when it was written, as the sender
@@ -199,7 +199,7 @@ class Groups:
         """Say what members are to call you who have not added you; the relay cannot read it.
 
         They are shown it with the beginning of your id, as anybody can say any name. Whoever is added later learns it
-        too, in groups of up to 32 members at once, in larger ones with your next text.
+        too, in groups of up to 32 members at once, in larger ones with your next message.
 
         Args:
             group: you are in it.
@@ -208,7 +208,7 @@ class Groups:
         return self._done(group, lambda: self._core.call_me(group, name))
 
     def mute(self, group: str, *, muted: bool = True) -> GroupInfo:
-        """Note whether you want to be told of texts; applications keep to it. It holds on all your devices.
+        """Note whether you want to be told of messages; applications keep to it. It holds on all your devices.
 
         Nobody else learns of it.
         """
@@ -272,7 +272,7 @@ class Groups:
         self._changed()
 
     def set_timer(self, group: str, seconds: float) -> None:
-        """Have texts that are written from now on expire after so many seconds; 0: they stay."""
+        """Have messages that are written from now on expire after so many seconds; 0: they stay."""
         if not math.isfinite(seconds):
             raise UsageError("the timer is a number of seconds")
         self._core.set_timer(group, round(seconds * _MILLISECONDS))
@@ -305,15 +305,15 @@ class Groups:
         return delivery
 
     def progress(self, message_id: str) -> dict[str, DeliveryState]:
-        """How far a text of yours has come with each member, by user id; nothing after 30 days."""
+        """How far a message of yours has come with each member, by user id; nothing after 30 days."""
         return self._core.progress(message_id)
 
     async def messages(self, group: str | None = None, *, muted: bool = True) -> AsyncIterator[GroupMessage]:
-        """Received texts to groups, oldest first, without end; as ``Client.messages``.
+        """Received messages to groups, oldest first, without end; as ``Client.messages``.
 
         Args:
-            group: only texts to this one; the others stay for later.
-            muted: whether also texts to muted groups; else they stay for later.
+            group: only messages to this one; the others stay for later.
+            muted: whether also messages to muted groups; else they stay for later.
         """
         find = functools.partial(next_text, self, self._core, group, muted=muted)
         reader = Reader([find], self._hub, self._check)
@@ -395,9 +395,9 @@ def next_text(
     Args:
         groups: answers to it.
         core: has it.
-        group: name or id, if only texts to this one.
+        group: name or id, if only messages to this one.
         after: the position.
-        muted: whether also texts to muted groups.
+        muted: whether also messages to muted groups.
     """
     found = core.next_text(after, group, muted=muted) or core.next_text(0, group, muted=muted)
     if found is None:

@@ -213,7 +213,7 @@ class GroupEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMessageEvent:
-    """A text to a group has arrived and is on disk; ``Client.groups.messages`` hands it out."""
+    """A message to a group has arrived and is on disk; ``Client.groups.messages`` hands it out."""
 
     message_id: str
     group: str

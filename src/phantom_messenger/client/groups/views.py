@@ -30,8 +30,8 @@ class GroupInfo:
     'left', 'removed' or 'closed'. ``doubt``: '' or why nothing can be sent to it: 'forked' or 'newer'; ``rival``: who
     has shown that. ``is_behind``: changes of it are missing, and asked for. ``inviter``: who has added you, None if you
     have created it; ``was_no_admin``: you are invited back, and they were no admin when you were a member. ``timer``:
-    milliseconds after which texts expire, 0 if they stay. ``invite``, ``write``: who may, 'member' or 'admin'.
-    ``unread``: texts that were not handled yet. ``revision``: how often it has changed. ``picture``: a PNG, JPEG or
+    milliseconds after which messages expire, 0 if they stay. ``invite``, ``write``: who may, 'member' or 'admin'.
+    ``unread``: messages that were not handled yet. ``revision``: how often it has changed. ``picture``: a PNG, JPEG or
     WebP that nobody has decoded yet; empty if it has none, or it is not here yet. ``own_name``: what you call yourself
     there, for members who have not added you; '' if nothing.
     """
@@ -89,7 +89,7 @@ class GroupInvitation:
 
     ``group``: its id, in base64. ``name``: '' if it has none. ``members``: how many there are, with you; ``admins``:
     how many of them can change it. ``known``: those who are contacts of yours. ``timer``: milliseconds after which
-    texts expire, 0 if they stay.
+    messages expire, 0 if they stay.
     """
 
     group: str
@@ -103,7 +103,7 @@ class GroupInvitation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupEntry:
-    """A past text to a group, or what is left of one.
+    """A past message to a group, or what is left of one.
 
     ``sender``: who has written it; of an own one, yourself. ``text``: None if it has expired. ``sent_at``: when it was
     written, as its sender says; ``kept_at``: when this device got it; ``expires_at``: when it is erased, or None; all
