@@ -107,7 +107,7 @@ def test_whose_device_list_is_asked_for_becomes_no_contact_by_it(town: Town, is_
     if is_known:
         ben.messenger.contacts.add("cleo", cleo.id)
         pass_time(10 * SECOND, ada, ben, cleo)
-    link = ben.messenger._open_link
+    link = ben.messenger.open_link
     assert link is not None
     if not has_fetch:
         link.relay_features -= {Feature.MANY}

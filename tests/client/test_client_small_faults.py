@@ -18,13 +18,13 @@ def read_only(device: Device, *, on: bool) -> None:
 
 def full_before_sending(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its disk has room for one more transaction."""
-    send_pending = device.messenger._send_pending
+    send_pending = device.messenger.send_pending
 
     def fill() -> None:
         read_only(device, on=True)
         send_pending()
 
-    monkeypatch.setattr(device.messenger, "_send_pending", fill)
+    monkeypatch.setattr(device.messenger, "send_pending", fill)
 
 
 def test_text_that_is_kept_but_could_not_leave_at_once_leaves_later(

@@ -25,7 +25,7 @@ PURPOSES: Final = {
     "LinkingDesk.show": "link secret",
     "LinkingDesk.run": "link nonce",
     "Groups.create": "group id",
-    "Groups._new_id": "message id",
+    "Outgoing.new_id": "message id",
     "Outgoing.send": "message id",
     "KeyExchanges._began": "ephemeral key",
     "PreKeyStore._make": "prekey",

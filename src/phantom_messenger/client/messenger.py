@@ -35,6 +35,7 @@ from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, Event, LinkingEvent
 from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.told import Told
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.client.writing import check_text
 from phantom_messenger.crypto.keys import OwnIdentity
@@ -84,6 +85,7 @@ class Messenger:
         self._wall = wall
         self._monotonic = monotonic
         self._random = random
+        self._told = told = Told()
         record = identity_of(vault, random)
         self._server = record.server
         self._identity = identity = OwnIdentity(record.seed)
@@ -93,7 +95,7 @@ class Messenger:
         is_there, public = stores.may_remove, identity.peer.public
         self.contacts = Contacts(vault, stores.book, is_there, own_id=self.user_id, own_key=public, owner=self)
         self._sending = sending = Sending(stores, identity, random)
-        own_id, moment, report, follow = self.user_id, self._now, self._report, sending.many.follow
+        own_id, moment = self.user_id, self._now
         self.presence = presence = Presence(vault, own_id)
         """What others may learn of what this user does."""
         sending.visibility.is_absent = presence.looks_absent
@@ -103,13 +105,10 @@ class Messenger:
             random,
             own_id=own_id,
             moment=moment,
-            open_link=lambda: self._open_link,
-            send_pending=self._send_pending,
+            sender=self,
         )
         """Takes messages to many."""
-        self.groups = Groups(
-            stores, self.many, identity, random, moment=moment, follow=follow, presence=presence, report=report
-        )
+        self.groups = Groups(stores, self.many, identity, random, moment=moment, presence=presence, told=told)
         """The groups of this user."""
         self._blocking = blocking = Blocking(stores, sending)
         self._device_parts = parts = DeviceParts(
@@ -122,7 +121,6 @@ class Messenger:
         self._know_oneself()
         self._reconnecting = Reconnecting()
         self._receiving.read_newer()
-        self._events: list[Event] = []
         self._link: Link | None = None
         self._clock_warned: int | None = None
         """How far the relay's clock was ahead when the user was last warned of it."""
@@ -164,7 +162,7 @@ class Messenger:
         self._server = url
         if is_move:
             if self._link is not None:
-                self._events.append(ConnectionEvent(state=ConnectionState.OFFLINE, reason="another relay was chosen"))
+                self._told.add(ConnectionEvent(state=ConnectionState.OFFLINE, reason="another relay was chosen"))
             self._reconnecting.moved(has_left=self._link is not None)
             self._link = None
             self._sending.moved()
@@ -172,10 +170,11 @@ class Messenger:
     @property
     def is_online(self) -> bool:
         """Whether the login is through."""
-        return self._open_link is not None
+        return self.open_link is not None
 
     @property
-    def _open_link(self) -> Link | None:
+    def open_link(self) -> Link | None:
+        """The connection, if the login is through."""
         return self._link if self._link is not None and self._link.state is LinkState.OPEN else None
 
     @property
@@ -256,7 +255,7 @@ class Messenger:
             if is_alone:
                 stores.outbox.put(tx, entry)
             stores.book.admit(tx, peer)
-            if is_alone and (link := self._open_link) is not None:
+            if is_alone and (link := self.open_link) is not None:
                 self._sending.seal_now(tx, link, entry, now)
 
         if is_wide:
@@ -269,7 +268,7 @@ class Messenger:
             self.contact_changed(peer)
         self._show(peer)
         with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
-            self._send_pending()
+            self.send_pending()
         return entry
 
     def state_of(self, message_id: str) -> DeliveryState | None:
@@ -316,7 +315,7 @@ class Messenger:
         if is_read and not quiet:
             self._show(sender)
         with suppress(VaultError):  # it is marked; what else could not be stored is tried again
-            self._send_pending()
+            self.send_pending()
 
     def _show(self, person: str) -> None:
         """Let somebody know that one is there."""
@@ -328,7 +327,7 @@ class Messenger:
         self._sending.flush()
         self.groups.flush()
         self.groups.step()
-        self._send_pending()
+        self.send_pending()
 
     def tell_presence(self, status: frames.PresenceStatus) -> None:
         """What one wants to be shown as from now on: over connections too, and as soon as the relay takes it."""
@@ -343,11 +342,11 @@ class Messenger:
 
     def _presence_changed(self) -> None:
         self._sending.visibility.is_absent = self.presence.looks_absent
-        self._send_pending()
+        self.send_pending()
 
     def tell_typing(self, peer: str) -> None:
         """Say that one is writing to somebody. Lost while offline, for then it means nothing."""
-        link, now, typing = self._open_link, self._monotonic(), self.presence.typing(peer)
+        link, now, typing = self.open_link, self._monotonic(), self.presence.typing(peer)
         # It leaves room for what matters more.
         if link is not None and typing is not None and self._sending.has_room(link, RateClass.PRESENCE, now):
             self._send_presence(link, typing, now)
@@ -355,11 +354,11 @@ class Messenger:
     def want_key(self, peer: str) -> None:
         """Ask for somebody's key, although one looks absent."""
         self._sending.visibility.introduce(peer)
-        self._send_pending()
+        self.send_pending()
 
     def ask_presence(self, peer: str) -> None:
         """Ask what a contact is doing; the answer is an event."""
-        if (link := self._open_link) is not None:
+        if (link := self.open_link) is not None:
             self._send_presence(link, self.presence.question(peer), self._monotonic())
 
     def block(self, peer: str) -> None:
@@ -383,12 +382,12 @@ class Messenger:
         with suppress(VaultError):  # what waits is on disk, and looked at again
             if not self._stores.requests.holds(user_id):
                 self._report(self._receiving.open_requests(user_id, self._now()))
-            self._send_pending()
+            self.send_pending()
         self._notify()
 
     def delete_account(self) -> bool:
         """Ask the relay to forget this identity; it closes the connection once it has. False if offline."""
-        link = self._open_link
+        link = self.open_link
         if link is None:
             return False
         self._reconnecting.is_deleting = True
@@ -400,7 +399,7 @@ class Messenger:
 
     def dialling(self) -> None:
         """An attempt to connect begins."""
-        self._events.append(self._reconnecting.dialling())
+        self._told.add(self._reconnecting.dialling())
 
     def connected(self, audience: str) -> None:
         """A WebSocket connection to the relay is open; ``audience`` is host[:port] as dialled."""
@@ -434,7 +433,7 @@ class Messenger:
         self._link = None
         self._sending.disconnected()
         again, events = self._reconnecting.disconnected(code, reason, is_in=is_in, retry_after=retry_after, busy=busy)
-        self._events += events
+        self._told.extend(events)
         return again
 
     @property
@@ -453,8 +452,7 @@ class Messenger:
 
     def drain_events(self) -> list[Event]:
         """What the application is to hear."""
-        events, self._events = self._events, []
-        return events
+        return self._told.drain()
 
     def tick(self) -> None:
         """Time has passed."""
@@ -463,9 +461,9 @@ class Messenger:
         self._report(self.desk.tick(self._now(), is_online=self.is_online))
         if self._link is not None:
             self._handle(self._link, self._link.tick(self._monotonic()))
-        if (link := self._open_link) is not None:
+        if (link := self.open_link) is not None:
             self._publish(link)
-        self._send_pending()
+        self.send_pending()
 
     def next_tick(self) -> int:
         """Milliseconds until ``tick`` has something to do; at most five seconds."""
@@ -484,7 +482,7 @@ class Messenger:
     def _report(self, events: Iterable[Event]) -> None:
         """Tell the application, each as soon as it is true: what comes after may fail."""
         for event in events:
-            self._events.append(event)
+            self._told.add(event)
             if isinstance(event, LinkingEvent):
                 self._know_oneself()
 
@@ -494,9 +492,9 @@ class Messenger:
                 case LoggedIn():
                     self._logged_in(link)
                 case LoginFailed():
-                    self._events.append(self._reconnecting.login_failed(event))
+                    self._told.add(self._reconnecting.login_failed(event))
                 case Lost():
-                    self._events.append(self._reconnecting.left(event.reason))
+                    self._told.add(self._reconnecting.left(event.reason))
                 case PongSeen():
                     self._stores.acks.answered(event.request)
                 case frames.PreKeyStatus():
@@ -511,10 +509,10 @@ class Messenger:
                     self._report(self._receiving.receive(link, event, self._now()))
         with suppress(VaultError):  # what is to be done for groups is on disk, and looked at again
             self.groups.step()
-        self._send_pending()
+        self.send_pending()
 
     def _logged_in(self, link: Link) -> None:
-        self._events.append(self._reconnecting.logged_in())
+        self._told.add(self._reconnecting.logged_in())
         self._warn_of_clock(link)
         self._housekeeping.hasten()  # what has expired meanwhile is erased now
         self._prekey_upload.connected(
@@ -532,7 +530,7 @@ class Messenger:
             self._clock_warned = None
         elif self._clock_warned is None or abs(ahead - self._clock_warned) >= CLOCK_WARNING_MS:
             self._clock_warned = ahead
-            self._events.append(notices.clock(ahead))
+            self._told.add(notices.clock(ahead))
 
     def _publish(self, link: Link) -> None:
         """Go on with a publication of prekeys, if one is being made."""
@@ -551,18 +549,18 @@ class Messenger:
         if warnings is not None:
             self._report(warnings)
         elif self._prekey_upload.refused(error, now.monotonic):
-            self._events.append(notices.prekeys_refused(error.payload.message))
+            self._told.add(notices.prekeys_refused(error.payload.message))
         else:
             self._stores.acks.refused(error, now.monotonic)
 
-    def _send_pending(self) -> None:
+    def send_pending(self) -> None:
         """Send whatever may be sent now."""
         for user_id in self._device_parts.in_step.take_changed():
             if user_id is None:
                 self._presence_changed()
             else:
                 self.contact_changed(user_id)
-        link, now = self._open_link, self._now()
+        link, now = self.open_link, self._now()
         self._report(self._device_parts.run(link, now))
         if link is None:
             return

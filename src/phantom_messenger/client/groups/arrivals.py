@@ -4,7 +4,7 @@ Everything here happens in the transaction that keeps what has arrived. What is 
 ``duties``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -47,6 +47,7 @@ from phantom_messenger.client.groups.store import (
 )
 from phantom_messenger.client.groups.strangers import Strangers
 from phantom_messenger.client.groups.texts import Texts, held, held_word
+from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import Contact, DeliveryState, Event, GroupEvent, GroupNews
 from phantom_messenger.client.stores import Stores
@@ -57,8 +58,6 @@ from phantom_messenger.wire import frames
 MAX_WISHES: Final = 50
 """Changes that an admin's client is still to make; ``MAX_ASKED`` of them may be others': the rest is the user's own."""
 
-Follow = Callable[[Transaction, str, str, DeliveryState, Moment], list[Event]]
-
 
 class Arrivals:
     """Takes in what others say about groups.
@@ -66,17 +65,17 @@ class Arrivals:
     Args:
         stores: of the profile.
         duties: does what follows, later.
-        follow: notes how far the copy of a message to many has come.
+        outgoing: notes how far the copy of a message to many has come.
     """
 
-    def __init__(self, stores: Stores, duties: Duties, follow: Follow) -> None:
+    def __init__(self, stores: Stores, duties: Duties, outgoing: Outgoing) -> None:
         self._stores = stores
         self._store = stores.groups
         self._duties = duties
         self.texts = Texts(stores)
         self._aside = Aside()
         self.strangers = Strangers(stores)
-        self._follow = follow
+        self._outgoing = outgoing
 
     @property
     def _own_id(self) -> str:
@@ -555,7 +554,7 @@ class Arrivals:
         for state, message_ids in ((DeliveryState.DELIVERED, said.delivered), (DeliveryState.READ, said.read)):
             for message_id in message_ids:
                 if self._stores.many.has(message_id):
-                    events += self._follow(tx, message_id, sender, state, now)
+                    events += self._outgoing.follow(tx, message_id, sender, state, now)
         return events
 
     def _leaves(self, group: Group, said: GroupHeldRecord, events: list[Event]) -> Group:

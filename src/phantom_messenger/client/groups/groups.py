@@ -1,7 +1,6 @@
 """Everything that a user does with groups, without I/O: on disk when a method returns, sent as soon as may be."""
 
-import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -9,7 +8,7 @@ from msgspec.structs import replace
 from phantom_messenger.client import content
 from phantom_messenger.client.errors import UnknownContact, UsageError
 from phantom_messenger.client.groups import invitations, naming, rivals, wish_ops, words
-from phantom_messenger.client.groups.arrivals import MAX_WISHES, Arrivals, Follow
+from phantom_messenger.client.groups.arrivals import MAX_WISHES, Arrivals
 from phantom_messenger.client.groups.chain import Chain
 from phantom_messenger.client.groups.change import (
     Add,
@@ -42,6 +41,7 @@ from phantom_messenger.client.names import normal_name
 from phantom_messenger.client.presence import Presence
 from phantom_messenger.client.status import Contact, DeliveryEvent, DeliveryState, Event
 from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.told import Told
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
@@ -56,9 +56,8 @@ class Groups:
         identity: this user's.
         random: a source of random bytes.
         moment: what the clocks show.
-        follow: notes how far the copy of a message to many has come.
         presence: what others may learn of what this user does.
-        report: tells the application.
+        told: what the application is to hear.
     """
 
     def __init__(
@@ -69,22 +68,20 @@ class Groups:
         random: Callable[[int], bytes],
         *,
         moment: Callable[[], Moment],
-        follow: Follow,
         presence: Presence,
-        report: Callable[[Iterable[Event]], None],
+        told: Told,
     ) -> None:
         self._stores = stores
         self._store = stores.groups
-        self._outgoing = outgoing
         self._identity = identity
         self._random = random
         self._moment = moment
         self._presence = presence
-        self._report = report
+        self._told = told
         self._speaking = Speaking(outgoing, identity, stores.devices)
         self._duties = Duties(stores, self._speaking, presence)
-        self.arrivals = Arrivals(stores, self._duties, follow)
-        self._orders = Orders(stores, self._speaking, self.arrivals, self._duties, identity, self._new_id)
+        self.arrivals = Arrivals(stores, self._duties, outgoing)
+        self._orders = Orders(stores, self._speaking, self.arrivals, self._duties, identity)
         self.links = Links(stores, random, moment)
         self._stepping = Stepping()
         outgoing.listen(CHANGE, self._orders, self._orders.waits_for)
@@ -103,9 +100,6 @@ class Groups:
         """Whether others may learn what this user has read."""
         return self._presence.settings.read_receipts
 
-    def _new_id(self) -> str:
-        return str(uuid.UUID(bytes=self._random(16), version=4))
-
     # --- time -------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -114,11 +108,11 @@ class Groups:
             return
         now, turning_away = self._moment(), self.arrivals.strangers.turning_away
         failure = self._stepping.run(
-            lambda: self._report(self._orders.step(now)),
+            lambda: self._told.extend(self._orders.step(now)),
             lambda: self._duties.step(now),
             lambda: turning_away.step(self._speaking, now, is_hidden=self._duties.is_hidden),
         )
-        self._report(failure)
+        self._told.extend(failure)
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
@@ -355,7 +349,7 @@ class Groups:
         else:
             with self._stores.vault.transaction() as tx:
                 note(tx)
-        self._report(events)
+        self._told.extend(events)
 
     def forget(self, who: str) -> None:
         """Erase a group that one has left, with all that was said in it."""
@@ -437,7 +431,7 @@ class Groups:
             raise UsageError("nobody else is in this group yet")
         now, state = self._moment(), group.state
         counts = self._store.counts(group.id)
-        message_id = self._new_id()
+        message_id = self._speaking.new_id()
         said = GroupText(
             group=group.record.group,
             revision=state.revision,

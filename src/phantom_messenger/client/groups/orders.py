@@ -4,7 +4,7 @@ One change of a group is under way at a time. The relay stores it for everybody 
 first, what is still to be said is said again once theirs has been read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from phantom_messenger.client.content import time_of
@@ -38,17 +38,15 @@ class Orders:
         arrivals: takes them up.
         duties: knows whether something is missing.
         identity: signs them.
-        new_id: makes the ids of messages.
     """
 
-    def __init__(  # noqa: PLR0917 - the parts it works with
+    def __init__(
         self,
         stores: Stores,
         speaking: Speaking,
         arrivals: Arrivals,
         duties: Duties,
         identity: OwnIdentity,
-        new_id: Callable[[], str],
     ) -> None:
         self._stores = stores
         self._store = stores.groups
@@ -57,7 +55,6 @@ class Orders:
         self._duties = duties
         self._identity = identity
         self._own = identity.peer.user_id
-        self._new_id = new_id
         self._told: dict[str, tuple[int, bool]] = {}
         """Of which revision of the relay, by group, the user was told that it is waited for, and if by their own."""
         self._not_before: dict[str, tuple[int, int]] = {}
@@ -159,7 +156,7 @@ class Orders:
             revision=change.revision,
             writers=[written(person) for person in after.admins] or [written(self._own)],
         )
-        carrier = self._new_id()
+        carrier = self._speaking.new_id()
 
         def note(tx: Transaction) -> None:
             self._store.put(tx, group.with_record(flying=change.encoded, carrier=carrier))

@@ -126,6 +126,10 @@ class Speaking:
         hello = GroupHello(group=about, revision=group.state.revision, head=head, name=name)
         self.say(about, people, hello, now, also=also)
 
+    def new_id(self) -> str:
+        """The id of a message that is still to be said."""
+        return self._outgoing.new_id()
+
     def forget(self, tx: Transaction, message_id: str) -> None:
         """Erase a message, and send no copy that still waits."""
         self._outgoing.forget(tx, message_id)

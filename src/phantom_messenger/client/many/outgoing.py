@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import UNSET
 
@@ -15,6 +15,7 @@ from phantom_messenger.client.many.sending import SendingMany, WaitsFor
 from phantom_messenger.client.many.store import ManyMessage
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ManyRecord, OrderRecord, SentRecord
+from phantom_messenger.client.status import DeliveryState, Event
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto import body
@@ -44,6 +45,17 @@ class Options:
     answered: bool = False
 
 
+class Sender(Protocol):
+    """Who has the connection: the messenger, which knows what else may be sent."""
+
+    @property
+    def open_link(self) -> Link | None:
+        """The connection, if the login is through."""
+
+    def send_pending(self) -> None:
+        """Send whatever may be sent now."""
+
+
 class Outgoing:
     """Takes messages to many.
 
@@ -53,8 +65,7 @@ class Outgoing:
         random: a source of random bytes.
         own_id: one's own user id.
         moment: what the clocks show.
-        open_link: the connection, if the login is through.
-        send_pending: sends whatever may be sent now.
+        sender: sends at once what may be: what goes to one device, before the next is written to.
     """
 
     def __init__(
@@ -65,16 +76,14 @@ class Outgoing:
         *,
         own_id: str,
         moment: Callable[[], Moment],
-        open_link: Callable[[], Link | None],
-        send_pending: Callable[[], None],
+        sender: Sender,
     ) -> None:
         self._stores = stores
         self._sending = sending
         self._random = random
         self._own_id = own_id
         self._moment = moment
-        self._open_link = open_link
-        self._send_pending = send_pending
+        self._sender = sender
 
     def listen(self, purpose: str, listener: Listener, waits_for: WaitsFor | None = None) -> None:
         """Tell a part of the client what becomes of the messages of its purpose; before the first connection.
@@ -118,17 +127,21 @@ class Outgoing:
             InvalidUserId, MessageTooLong, UsageError: it cannot be sent as it is.
             VaultError: it could not be stored.
         """
-        message_id = message_id or str(uuid.UUID(bytes=self._random(16), version=4))
+        message_id = message_id or self.new_id()
         self._check(recipients, said, message_id, options.expires_in)
         record = self._record(said, options, conversation_id, message_id)
         with self._stores.vault.transaction() as tx:
             also(tx)
             if not recipients:  # whoever it was for is this device itself, on somebody's list
                 return message_id
-            self._sending.put(tx, self._open_link(), record, recipients, self._moment())
+            self._sending.put(tx, self._sender.open_link, record, recipients, self._moment())
         with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
-            self._send_pending()
+            self._sender.send_pending()
         return message_id
+
+    def new_id(self) -> str:
+        """The id of a message that is still to be sent."""
+        return str(uuid.UUID(bytes=self._random(16), version=4))
 
     def _record(self, said: bytes, options: Options, conversation_id: str, message_id: str) -> ManyRecord:
         return ManyRecord(
@@ -179,6 +192,10 @@ class Outgoing:
         record = self._record(said, options, conversation_id, sent.message_id)
         message = replace(ManyMessage.new(record, [], self._moment().persistent), expires_at=sent.expires_at)
         self._stores.many.add_further(tx, message, recipients)
+
+    def follow(self, tx: Transaction, message_id: str, peer: str, state: DeliveryState, now: Moment) -> list[Event]:
+        """A recipient has said how far their copy has come; what is to be told."""
+        return self._sending.follow(tx, message_id, peer, state, now)
 
     def forget(self, tx: Transaction, message_id: str) -> None:
         """Erase a message, and send no copy that still waits: it was burned, or its conversation erased."""
