@@ -35,7 +35,7 @@ class _Screen(pyte.Screen):
 class Terminal:
     """A command on a pseudo-terminal.
 
-    ``is_left_as_it_was``: at its end, whether a shell could go on there.
+    ``pid``: its process. ``is_left_as_it_was``: at its end, whether a shell could go on there.
     """
 
     is_left_as_it_was = False
@@ -43,8 +43,8 @@ class Terminal:
     def __init__(
         self, home: Path, *arguments: str, program: Sequence[str] = QUICK, without: tuple[str, ...] = ()
     ) -> None:
-        self._pid, self._master = pty.fork()
-        if not self._pid:
+        self.pid, self._master = pty.fork()
+        if not self.pid:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             kept = {name: value for name, value in environment(home).items() if name not in without}
             variables = {**kept, "TERM": "xterm", "LANG": "C.UTF-8"}
@@ -88,7 +88,7 @@ class Terminal:
 
     def terminate(self) -> int:
         """SIGTERM; the exit code."""
-        os.kill(self._pid, signal.SIGTERM)
+        os.kill(self.pid, signal.SIGTERM)
         return self.ended()
 
     def interrupt(self) -> int:
@@ -112,7 +112,7 @@ class Terminal:
                         break
                 except OSError:
                     break
-        _, status = os.waitpid(self._pid, 0)
+        _, status = os.waitpid(self.pid, 0)
         self.is_left_as_it_was = self.reads_lines
         os.close(self._master)
         return os.waitstatus_to_exitcode(status)

@@ -144,6 +144,7 @@ async def _type(client: Client, talk: Talk, status: StatusLine, session: "Prompt
             f"(their messages wait for you to accept them: phantom requests show{flag} {begin}; writing accepts them)"
         )
     click.echo(f"talking with {talk.label}; Enter sends, Ctrl-D leaves, /help shows more")
+    kept = ""
     with session.app.input.raw_mode():  # between two prompts too: Ctrl-C is a key there, not the end of the program
         while True:
             try:
@@ -151,11 +152,18 @@ async def _type(client: Client, talk: Talk, status: StatusLine, session: "Prompt
                     HTML("<b>you:</b> "),
                     bottom_toolbar=lambda: status.show(session.app.output.get_size().columns),
                     refresh_interval=1.0,
+                    default=kept,
                 )
             except (EOFError, KeyboardInterrupt):
                 return
-            if line.strip() and not await _do(talk, status, plain_lines(line).rstrip()):
-                return
+            kept = ""
+            try:
+                if line.strip() and not await _do(talk, status, plain_lines(line).rstrip()):
+                    return
+            except VaultError as error:  # a full disk, say: what was typed is nowhere else
+                kept = line
+                click.echo(f"(not saved and not sent: {sentence(str(error))})")
+                click.echo("(what you typed is in the line again: Enter tries once more)")
 
 
 async def _do(talk: Talk, status: StatusLine, line: str) -> bool:
@@ -270,10 +278,10 @@ async def _pipe(talk: Talk) -> int:
     if sys.stdin is None:
         return 0
     threading.Thread(target=read, daemon=True).start()
-    unsent, is_first = 0, True
+    unsent = number = 0
     while (line := await lines.get()) is not None:
-        text = plain_lines(line) if is_first else line
-        is_first = False
+        number += 1
+        text = plain_lines(line) if number == 1 else line
         try:
             order = None if is_blank(text) else parse_line(text)
             if order is None and not is_blank(text):
@@ -289,6 +297,8 @@ async def _pipe(talk: Talk) -> int:
             unsent += 1
             why = sentence(str(error)).removeprefix("not sent: ")
             click.echo(f"phantom: a line was not sent: {why}", err=True)
+        except VaultError as error:
+            raise PhantomError(f"line {number:,} and what follows it was not sent: {error}") from None
     return unsent
 
 
