@@ -291,6 +291,37 @@ def test_text_that_waits_says_why() -> None:
     assert line.show().endswith("✓ sent")
 
 
+def test_past_text_that_was_shown_as_waiting_is_said_to_be_sent_once_it_is() -> None:
+    line = StatusLine(BOB)
+    line.waits({"k": "10:00 you: one", "m": "10:01 you: two"})
+    assert line.show().endswith("last message · waiting: not connected"), "and for how long before is not known"
+    line.update(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
+
+    def delivered(message_id: str, state: DeliveryState) -> str:
+        return line.update(DeliveryEvent(message_id=message_id, peer=BOB, state=state))
+
+    assert delivered("k", DeliveryState.QUEUED) == ""
+    assert delivered("k", DeliveryState.ACCEPTED) == "sent now: 10:00 you: one"
+    assert line.show().endswith("· waiting"), "the last one is not"
+    assert delivered("m", DeliveryState.FAILED) == "failed now: 10:01 you: two"
+    assert line.show().endswith("✗ failed")
+    assert delivered("k", DeliveryState.READ) == "", "once"
+    assert delivered("typed here", DeliveryState.ACCEPTED) == "", "control: others are not spoken of"
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_chat_that_shows_a_waiting_text_says_when_it_is_sent(friends: Path, relay: RelayProcess) -> None:
+    relay.kill()
+    assert phantom(friends, "send", "-p", "alice", "bob", "from before", "--timeout", "1s").returncode == 1
+    chat = Terminal(friends, "chat", "-p", "alice", "bob")
+    chat.wait_for("you (waiting): from before")
+    chat.wait_for("last message · waiting: not connected")
+    relay.start()
+    chat.wait_for(re.compile(r"\(sent now: \d\d:\d\d you: from before\)"))
+    chat.wait_for("last message ✓ sent")
+    assert chat.leave() == 0
+
+
 def test_chat_goes_on_with_somebody_who_has_another_name_now(tmp_path: Path) -> None:
     meet_offline(tmp_path)
     with closing(opened(tmp_path, "alice", NOWHERE)) as alice:

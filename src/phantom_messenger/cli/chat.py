@@ -138,6 +138,7 @@ async def _type(client: Client, talk: Talk, status: StatusLine, session: "Prompt
     session.default_buffer.on_text_changed += on_change
     for line in talk.past(SHOWN_BEFORE):
         click.echo(line)
+    status.waits(talk.unsent())
     if any(one.contact.user_id == talk.contact.user_id for one in client.requests()):
         begin = short_id(talk.contact.user_id).removesuffix("…")
         click.echo(

@@ -1,5 +1,6 @@
 """The status line of a chat: who is connected, and how far the last message has come."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from prompt_toolkit.utils import get_cwidth
 
 from phantom_messenger.cli.common import one_line, sentence, shell_word
+from phantom_messenger.cli.group_lines import MARKS as WORDS
 from phantom_messenger.cli.listen import request_line
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.ids import written_id
@@ -78,6 +80,14 @@ class StatusLine:
         self._last: tuple[str, DeliveryState] | None = None
         self._sent_at = 0.0
         self._obstacle = ""
+        self._unsent: dict[str, str] = {}
+
+    def waits(self, unsent: dict[str, str]) -> None:
+        """Past messages are shown as waiting; see ``Talk.unsent``. The last of them is the last message."""
+        self._unsent = dict(unsent)
+        if unsent:
+            self._last = (list(unsent)[-1], DeliveryState.QUEUED)
+            self._sent_at = math.inf  # since long before this chat
 
     def sent(self, message_id: str) -> None:
         """A message has been typed and is queued."""
@@ -148,7 +158,8 @@ class StatusLine:
         if self._last is not None and self._last[0] == event.message_id:
             self._last = (event.message_id, event.state)
             self._obstacle = ""
-        return ""
+        shown = "" if event.state is DeliveryState.QUEUED else self._unsent.pop(event.message_id, "")
+        return f"{WORDS[event.state]} now: {shown}" if shown else ""
 
     def _presence_of(self, event: PresenceEvent) -> str:
         if event.peer.user_id == self._contact.user_id:

@@ -1,7 +1,7 @@
 """A conversation as commands see it: with a person, or with a group."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.views import GroupEntry
 from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.history import HistoryEntry
+from phantom_messenger.client.sanitize import cut
 from phantom_messenger.client.status import Contact, DeliveryState, WrittenEvent
 
 Incoming = tuple[str, Callable[[], Awaitable[None]]]
@@ -24,6 +25,9 @@ Incoming = tuple[str, Callable[[], Awaitable[None]]]
 
 RECENT: Final = 100
 """Messages among which one is looked for that was stored a moment ago."""
+
+EXCERPT: Final = 40
+"""Columns of a message by which its writer knows it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,12 @@ class Elsewhere:
         mark = f" ({', '.join(marks)})" if marks else ""
         line = own_line(entry.text or "[gone]", mark, at=entry.sent_at)
         return cls(entry.message_id, line, entry.state or DeliveryState.ACCEPTED)
+
+
+def _unsent(found: Sequence[HistoryEntry | GroupEntry]) -> dict[str, str]:
+    """See ``Talk.unsent``."""
+    waiting = [one for one in found if one.is_own and one.state is DeliveryState.QUEUED]
+    return {one.message_id: f"{moment(one.sent_at)} you: {cut(one_line(one.text or ''), EXCERPT)}" for one in waiting}
 
 
 def own_line(text: str, mark: str = "", *, at: int | None = None) -> str:
@@ -64,6 +74,9 @@ class Talk(Protocol):
 
     def past(self, limit: int) -> list[str]:
         """The last lines that were read or written."""
+
+    def unsent(self) -> dict[str, str]:
+        """What of one's own still waits to be sent: message ids, and a short line for each."""
 
     def incoming(self) -> AsyncIterator[Incoming]:
         """What arrives."""
@@ -110,6 +123,10 @@ class PersonTalk:
         found = self._client.history(self._who, limit=limit)
         # What waits is about to be printed, and marked as read.
         return [history_line(entry, self.contact) for entry in found if not entry.is_waiting]
+
+    def unsent(self) -> dict[str, str]:
+        """See ``Talk``."""
+        return _unsent(self._client.history(self._who, limit=RECENT))
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """See ``Talk``."""
@@ -175,6 +192,10 @@ class GroupTalk:
         """See ``Talk``."""
         found = self._client.groups.history(self._group, limit=limit)
         return [group_line(entry) for entry in found if not entry.is_waiting]
+
+    def unsent(self) -> dict[str, str]:
+        """See ``Talk``."""
+        return _unsent(self._client.groups.history(self._group, limit=RECENT))
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """See ``Talk``."""
