@@ -1,5 +1,6 @@
 """Links that serve no more: who opens one is told, and nobody else learns anything."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,7 @@ from phantom_messenger.client.groups import strangers, turning_away
 from phantom_messenger.client.groups.contents import GroupJoin, GroupRefuse, GroupSaid
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.turning_away import TurningAway
-from phantom_messenger.client.status import RequestEvent
+from phantom_messenger.client.status import GroupEvent, RequestEvent
 from phantom_messenger.wire.frames import PresenceStatus
 from support.simulated import MINUTE, SECOND
 
@@ -74,6 +75,24 @@ def test_who_opens_a_link_that_serves_no_more_is_told(
     assert [group.relation for group in eve.messenger.groups.all()] == ([] if is_told else ["member"])
     assert eve.messenger._stores.groups.joins.find(ada.id, 0) is None
     assert ada.heard(RequestEvent) == []
+
+
+def test_who_has_opened_a_link_is_said_to_join_by_it_and_control_who_was_added_is_not(town: Town) -> None:
+    ada, ben, link = linked(town)
+    eve = stranger(town)
+    eve.messenger.groups.join(link)
+    pass_time(10 * SECOND, ada, ben, eve)
+    said = [event.message for event in ada.heard(GroupEvent)]
+    assert any(re.fullmatch(r"'Tea': ph1\w+… joins by your link", one) for one in said), said
+    assert not any("added" in one for one in said), "it reads as if ada had acted"
+    before = len(said)
+    ada.messenger.groups.remove("Tea", [eve.id])
+    pass_time(10 * SECOND, ada, ben, eve)
+    ada.messenger.groups.add("Tea", [eve.id])
+    pass_time(10 * SECOND, ada, ben, eve)
+    after = [event.message for event in ada.heard(GroupEvent)][before:]
+    assert any(re.fullmatch(r"'Tea': you have added ph1\w+…", one) for one in after), after
+    assert not any("link" in one for one in after)
 
 
 def test_who_is_being_let_in_and_asks_again_is_not_turned_away(town: Town) -> None:

@@ -121,7 +121,7 @@ def test_link_lets_somebody_in(home: Path) -> None:
     alice = Running(home, "listen", "-p", "alice")
     asked = phantom(home, "groups", "join", "-p", "bob", link)
     assert (asked.returncode, asked.stderr) == (0, "")
-    assert eventually(lambda: "phantom: 'Tea': you have added bob" in alice.errors)
+    assert eventually(lambda: "phantom: 'Tea': bob joins by your link" in alice.errors)
     assert alice.stop() == 0
     assert phantom(home, "send", "-p", "alice", "Tea", "welcome").returncode == 0
     (row,) = rows(phantom(home, "listen", "-p", "bob", "--json", "--count", "1").stdout)

@@ -194,6 +194,13 @@ test("a link adds whoever opens it, as often as it serves", () => {
   assert.equal(mallory.relation(group), "");
   assertInStep([...members, eve], group);
   assert.deepEqual(ada.groups.links(group), []);
+  const said = ada.events(group).filter((one) => one.endsWith(" joins by your link"));
+  assert.equal(said.length, 1, "nor is it said that she has added somebody");
+  ada.groups.remove(group, [eve.id]);
+  town.pass(10_000);
+  ada.groups.add(group, [eve.id], "member");
+  town.pass(10_000);
+  assert.match(ada.events(group).at(-1) ?? "", /^You added /u, "control: this she did");
 });
 
 test("a picture is everybody's, and whoever comes later asks for it", () => {

@@ -295,6 +295,7 @@ class Arrivals:
         if after is not group:
             self._store.put(tx, after)
             self._store.put_token(tx, replace(token, uses=token.uses - 1))
+            self.strangers.let_in(tx, group.id, raw_of(sender))
         return []
 
     # --- changes ----------------------------------------------------------------------
@@ -397,7 +398,9 @@ class Arrivals:
         after = outcomes.applied(group, chain, self._own_id)
         relation = after.record.relation
         tx.on_commit(partial(self._duties.caught_up, after.id, chain.state.revision))
-        message = f"{self._title(group)}: {words.done(change, partial(self._label, after), record)}"
+        by_link = self.strangers.is_by_link(tx, group.id, change)
+        said = words.done(change, partial(self._label, after), record, by_link=by_link)
+        message = f"{self._title(group)}: {said}"
         news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
         if relation != record.relation and relation == INVITED:
             news = GroupNews.INVITED

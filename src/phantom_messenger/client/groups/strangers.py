@@ -13,7 +13,7 @@ from phantom_messenger.client import notices
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import doubts
 from phantom_messenger.client.groups.chain import Verdict
-from phantom_messenger.client.groups.change import Add
+from phantom_messenger.client.groups.change import Add, Change
 from phantom_messenger.client.groups.contents import (
     GroupChange,
     GroupChanges,
@@ -50,6 +50,8 @@ class Strangers:
         self._stores = stores
         self._store = stores.groups
         self.turning_away = TurningAway()
+        self._by_link: set[tuple[str, bytes]] = set()
+        """Groups, and who is on their way into one by a link: what is lost with the program is told in other words."""
 
     def expects(self, frame: frames.RoutedMessage, take: Callable[[], bool] = lambda: False) -> bool:
         """Whether a message of a stranger is looked into, as it may be about a group of this user.
@@ -134,6 +136,19 @@ class Strangers:
     def _lets_in(group: Group, person: str) -> bool:
         """Whether they are on their way into the group."""
         return packed_ops([Add(person=raw_of(person), role="member")]) in group.record.wishes
+
+    def let_in(self, tx: Transaction, group: str, person: bytes) -> None:
+        """Somebody is to be added because they have opened a link."""
+        tx.on_commit(lambda: self._by_link.add((group, person)))
+
+    def is_by_link(self, tx: Transaction, group: str, change: Change) -> bool:
+        """Whether a change of this user's does nothing else than add one of them; it is asked once."""
+        match change.ops:
+            case [Add(person=person)]:
+                tx.on_commit(lambda: self._by_link.discard((group, person)))
+                return (group, person) in self._by_link and change.author == raw_of(self._stores.devices.person)
+            case _:
+                return False
 
     def is_late(self, sender: str, said: GroupJoin, now: Moment) -> bool:
         """Whether somebody has opened a link of this user's that serves no more, and can be told."""

@@ -28,7 +28,7 @@ def title(name: str) -> str:
     return f"'{one_line(name)}'" if name else "a group without a name"
 
 
-def done(change: Change, label: Callable[[bytes], str], before: GroupRecord) -> str:
+def done(change: Change, label: Callable[[bytes], str], before: GroupRecord, *, by_link: bool = False) -> str:
     """What a change does.
 
     Args:
@@ -36,7 +36,10 @@ def done(change: Change, label: Callable[[bytes], str], before: GroupRecord) -> 
         label: how a person is called.
         before: the group before it. Of members who have said that they leave nobody has to hear that they were removed;
             and of one who had not accepted it is not everybody's to know whether they have declined.
+        by_link: whom it adds has opened a link of this user's: it is they who have acted.
     """
+    if by_link:
+        return "".join(f"{label(op.person)} joins by your link" for op in change.ops or () if isinstance(op, Add))
     gone = [op.person for op in change.ops or () if isinstance(op, Remove)]
     names, who = listed([label(person) for person in gone]), label(change.author)
     if gone and len(gone) == len(change.ops or ()):

@@ -282,6 +282,7 @@ export class Arrivals {
     if (after !== group) {
       this.#store.put(tx, after);
       this.#store.putToken(tx, { ...token, uses: token.uses - 1 });
+      this.strangers.letIn(tx, idOf(group), sender);
     }
   }
 
@@ -402,7 +403,8 @@ export class Arrivals {
     this.#duties.caughtUp(idOf(after), chain.state.revision);
     const isInvited = relation === "invited" && record.relation !== "invited";
     const news = relation === "removed" || relation === "closed" ? relation : isInvited ? "invited" : "changed";
-    const said = words.done(change, (person) => this.#label(after, person), record);
+    const byLink = this.strangers.isByLink(tx, idOf(group), change);
+    const said = words.done(change, (person) => this.#label(after, person), record, byLink);
     this.#happened(tx, after, news, change.author, said, now);
     return withLeaves(after, this.#signer);
   }

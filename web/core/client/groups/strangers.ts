@@ -16,7 +16,7 @@ import * as notices from "../notices.ts";
 import { key, REQUEST } from "../records.ts";
 import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
-import { packOps } from "./change.ts";
+import { packOps, type Change } from "./change.ts";
 import type { GroupHeard, GroupJoin, GroupRefuse } from "./contents.ts";
 import { isOld, shownBy } from "./doubts.ts";
 import { looked } from "./invitations.ts";
@@ -36,6 +36,8 @@ export class Strangers {
   readonly #store: GroupStore;
   readonly #looks = new Looks();
   readonly turningAway = new TurningAway();
+  /** Groups, and who is on their way into one by a link: what is lost with the page is told in other words. */
+  readonly #byLink = new Set<string>();
 
   constructor(ports: ExtensionPorts, store: GroupStore) {
     this.#ports = ports;
@@ -149,6 +151,19 @@ export class Strangers {
   #linkOf({ token }: GroupJoin | GroupRefuse): readonly [GroupTokenRecord | null, Group | null] {
     const found = this.#store.token(token);
     return [found, found === null ? null : this.#store.get(found.group)];
+  }
+
+  /** Somebody is to be added because they have opened a link. */
+  letIn(tx: Transaction, group: string, person: string): void {
+    tx.onCommit(() => this.#byLink.add(group + person));
+  }
+
+  /** Whether a change of this user's does nothing else than add one of them; it is asked once. */
+  isByLink(tx: Transaction, group: string, { author, ops }: Change): boolean {
+    const [op] = ops ?? [];
+    const name = op?.op === "add" ? group + op.person : "";
+    tx.onCommit(() => this.#byLink.delete(name));
+    return ops?.length === 1 && author === this.#persons.own && this.#byLink.has(name);
   }
 
   serves({ until, uses }: GroupTokenRecord, group: Group, now: Moment): boolean {

@@ -23,9 +23,13 @@ export type Label = (person: string) => string;
  *
  * @param before the group before it. Of members who have said that they leave nobody has to hear that they were removed;
  * and of one who had not accepted it is not everybody's to know whether they have declined.
+ * @param byLink whom it adds has opened a link of this user's: it is they who have acted.
  */
-export function done({ author, ops }: Change, label: Label, before: GroupRecord): string {
+export function done({ author, ops }: Change, label: Label, before: GroupRecord, byLink: boolean): string {
   const all = ops ?? [];
+  if (byLink) {
+    return all.map((op) => ("person" in op ? `${label(op.person)} joins by your link` : "")).join("");
+  }
   const gone = all.flatMap((op) => (op.op === "remove" ? [op.person] : []));
   if (gone.length > 0 && gone.length === all.length) {
     const names = capital(listed(gone.map(label)));
