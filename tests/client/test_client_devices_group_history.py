@@ -14,6 +14,7 @@ from phantom_messenger.client.devices import chunks
 from phantom_messenger.client.devices.kinds import MAX_CHUNK_BYTES
 from phantom_messenger.client.devices.records import GroupTexts, Texts
 from phantom_messenger.client.groups import handed_over, naming
+from phantom_messenger.client.groups.past import GroupPast
 from phantom_messenger.client.groups.records import GroupHeldRecord, GroupPastRecord, GroupTextRecord
 from phantom_messenger.client.groups.store import written
 from phantom_messenger.client.records import GROUP_PAST, GROUP_PAST_PAGE, IntValue
@@ -221,6 +222,34 @@ def test_texts_that_come_before_their_group_show_with_it(people: People, monkeyp
     pass_time(20_000, *people)
     assert shown_without_labels(laptop) == shown_without_labels(alice)
     assert len(shown(laptop)) == 103
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["", "control: names are not kept"])
+@pytest.mark.parametrize("is_in", [True, False], ids=["in the group", "in it no more"])
+def test_who_was_a_member_then_is_called_the_same_if_their_group_comes_later(
+    people: People, monkeypatch: pytest.MonkeyPatch, is_in: bool, is_kept: bool
+) -> None:
+    if not is_kept:
+        monkeypatch.setattr(GroupPast, "names", lambda *_: {})
+    alice, laptop, bob, carol = people
+    carol.messenger.groups.call_me("Tea", "Caro")
+    pass_time(6_000, *people)
+    bob.messenger.groups.remove("Tea", [carol.id])
+    pass_time(6_000, *people)
+    if not is_in:
+        alice.messenger.groups.leave("Tea")
+    in_step = alice.messenger.linking._in_step
+    genuine = in_step._tell_group
+    monkeypatch.setattr(in_step, "_tell_group", lambda _: None)  # the relay keeps it back, say
+    link(alice, laptop, bob, carol)
+    pass_time(20_000, *people)
+    assert laptop.messenger._stores.groups.named("Tea") == []
+    monkeypatch.setattr(in_step, "_tell_group", genuine)
+    pass_time(20_000, *people)
+    assert laptop.messenger.groups.find("Tea").relation == ("member" if is_in else "left")
+    assert shown_without_labels(laptop) == shown_without_labels(alice)
+    assert (shown(laptop)[-1][0] == shown(alice)[-1][0]) is is_kept
+    assert shown(alice)[-1][0].startswith("~Caro (")
 
 
 # --- each once ------------------------------------------------------------------------

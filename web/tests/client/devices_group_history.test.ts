@@ -175,6 +175,38 @@ for (const history of [true, false]) {
   });
 }
 
+for (const isIn of [true, false]) {
+  for (const isKept of [true, false]) {
+    test(`a name of then is there if its group, ${isIn ? "in which" : "where"} one is ${isIn ? "" : "no more, "}comes later${isKept ? "" : ", and only if it is kept: the control"}`, () => {
+      const [town, ada, laptop, ben, cleo, group] = people();
+      cleo.groups.callMe(group, "Cleo C.");
+      ben.groups.sendText(group, "from Ben");
+      town.pass(10_000);
+      cleo.groups.sendText(group, "from Cleo");
+      town.pass(10_000);
+      ben.groups.remove(group, [cleo.id]);
+      town.pass(10_000);
+      if (!isIn) ada.groups.leave(group);
+      town.pass(10_000);
+      const { arrivals, store } = laptop.groups;
+      const synced = arrivals.synced.bind(arrivals);
+      const late: (() => void)[] = [];
+      arrivals.synced = (_, said, now) => {
+        late.push(() => laptop.person.vault.transaction((tx) => synced(tx, said, now)));
+        return [];
+      };
+      link(town, ada.person, laptop.person, true);
+      town.pass(30_000);
+      assert.equal(laptop.relation(group), "");
+      if (!isKept) store.past.names = () => new Map();
+      for (const one of late) one();
+      assert.equal(laptop.relation(group), isIn ? "member" : "left");
+      assert.deepEqual(shown(laptop, group), shown(ada, group));
+      assert.equal(laptop.groups.found(group).record.names.get(cleo.id), isKept ? "Cleo C." : undefined);
+    });
+  }
+}
+
 test("what expires stays where it is, and so does what was said in a group to which one is only invited", () => {
   const [town, ada, laptop, ben, , group] = people();
   ben.groups.sendText(group, "stays");

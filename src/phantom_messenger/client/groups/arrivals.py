@@ -209,6 +209,8 @@ class Arrivals:
         there = (said.picture, group.record.picture)
         picture = next((one for one in there if pictures.name_of(one) == group.state.picture), b"")
         group = naming.taken_over(group.with_record(picture=picture), said, self._own_id, chain.state.members)
+        if not is_known:
+            group = handed_over.with_names(self._store, group)
         events: list[Event] = []
         if early:
             group = self._take_held(tx, group, events, now, waiting=early)

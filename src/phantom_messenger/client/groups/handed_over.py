@@ -70,7 +70,8 @@ def take(store: GroupStore, tx: Transaction, groups: Mapping[str, GroupTexts], o
         group = store.get(name)
         texts = [one for one in said.texts if _is_usable(one) and not (group and store.has_text(group, one))]
         if texts:
-            store.past.put(tx, name, [_before(text) for text in texts])
+            others = {} if group is not None else {one: says for one, says in said.names.items() if one != own}
+            store.past.put(tx, name, [_before(text) for text in texts], others)
             count += len(texts)
         if group is not None and (named := naming.handed_over(group, said.names, own)) is not group:
             store.put(tx, named)
@@ -88,6 +89,11 @@ def _before(text: GroupTextRecord) -> GroupTextRecord:
     return text if text.sender else replace(text, state=max(text.state, int(DeliveryState.ACCEPTED)))
 
 
+def with_names(store: GroupStore, group: Group) -> Group:
+    """A group that is known only now, with what those call themselves who have written in it before."""
+    return naming.handed_over(group, store.past.names(group.id), "")
+
+
 def no_longer_in(store: GroupStore, tx: Transaction, group: Group | None, chain: Chain, said: SyncGroup) -> None:
     """On a linked device: the first one says that its user is in a group no more; one that is not known here shows."""
     if group is not None:
@@ -103,4 +109,4 @@ def no_longer_in(store: GroupStore, tx: Transaction, group: Group | None, chain:
         ordered=chain.state.revision,
         own_name=naming.shown(said.name),
     )
-    store.put(tx, Group(record, chain))
+    store.put(tx, with_names(store, Group(record, chain)))

@@ -29,19 +29,27 @@ class GroupPast:
         self._newest: dict[str, frozenset[str]] = {}
         """Names of the newest texts of each group, as far as they were looked for."""
 
-    def put(self, tx: Transaction, group: str, texts: list[GroupTextRecord]) -> None:
-        """Keep texts that are older than all that were put before."""
+    def put(self, tx: Transaction, group: str, texts: list[GroupTextRecord], names: dict[str, str]) -> None:
+        """Keep texts that are older than all that were put before; ``names``: of writers, for ``names`` below."""
         number = self._count(group)
-        tx.put(records.GROUP_PAST_PAGE, f"{group} {number}", GroupPastRecord(texts=texts))
+        tx.put(records.GROUP_PAST_PAGE, f"{group} {number}", GroupPastRecord(texts=texts, names=names))
         tx.put(records.GROUP_PAST, group, IntValue(number + 1))
         tx.on_commit(self._newest.clear)
 
     def of(self, group: str) -> Iterator[GroupTextRecord]:
         """The texts of a group, the newest first; damaged pages are left out."""
+        for page in self._pages(group):
+            yield from page.texts
+
+    def names(self, group: str) -> dict[str, str]:
+        """What writers call themselves, as far as it came before the group was known."""
+        return {person: name for page in self._pages(group) for person, name in page.names.items()}
+
+    def _pages(self, group: str) -> Iterator[GroupPastRecord]:
         for number in range(self._count(group)):
             page = self._vault.find(records.GROUP_PAST_PAGE, f"{group} {number}", GroupPastRecord)
             if page is not None:
-                yield from page.texts
+                yield page
 
     def has(self, group: str, sender: str, message_id: str) -> bool:
         """Whether a text is among the newest of these; ``sender``: '' for an own one."""

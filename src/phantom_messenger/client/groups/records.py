@@ -105,10 +105,12 @@ class GroupPastRecord(Record, frozen=True, kw_only=True):
     """``GROUP_PAST_PAGE``/'<group> <number>': texts from before this device was linked, the newest first.
 
     Those of a page with a greater number are older. ``GROUP_PAST``/id of the group is the number of pages; below zero,
-    the user has erased the group, and what is still handed over of it is not kept.
+    the user has erased the group, and what is still handed over of it is not kept. ``names``: what their writers call
+    themselves, if the group was not known yet.
     """
 
     texts: list[GroupTextRecord]
+    names: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class GroupInboxRecord(Record, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ import type { GroupChange, GroupHeard, GroupJoin, GroupReceipt, Invitation } fro
 import { doubted, forkedBy, isOld, shownBy, shownByAnswer } from "./doubts.ts";
 import type { Answered, Doubt, Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
-import { noLongerIn } from "./handed_over.ts";
+import { noLongerIn, withNames } from "./handed_over.ts";
 import { KEPT } from "./holding.ts";
 import { begun, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
 import { memberOf, noted, takenOver } from "./naming.ts";
@@ -186,7 +186,7 @@ export class Arrivals {
           this.#takeSynced(tx, group, chain, said, now);
         }
       } else {
-        noLongerIn(this.#store, tx, group, chain, said);
+        noLongerIn(this.#store, tx, group, chain, said, this.#persons.own);
       }
     });
   }
@@ -195,7 +195,9 @@ export class Arrivals {
     const { group: id, revision } = chain.state;
     const put = (group: Group, given = {}): Group => {
       const shown = withPicture(group, said.picture ?? NO_BYTES);
-      return this.#store.put(tx, takenOver(shown, said, this.#persons.own, chain.state), given);
+      const named = takenOver(shown, said, this.#persons.own, chain.state);
+      const { past } = this.#store;
+      return this.#store.put(tx, isMember ? named : withNames(named, past.names(idOf(group)), this.#persons.own), given);
     };
     const waiting = this.#store.held(encodeBase64(id));
     const isMember = before?.record.relation === "member";

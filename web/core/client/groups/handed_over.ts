@@ -3,6 +3,7 @@ import { NO_BYTES } from "../../bytes.ts";
 import { timeOf } from "../content.ts";
 import type { SyncedGroup } from "../devices/kinds.ts";
 import type { ToldGroup } from "../extension.ts";
+import { encodeBase64 } from "../../wire/base64.ts";
 import { isUserId } from "../ids.ts";
 import { DeliveryState } from "../status.ts";
 import type { Transaction } from "../vault.ts";
@@ -45,7 +46,7 @@ export function takePast(
     };
     const texts = said.texts.filter((text) => isUsable(text) && !isHere(text));
     if (texts.length > 0) {
-      store.past.put(tx, id, texts.map(before));
+      store.past.put(tx, id, texts.map(before), group === null ? said.names : new Map());
       count += texts.length;
     }
     const named = group === null ? null : withNames(group, said.names, own);
@@ -67,7 +68,7 @@ function before(text: GroupTextRecord): GroupTextRecord {
 }
 
 /** The group once the first device has told what those call themselves who have written: as in `takenOver`. */
-function withNames(before: Group, names: ReadonlyMap<string, string>, own: string): Group {
+export function withNames(before: Group, names: ReadonlyMap<string, string>, own: string): Group {
   let group = before;
   for (const [person, name] of names) {
     if (person !== own && isUserId(person) && !group.record.names.has(person)) {
@@ -78,7 +79,14 @@ function withNames(before: Group, names: ReadonlyMap<string, string>, own: strin
 }
 
 /** The first device says that its user is in a group no more; one that is not known here shows. */
-export function noLongerIn(store: GroupStore, tx: Transaction, before: Group | null, chain: Chain, said: SyncedGroup): void {
+export function noLongerIn(
+  store: GroupStore,
+  tx: Transaction,
+  before: Group | null,
+  chain: Chain,
+  said: SyncedGroup,
+  own: string,
+): void {
   const { name = "", picture, relation } = said;
   if (before !== null) {
     if (isLive(before)) store.put(tx, withRecord(before, { relation }));
@@ -88,5 +96,6 @@ export function noLongerIn(store: GroupStore, tx: Transaction, before: Group | n
   const { group, revision } = chain.state;
   const number = store.newNumber();
   const record = GroupRecord.make({ group, number, relation, ...nothing, ordered: revision, ownName: shownName(name) });
-  store.put(tx, withPicture({ record, chain }, picture ?? NO_BYTES));
+  const made = withNames({ record, chain }, store.past.names(encodeBase64(group)), own);
+  store.put(tx, withPicture(made, picture ?? NO_BYTES));
 }

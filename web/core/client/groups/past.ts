@@ -2,7 +2,7 @@
 import * as records from "../records.ts";
 import type { Transaction, Vault } from "../vault.ts";
 import { GROUP_PAST, GROUP_PAST_PAGE } from "./records.ts";
-import type { GroupTextRecord } from "./records.ts";
+import type { GroupTextRecord, GroupTexts } from "./records.ts";
 
 /** Texts of a page. */
 export const PAGE = 64;
@@ -23,15 +23,21 @@ export class GroupPast {
     this.#vault = vault;
   }
 
-  /** Keep texts, the newest first, that are older than all that were put before. */
-  put(tx: Transaction, group: string, texts: readonly GroupTextRecord[]): void {
+  /** Keep texts, the newest first, that are older than all that were put before; `names`: of writers, for `names`. */
+  put(tx: Transaction, group: string, texts: readonly GroupTextRecord[], names: GroupTexts["names"]): void {
     const first = this.#count(group);
     const count = Math.ceil(texts.length / PAGE);
     for (let page = 0; page < count; page += 1) {
-      tx.put(GROUP_PAST_PAGE, `${group} ${first + page}`, { texts: texts.slice(page * PAGE, (page + 1) * PAGE) });
+      tx.put(GROUP_PAST_PAGE, `${group} ${first + page}`, { texts: texts.slice(page * PAGE, (page + 1) * PAGE), names: page === 0 ? names : new Map() });
     }
     tx.put(GROUP_PAST, group, { value: first + count });
     tx.onCommit(() => this.#newest.delete(group));
+  }
+
+  /** What writers call themselves, as far as it came before the group was known. */
+  names(group: string): GroupTexts["names"] {
+    const numbers = Array.from({ length: this.#count(group) }, (_, number) => `${group} ${number}`);
+    return new Map(numbers.flatMap((name) => [...(this.#vault.find(GROUP_PAST_PAGE, name)?.names ?? [])]));
   }
 
   /** The texts of a group before a position, the newest first, each with its own, which is below zero. */

@@ -91,11 +91,10 @@ export const GroupTextRecord = recordType({
 });
 export type GroupTextRecord = RecordOf<typeof GroupTextRecord>;
 
-/** Texts from before this device was linked, the newest first; those of a page with a greater number are older. */
-export const GroupPastRecord = recordType({ texts: list(GroupTextRecord) });
-export type GroupPastRecord = RecordOf<typeof GroupPastRecord>;
-
-/** What a chunk of history holds of a group, the newest first; `names`: what its writers call themselves. */
+/**
+ * What a chunk of history, or a page of it, holds of a group, the newest first; `names`: what its writers call themselves.
+ * In pages those with a greater number are older, and there are names only if the group was not known yet.
+ */
 export const GroupTexts = recordType({
   texts: withDefault(list(GroupTextRecord), []),
   names: withDefault(mapOf(text), new Map()),
@@ -174,7 +173,7 @@ export const GROUP_JOIN = kindOf("group-join", GroupJoinRecord);
 /** `GROUP_PAST`/id of the group: the number of its pages; -1 if it was erased while they were being handed over. */
 export const GROUP_PAST = kindOf("group-past", IntValue);
 /** `GROUP_PAST_PAGE`/'<group> <number>'. */
-export const GROUP_PAST_PAGE = kindOf("group-past-page", GroupPastRecord);
+export const GROUP_PAST_PAGE = kindOf("group-past-page", GroupTexts);
 
 /** The kind of a group's texts, by '<sender> <message id>': one for each, so that they are found without others. */
 export function textsOf(number: number): Kind<GroupTextRecord> {
