@@ -2,9 +2,11 @@
 
 import pytest
 from client_samples import Device, Town, pass_time, settle
+from device_samples import link
 from group_people import group_of, said, write
 from receipt_samples import tell
 
+from phantom_messenger.client import receiving
 from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.status import MessageEvent
 from phantom_messenger.wire.frames import Feature
@@ -67,6 +69,29 @@ def test_text_that_a_fellow_member_cannot_read_is_sent_to_them_again(
         assert_stranger(ben, cleo, ada, ben, cleo)
     else:
         assert requests(ben) == [1]
+
+
+@pytest.mark.parametrize("is_taken", [True, False], ids=["as it is", "control: it is not let in"])
+def test_device_list_of_a_fellow_member_is_taken_up_and_is_no_request(
+    town: Town, monkeypatch: pytest.MonkeyPatch, is_taken: bool
+) -> None:
+    ada, ben, cleo = fellows(town)
+    if not is_taken:
+        monkeypatch.setattr(receiving, "_says_nothing_else", lambda said: bool(getattr(said, "undecryptable", [])))
+    laptop = town.device("laptop", strangers="ask").login()
+    link(cleo, laptop, ada, ben)
+    pass_time(10 * SECOND, ada, ben, cleo, laptop)
+    assert requests(ben) == ([] if is_taken else [1])
+    assert (laptop.id in ben.messenger._stores.devices.devices_of(cleo.id)) is is_taken
+    assert ben.messenger.contacts.is_known(cleo.id) is False
+    if is_taken:
+        write(laptop, "from another device")
+        pass_time(10 * SECOND, ada, ben, cleo, laptop)
+        write(ben, "to all of them")
+        pass_time(10 * SECOND, ada, ben, cleo, laptop)
+        assert said(ben) == ["from another device", "to all of them"]
+        assert said(laptop)[-1] == "to all of them"
+        assert_stranger(ben, cleo, ada, ben, cleo, laptop)
 
 
 def test_text_is_sent_to_them_again_so_many_times(town: Town) -> None:

@@ -243,7 +243,7 @@ class Receiving:
         return self._groups is not None and self._groups.strangers.expects(frame, lambda: self._takes_look(frame, now))
 
     def _may_ask_again(self, frame: frames.RoutedMessage, now: Moment) -> bool:
-        """Whether it may be a fellow member's, who could not read what this user has said in a group."""
+        """Whether it may be a fellow member's, who could not read what was said in a group, or has another device."""
         return self._stores.book.may_notify(frame.payload.sender_id) and self._takes_look(frame, now)
 
     def _takes_look(self, frame: frames.RoutedMessage, now: Moment) -> bool:
@@ -260,7 +260,7 @@ class Receiving:
             return
         said, groups = opened.content, self._groups
         is_about = isinstance(said, GroupSaid) and groups is not None and groups.strangers.concerns(sender, said, now)
-        if not is_about and not (self._stores.book.may_notify(sender) and _only_asks_again(said)):
+        if not is_about and not (self._stores.book.may_notify(sender) and _says_nothing_else(said)):
             raise _OfStranger(said)
 
     def _offer(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event] | None:
@@ -470,7 +470,8 @@ class Receiving:
             return []
         receipt, stores = opened.content, self._stores
         if stores.requests.holds(sender):  # a fellow member: nothing of theirs concerns what was written to them alone
-            stores.many.unseal(tx, sender)
+            if receipt.undecryptable:
+                stores.many.unseal(tx, sender)
             in_groups = [one for one in receipt.undecryptable if stores.many.is_of_group_to(one, sender)]
             return self.resend(tx, sender, in_groups, now)
         answered = [*receipt.delivered, *receipt.read, *receipt.burned]
@@ -574,9 +575,9 @@ class _OfStranger(Exception):
         self.said = said
 
 
-def _only_asks_again(said: object) -> bool:
-    """Whether a content asks for what could not be read, and says nothing else."""
-    return isinstance(said, Receipt) and bool(said.undecryptable) and not (said.delivered or said.read or said.burned)
+def _says_nothing_else(said: object) -> bool:
+    """Whether a content asks for what could not be read, or brings a device list, and says nothing else."""
+    return isinstance(said, Receipt) and not (said.delivered or said.read or said.burned)
 
 
 def _is_recoverable(error: CryptoError) -> bool:

@@ -199,7 +199,7 @@ export class Receiving {
     if (!requests.holds(sender) || (extra !== null && slot.is.concerns(sender, extra, now))) {
       return;
     }
-    if (!book.mayNotify(sender) || !onlyAsksAgain(content)) {
+    if (!book.mayNotify(sender) || !saysNothingElse(content)) {
       throw OF_STRANGER;
     }
   }
@@ -415,7 +415,7 @@ export class Receiving {
     const { burned, delivered, read, undecryptable } = opened.content;
     if (this.stores.requests.holds(sender)) {
       // A fellow member: nothing of theirs concerns what was written to them alone.
-      extension.unseal(tx, sender);
+      if (undecryptable.length > 0) extension.unseal(tx, sender);
       return this.resend(tx, sender, undecryptable.filter((one) => extension.isOfGroupTo(one, sender)), now);
     }
     outbox.suspect(sender, [...delivered, ...read, ...burned], now.monotonic);
@@ -533,10 +533,9 @@ function lookedAt(record: ContactRecord, peer: Contact): Event[] {
   return record.classical ? notices.allowedSession(peer, floor) : [];
 }
 
-/** Whether a content asks for what could not be read, and says nothing else. */
-function onlyAsksAgain(said: Arrived["content"]): boolean {
-  if (said.kind !== "receipt") return false;
-  return said.undecryptable.length > 0 && said.delivered.length + said.read.length + said.burned.length === 0;
+/** Whether a content asks for what could not be read, or brings a device list, and says nothing else. */
+function saysNothingElse(said: Arrived["content"]): boolean {
+  return said.kind === "receipt" && said.delivered.length + said.read.length + said.burned.length === 0;
 }
 
 /** Whether it helps to send a message again. */

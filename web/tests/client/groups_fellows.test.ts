@@ -1,6 +1,7 @@
 /** Members of a group who are no contacts: what they said in it is repaired, and nothing else of theirs comes in. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { link } from "./family.ts";
 import { Member } from "./members.ts";
 import { Town } from "./town.ts";
 
@@ -46,6 +47,27 @@ for (const mayAsk of [true, false]) {
     assert.deepEqual(cleo.texts(group), mayAsk ? ["tea?"] : []);
     if (mayAsk) assertStranger(town, ben, cleo);
     else assert.equal(requestsOf(ben, cleo), 1);
+  });
+}
+
+for (const mayTell of [true, false]) {
+  test(`a fellow member's device list is taken up and is no request${mayTell ? "" : ", if it is looked into: the control"}`, () => {
+    const [town, ben, cleo, group] = fellows();
+    const laptop = new Member(town);
+    if (!mayTell) ben.groups.arrivals.strangers.mayAskAgain = () => false;
+    link(town, cleo.person, laptop.person);
+    town.pass(10_000);
+    assert.equal(requestsOf(ben, cleo), mayTell ? 0 : 1);
+    assert.equal(ben.person.messenger.stores.devices?.devicesOf(cleo.id).includes(laptop.id), mayTell);
+    assert.equal(ben.person.messenger.stores.book.isKnown(cleo.id), false);
+    if (!mayTell) return;
+    laptop.groups.sendText(group, "from another device");
+    town.pass(10_000);
+    ben.groups.sendText(group, "to all of them");
+    town.pass(10_000);
+    assert.deepEqual(ben.texts(group), ["from another device", "to all of them"]);
+    assert.equal(laptop.texts(group).at(-1), "to all of them");
+    assertStranger(town, ben, cleo);
   });
 }
 

@@ -60,7 +60,7 @@ export class Strangers {
     return this.#takesLook(senderId, messageId, now);
   }
 
-  /** Whether it may be a fellow member's, who could not read what this user has said in a group. */
+  /** Whether it may be a fellow member's, who could not read what was said in a group, or has another device. */
   mayAskAgain({ payload: { messageId, senderId } }: RoutedMessage, now: Moment): boolean {
     return this.#ports.stores.book.mayNotify(senderId) && this.#takesLook(senderId, messageId, now);
   }
