@@ -159,8 +159,11 @@ export interface JoinLink {
  */
 export interface GroupCalls {
   groups(): Promise<readonly Group[]>;
-  /** Of somebody whose messages wait as a request; they are told nothing, and nothing is kept. */
-  invitationsOf(given: { peer: string }): Promise<readonly GroupInvitation[]>;
+  /**
+   * Of somebody whose messages wait as a request; they are told nothing, and nothing is kept. Null: they say something
+   * about groups, and invite to none, as a member does of a group to which somebody else invites.
+   */
+  invitationsOf(given: { peer: string }): Promise<readonly GroupInvitation[] | null>;
   /** `people`: user ids, who are added and invited. */
   createGroup(given: { name: string; people: readonly string[]; ownName: string }): Promise<GroupKey>;
   /** `ownName`: as of `callMe`. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { Looks } from "../../core/client/groups/looks.ts";
 import { stateOf } from "../../core/client/groups/store.ts";
+import { GroupView } from "../../core/client/groups/view.ts";
 import { UndecryptableMessage } from "../../core/crypto/errors.ts";
 import { encodeBase64 } from "../../core/wire/base64.ts";
 import { link } from "./family.ts";
@@ -155,3 +156,18 @@ for (const isNoted of [true, false]) {
     assert.equal(ben.person.warnings.includes("waiting"), isNoted);
   });
 }
+
+test("of a stranger's request it is said whether they invite, write in a group of others, or neither", (context) => {
+  withoutLooks(context);
+  const [town, , ben, dan] = grown();
+  const [eve, fay] = [new Member(town), new Member(town)];
+  for (const one of [eve, fay]) one.knows("Ben", ben);
+  eve.person.messenger.sendText(ben.id, "hello");
+  fay.groups.create("Chess", [ben.id]);
+  town.pass(5_000);
+  const view = new GroupView(ben.person.messenger.stores, ben.groups, ben.id);
+  const invitations = (by: Member): readonly string[] | undefined => {
+    return view.invitationsOf(by.id, ben.person.messenger.now())?.map(({ name }) => name);
+  };
+  assert.deepEqual([dan, eve, fay].map(invitations), [undefined, [], ["Chess"]]);
+});

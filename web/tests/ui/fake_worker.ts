@@ -6,7 +6,7 @@
 import type { Api, Connection, Conversation, Fault, FromWorker, Item, Me, Settings, Stage, ToWorker, Update } from "../../api.ts";
 import { type Group, isGroup } from "../../groups_api.ts";
 import { fakeDevices } from "./fake_devices.ts";
-import { changeGroup, fromBob, groupCallsOn, GROUPS, INVITER, type Ports, saidIn, sentTo } from "./fake_groups.ts";
+import { changeGroup, FELLOW, fromBob, groupCallsOn, GROUPS, INVITER, type Ports, saidIn, sentTo } from "./fake_groups.ts";
 import { item, longTalk, NOW, PEOPLE, person, TALKS, writtenId } from "./fake_people.ts";
 
 interface Port {
@@ -100,6 +100,7 @@ function populate(): void {
       talks.set(one.key, saidIn(one));
     }
     people.set(INVITER, person("", { peer: INVITER, writtenId: writtenId("Ines"), isRequest: true }));
+    if (query.has("fellow")) people.set(FELLOW, person("", { peer: FELLOW, writtenId: writtenId("Uwe"), isRequest: true }));
   }
   for (const peer of [...people.keys(), ...groups.keys()]) change(peer);
 }

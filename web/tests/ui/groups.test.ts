@@ -155,6 +155,19 @@ describe("groups", { skip: SKIP }, () => {
     await page.getByText("you decide about the group after that").waitFor();
   });
 
+  test("a stranger's request says that they write in a group that one has not joined, if so", async () => {
+    await load("saved=1&groups&fellow");
+    const note = page.getByText("They are writing in a group that you have not joined.");
+    await openTalk(page, writtenId("Uwe").slice(0, 9));
+    await note.waitFor();
+    await page.getByText("If you block them, you will not see what they write in groups.").waitFor();
+    await page.getByText("Someone you have not added wrote to you.").waitFor();
+    await page.getByRole("button", { name: "Not now" }).click();
+    await openTalk(page, writtenId("Ines").slice(0, 9));
+    await page.getByText("Someone you have not added invites you.").waitFor();
+    assert.equal(await note.count(), 0, "the control");
+  });
+
   test("an admin names others, removes members and sets the rules", async () => {
     await load("saved=1&groups");
     await about("Family");

@@ -17,7 +17,8 @@ export function Request({ who }: { readonly who: Conversation }) {
   const label = labelOf(who);
   const log = openLog.value;
   const [name, setName] = useState("");
-  const [invitations, setInvitations] = useState<readonly GroupInvitation[]>([]);
+  const [invitations, setInvitations] = useState<readonly GroupInvitation[] | null>([]);
+  const invites = invitations !== null && invitations.length > 0;
   const shown = useRef(who.unread);
   useEffect(() => {
     if (who.unread !== shown.current) void fetchOpened(who.peer);
@@ -49,15 +50,21 @@ export function Request({ who }: { readonly who: Conversation }) {
       </header>
       <div class="log" tabIndex={0} role="log" aria-live="off" aria-label="What they wrote">
         <div class="inner">
-          {invitations.map((one, index) => <Invites key={index} to={one} />)}
+          {invitations?.map((one, index) => <Invites key={index} to={one} />)}
+          {invitations === null && (
+            <p class="note">
+              They are writing in a group that you have not joined. If you are invited to it, accept the invitation, and this
+              request goes away by itself. If you block them, you will not see what they write in groups.
+            </p>
+          )}
           <div role="list">{[...itemsOf(log?.blocks ?? [])].map((item) => <Item key={item.id} item={item} label={label} />)}</div>
         </div>
       </div>
       <div class="decide">
         <p>
-          Someone you have not added {invitations.length > 0 ? "invites you" : "wrote to you"}. They cannot tell that you
+          Someone you have not added {invites ? "invites you" : "wrote to you"}. They cannot tell that you
           looked. Names can be made up, so accept only if you know who it is.
-          {invitations.length > 0 && " If you do, you decide about the group after that."}
+          {invites && " If you do, you decide about the group after that."}
         </p>
         <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="Used if you accept. Only you can see it." />
         <Refusal text={action.fault} />

@@ -19,18 +19,23 @@ import type { GroupState } from "./state.ts";
 import { stateOf } from "./store.ts";
 import type { Group } from "./store.ts";
 
-/** To which groups a stranger invites, each once, as it was told last; nobody is notified, and nothing is kept. */
-export function invitationsOf(stores: Stores, stranger: string, ownId: string, now: number): GroupState[] {
+/**
+ * To which groups a stranger invites, each once, as it was told last; null if they say something about groups, and invite
+ * to none. Nobody is notified, and nothing is kept.
+ */
+export function invitationsOf(stores: Stores, stranger: string, ownId: string, now: number): GroupState[] | null {
   const found = new Map<string, GroupState>();
+  let isAbout = false;
   for (const record of stores.requests.of(stranger)) {
     const said = looked(stores, record, now);
+    isAbout ||= said !== null;
     const state = said?.kind === "group-change" ? (readInvitation(said, stranger, ownId)?.state ?? null) : null;
     // Whoever chose the id of a person wants to be taken for them.
     if (state !== null && !stores.book.has(encodeBase64(state.group))) {
       found.set(encodeBase64(state.group), state);
     }
   }
-  return [...found.values()];
+  return isAbout && found.size === 0 ? null : [...found.values()];
 }
 
 /** Undoes the reading. */

@@ -113,9 +113,10 @@ export class GroupView {
     };
   }
 
-  /** To which groups a stranger invites. */
-  invitationsOf(stranger: string, now: Moment): GroupInvitation[] {
-    return invitationsOf(this.#stores, stranger, this.#persons.own, now.persistent).map(({ members, name, timer }) => {
+  /** To which groups a stranger invites; null if they say something about groups, and invite to none. */
+  invitationsOf(stranger: string, now: Moment): GroupInvitation[] | null {
+    const found = invitationsOf(this.#stores, stranger, this.#persons.own, now.persistent);
+    const shown = found?.map(({ members, name, timer }) => {
       const people = [...members.keys()].map((person) => this.#person(person));
       return {
         name: name === "" ? "" : oneLine(name),
@@ -125,6 +126,7 @@ export class GroupView {
         expiresIn: timer > 0 ? timer : null,
       };
     });
+    return shown ?? null;
   }
 
   #person(person: string, group: Group | null = null): GroupPerson {
