@@ -425,7 +425,7 @@ class Arrivals:
         held = GroupHeldRecord(group=group.id, at=now.persistent, sender=sender, change=encoded, state=state, base=base)
         if state or not self._store.is_held(held):  # else it may be an invitation, of which only a part has come again
             self._store.hold(tx, held)
-        self._duties.behind(group.id, sender, group.state.revision + 1, now)
+        self._duties.behind(group, sender, group.state.revision + 1, now)
 
     def _take_held(
         self,
@@ -468,7 +468,7 @@ class Arrivals:
         person = raw_of(sender)
         standing = group.chain.compare(said.revision, said.head)
         if standing is Standing.AHEAD:
-            self._duties.behind(group.id, sender, said.revision, now)
+            self._duties.behind(group, sender, said.revision, now)
         if person not in group.state.members:
             if standing in outcomes.MAY_BE_A_DEVICE:
                 self._store.hold(tx, held)
@@ -543,7 +543,7 @@ class Arrivals:
         if standing is Standing.FORK:
             group = self._fork(group, doubts.Rival(sender, said.head), told)
         elif standing is Standing.AHEAD:
-            self._duties.behind(group.id, sender, said.revision, now)
+            self._duties.behind(group, sender, said.revision, now)
         if sender in group.record.absent:
             group = group.with_record(absent=[one for one in group.record.absent if one != sender])
             if group.record.own_name and len(group.state.members) <= MAX_TOLD:

@@ -53,6 +53,9 @@ ANSWERS_MS: Final = 60_000
 BELIEVED_ASKS: Final = 2
 """How many members are asked for changes that somebody claims to know, before one's own changes wait no longer."""
 
+CLAIMED_ASKS: Final = 3
+"""How many members are asked, once in ``ASK_SELDOM_MS``, if only somebody who is no member claims to know changes."""
+
 MAX_REMOVED_TOLD: Final = 3
 """How often somebody who was removed and speaks is told."""
 
@@ -74,7 +77,8 @@ class Lack:
     """A group whose changes up to ``revision`` are missing since a time.
 
     ``whom``: who says that they have them. ``asked``: who was asked. ``without``: who has said that there is none of
-    what the relay has in order.
+    what the relay has in order. ``is_claimed``: only somebody who is no member says that there are any; they may have
+    been added by one, and nothing waits for it.
     """
 
     since: int
@@ -84,6 +88,7 @@ class Lack:
     due: int = field(default=0)
     asked: set[str] = field(default_factory=set)
     without: set[str] = field(default_factory=set)
+    is_claimed: bool = False
 
 
 class _Question(NamedTuple):
@@ -125,6 +130,8 @@ class Duties:
         self._removed_told: dict[tuple[str, str], int] = {}
         self._void: dict[str, set[str]] = {}
         """Members who have claimed to know changes and did not show them: by group, until there is a change."""
+        self._claims_from: dict[str, int] = {}
+        """From when on the word of somebody who is no member has others asked again, by group."""
         self._to_greet: dict[str, None] = {}
         self._newcomers: dict[tuple[str, str], None] = {}
         """Who has just said that they are there, by group: they do not know yet what this user is called."""
@@ -206,13 +213,27 @@ class Duties:
         if last is None or now.monotonic - last >= ANSWER_AGAIN_MS:
             self._to_answer[group, sender] = question
 
-    def behind(self, group: str, whom: str, revision: int, now: Moment) -> None:
-        """Somebody knows changes that are not known here, or says so."""
-        if whom in self._void.get(group, ()):
+    def behind(self, group: Group, whom: str, revision: int, now: Moment) -> None:
+        """Somebody knows changes that are not known here, or says so; of who is no member little follows."""
+        if whom in self._void.get(group.id, ()):
             return
+        if raw_of(whom) in group.state.members:
+            self._believe(group.id, whom, revision, now)
+        elif group.id not in self._lacks and now.monotonic >= self._claims_from.get(group.id, now.monotonic):
+            self._claims_from[group.id] = now.monotonic + ASK_SELDOM_MS
+            self._lack(group.id, revision, now).is_claimed = True
+
+    def _believe(self, group: str, whom: str, revision: int, now: Moment) -> None:
+        if self._believed(group) is None:
+            self._lacks.pop(group, None)
         lack = self._lack(group, revision, now)
         if whom not in lack.whom:
             lack.whom.append(whom)
+
+    def _believed(self, group: str) -> Lack | None:
+        """What is missing of a group, unless only somebody who is no member says so."""
+        lack = self._lacks.get(group)
+        return None if lack is not None and lack.is_claimed else lack
 
     def _lack(self, group: str, revision: int, now: Moment) -> Lack:
         lack = self._lacks.setdefault(group, Lack(now.monotonic, revision, [], due=now.monotonic + ASK_AFTER_MS))
@@ -270,7 +291,7 @@ class Duties:
         A revision may be missing because it is this device's own, of which it does not know that it was stored: one
         that goes beyond it without having it would follow a head that the others have left.
         """
-        ordered, lack = group.record.ordered, self._lacks.get(group.id)
+        ordered, lack = group.record.ordered, self._believed(group.id)
         if lack is not None and (lack.asks <= BELIEVED_ASKS or group.id in self._doubted):
             return False
         if max(group.state.revision, self._confirmed.get(group.id, 0), group.record.passed) >= ordered:
@@ -292,7 +313,7 @@ class Duties:
 
     def is_behind(self, group: str) -> bool:
         """Whether changes are missing."""
-        return group in self._lacks
+        return self._believed(group) is not None
 
     def greet(self, group: str) -> None:
         """Say to all members that one is there."""
@@ -302,7 +323,7 @@ class Duties:
         """The user accepts: say so to all members, and ask for the changes that were not taken up before."""
         self.greet(group.id)
         if group.is_full:
-            self.behind(group.id, group.record.inviter, group.state.revision + 1, now)
+            self._believe(group.id, group.record.inviter, group.state.revision + 1, now)
 
     def welcome(self, group: str, newcomer: str) -> None:
         """Tell somebody what one is called, who has just joined."""
@@ -402,7 +423,7 @@ class Duties:
             self._ask_all(group, lack, now)
         else:
             self._void.setdefault(name, set()).update(lack.asked.intersection(lack.whom))
-            if lack.asks >= MAX_ASKS:
+            if lack.asks >= (CLAIMED_ASKS if lack.is_claimed else MAX_ASKS):
                 del self._lacks[name]
             else:
                 self._say_ask(group, lack, now, picture=False)

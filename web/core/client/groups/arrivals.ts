@@ -431,7 +431,7 @@ export class Arrivals {
     const held = GroupHeldRecord.make({ group: idOf(group), at: now.persistent, sender, change, state, base });
     // What is held already may be an invitation, of which only a part has come again.
     if (state.length > 0 || !this.#store.isHeld(held)) this.#store.hold(tx, held);
-    this.#duties.behind(idOf(group), sender, stateOf(group).revision + 1, now);
+    this.#duties.behind(group, sender, stateOf(group).revision + 1, now);
   }
 
   /** What came too early may be in time now. */
@@ -467,7 +467,7 @@ export class Arrivals {
     const sender = this.#persons.of(held.sender);
     const standing = group.chain.compare(revision, head);
     if (standing === "ahead") {
-      this.#duties.behind(idOf(group), sender, revision, now);
+      this.#duties.behind(group, sender, revision, now);
     }
     if (!stateOf(group).members.has(sender)) {
       if (mayBeOfMember(standing)) {
@@ -534,7 +534,7 @@ export class Arrivals {
     const rival = { who: sender, head: said.head };
     const isIn = known.record.relation === "member"; // who is only invited is shown nothing of it
     const group = isIn ? this.#names(tx, known, standing, rival, now) : forkedBy(known, standing, rival);
-    if (standing === "ahead") this.#duties.behind(idOf(group), sender, said.revision, now);
+    if (standing === "ahead") this.#duties.behind(group, sender, said.revision, now);
     if (!group.record.absent.includes(sender)) return group;
     if (group.record.ownName !== "" && stateOf(group).members.size <= MAX_TOLD) {
       tx.onCommit(() => this.#duties.welcome(idOf(before), sender));

@@ -51,6 +51,9 @@ const WAITING_TOLD_MS = 5_000;
  */
 export const BELIEVED_ASKS = 2;
 
+/** How many members are asked, once in `ASK_SELDOM_MS`, if only somebody who is no member claims to know changes. */
+export const CLAIMED_ASKS = 3;
+
 /** How often one member is answered. */
 export const ANSWER_AGAIN_MS = 10_000;
 
@@ -76,13 +79,15 @@ const MAX_ANSWERED = 1_000;
 
 /**
  * A group whose changes up to `revision` are missing, who says that they have them (`whom`), and who was asked; `without`:
- * who has said that there is none of what the relay has in order.
+ * who has said that there is none of what the relay has in order. `isClaimed`: only somebody who is no member says that
+ * there are any; they may have been added by one, and nothing waits for it.
  */
 interface Lack {
   revision: number;
   readonly whom: string[];
   readonly asked: Set<string>;
   readonly without: Set<string>;
+  readonly isClaimed: boolean;
   asks: number;
   due: number;
 }
@@ -120,6 +125,8 @@ export class Duties {
   readonly #removedTold = new Map<string, number>();
   /** Members who have claimed to know changes and did not show them: by group, until there is a change. */
   readonly #void = new Map<string, Set<string>>();
+  /** From when on the word of somebody who is no member has others asked again, by group. */
+  readonly #claimsFrom = new Map<string, number>();
   readonly #toGreet = new Set<string>();
   /** Who has just said that they are there: they do not know yet what this user is called. */
   readonly #newcomers = new Map<string, { readonly group: string; readonly newcomer: string }>();
@@ -212,17 +219,31 @@ export class Duties {
     }
   }
 
-  /** Somebody knows changes that are not known here, or says so. */
-  behind(group: string, whom: string, revision: number, now: Moment): void {
-    if (this.#void.get(group)?.has(whom) === true) {
-      return;
+  /** Somebody knows changes that are not known here, or says so; of who is no member little follows. */
+  behind(group: Group, whom: string, revision: number, { monotonic }: Moment): void {
+    const id = idOf(group);
+    if (this.#void.get(id)?.has(whom) === true) return;
+    if (stateOf(group).members.has(whom)) {
+      this.#believe(id, whom, revision, monotonic);
+    } else if (!this.#lacks.has(id) && monotonic >= (this.#claimsFrom.get(id) ?? monotonic)) {
+      this.#claimsFrom.set(id, monotonic + ASK_SELDOM_MS);
+      this.#lacks.set(id, { ...lackOf(revision, monotonic + ASK_AFTER_MS), isClaimed: true });
     }
-    const lack = this.#lacks.get(group) ?? lackOf(revision, now.monotonic + ASK_AFTER_MS);
+  }
+
+  #believe(group: string, whom: string, revision: number, now: number): void {
+    const lack = this.#believed(group) ?? lackOf(revision, now + ASK_AFTER_MS);
     this.#lacks.set(group, lack);
     lack.revision = Math.max(lack.revision, revision);
     if (!lack.whom.includes(whom)) {
       lack.whom.push(whom);
     }
+  }
+
+  /** What is missing of a group, unless only somebody who is no member says so. */
+  #believed(group: string): Lack | undefined {
+    const lack = this.#lacks.get(group);
+    return lack?.isClaimed === true ? undefined : lack;
   }
 
   /** Changes up to a revision are known. */
@@ -288,7 +309,7 @@ export class Duties {
   knowsAll(group: Group, now: Moment): boolean {
     const id = idOf(group);
     const { ordered } = group.record;
-    const lack = this.#lacks.get(id);
+    const lack = this.#believed(id);
     if (lack !== undefined && (this.#doubted.has(id) || lack.asks <= BELIEVED_ASKS)) {
       return false;
     }
@@ -317,7 +338,7 @@ export class Duties {
 
   /** Whether changes are missing. */
   isBehind(group: string): boolean {
-    return this.#lacks.has(group);
+    return this.#believed(group) !== undefined;
   }
 
   /** Say to all members that one is there. */
@@ -328,7 +349,7 @@ export class Duties {
   /** The user accepts: say so to all members, and ask for the changes that were not taken up before. */
   accepted(group: Group, now: Moment): void {
     this.greet(idOf(group));
-    if (isFull(group)) this.behind(idOf(group), group.record.inviter, stateOf(group).revision + 1, now);
+    if (isFull(group)) this.#believe(idOf(group), group.record.inviter, stateOf(group).revision + 1, now.monotonic);
   }
 
   /** Tell somebody what one is called, who has just joined. */
@@ -452,7 +473,7 @@ export class Duties {
     } else {
       const inVain = lack.whom.filter((one) => lack.asked.has(one));
       this.#void.set(name, new Set([...(this.#void.get(name) ?? []), ...inVain]));
-      if (lack.asks >= MAX_ASKS) {
+      if (lack.asks >= (lack.isClaimed ? CLAIMED_ASKS : MAX_ASKS)) {
         this.#lacks.delete(name);
       } else {
         this.#sayAsk(group, lack, now, { picture: false });
@@ -559,7 +580,7 @@ export class Duties {
 }
 
 function lackOf(revision: number, due: number): Lack {
-  return { revision, whom: [], asked: new Set(), without: new Set(), asks: 0, due };
+  return { revision, whom: [], asked: new Set(), without: new Set(), isClaimed: false, asks: 0, due };
 }
 
 /** When the user is told that the first answer has not come. */
