@@ -49,9 +49,9 @@ def alices_id(home: Path) -> str:
     return (home / "alice.id").read_text()
 
 
-def linked(home: Path, *options: str) -> list[str]:
-    """Do what both devices ask for; what the new one says beside that."""
-    new = Running(home, "devices", "link", "-p", "laptop", "--name", "laptop", "--no-qr")
+def linked(home: Path, *options: str, made: tuple[str, ...] = ()) -> list[str]:
+    """Do what both devices ask for; what the new one says beside that. ``made``: what makes its profile."""
+    new = Running(home, "devices", "link", "-p", "laptop", "--name", "laptop", "--no-qr", *made)
     (code,) = new.wait_for(1)
     first = Running(home, "devices", "link", "-p", "alice", code, *options)
     first.type("y")
@@ -78,6 +78,29 @@ def learn_of_devices(home: Path) -> None:
             assert await bob.fetch(PATIENCE)
 
     run(fetch())
+
+
+def test_new_device_needs_no_profile_of_before_and_is_told_the_whole_command(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    meet(tmp_path, relay)
+    (tmp_path / "alice.id").write_text(out(tmp_path, "id", "-p", "alice"))
+    refused = phantom(tmp_path, "devices", "link", "-p", "laptop")
+    command = "phantom devices link -p laptop --server URL"
+    assert (refused.returncode, refused.stderr.count(f"to make it and link it, run: {command},")) == (1, 1)
+    assert json.loads(out(tmp_path, "id", "-p", "alice", "--json"))["server"] == relay.url, "as it says"
+    linked(tmp_path, made=("--server", relay.url))
+    assert "laptop" in out(tmp_path, "devices", "-p", "alice")
+
+
+def test_link_makes_no_profile_by_mistake_and_moves_none(home: Path, relay: RelayProcess) -> None:
+    other = "ws://127.0.0.1:9/ws"
+    moved = phantom(home, "devices", "link", "-p", "laptop", "--server", other)
+    expected = f"'laptop' is at {relay.url}; to use another relay, run: phantom init -p laptop --server {other}"
+    assert (moved.returncode, moved.stderr.count(expected)) == (2, 1)
+    first = phantom(home, "devices", "link", "-p", "nobody", "phantom:link?x&y", "--server", relay.url)
+    assert (first.returncode, first.stderr.count("phantom init -p nobody")) == (1, 1)
+    assert phantom(home, "id", "-p", "nobody").returncode == 1
 
 
 def test_device_is_linked_used_and_removed(home: Path) -> None:
@@ -366,14 +389,14 @@ def test_code_of_another_relay_is_spoken_of_before_the_question(home: Path, rela
         assert (f"only if wss://elsewhere.test/ws is the same relay as yours, {relay.url}" in asked.stderr) is is_other
 
 
-def test_only_device_is_listed_and_says_what_to_do(home: Path) -> None:
+def test_only_device_is_listed_and_says_what_to_do(home: Path, relay: RelayProcess) -> None:
     (row,) = [json.loads(line) for line in out(home, "devices", "list", "-p", "alice", "--json").splitlines()]
     assert (row["name"], row["added"], row["isFirst"], row["isThis"]) == ("", None, True, True)
     alone = phantom(home, "devices", "-p", "alice")
     assert (alone.stdout, alone.stderr) == (
         "",
-        "this is your only device; to use another one, make a profile there with 'phantom init -p NAME', "
-        "then run there: phantom devices link -p NAME\n",
+        "this is your only device; to use another one, run there, in a new profile: "
+        f"phantom devices link -p NAME --server {relay.url}\n",
     )
 
 

@@ -24,13 +24,14 @@ from phantom_messenger.cli.common import (
     profile_option,
     reports_errors,
     run,
+    shell_word,
 )
 from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.devices.front import OwnDevice, label
 from phantom_messenger.client.devices.link_code import LinkCode
-from phantom_messenger.client.errors import PhantomError, UsageError
+from phantom_messenger.client.errors import NoProfile, PhantomError, UsageError
 from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 
@@ -91,8 +92,8 @@ def list_devices(profile: str, as_json: bool) -> None:
         click.echo(f"restored from a backup: remove what is not yours any more, then run: {renew_it}", err=True)
     if not found:
         click.echo(
-            "this is your only device; to use another one, make a profile there with 'phantom init -p NAME', "
-            "then run there: phantom devices link -p NAME",
+            "this is your only device; to use another one, run there, in a new profile: "
+            f"phantom devices link -p NAME --server {one_line(client.server)}",
             err=True,
         )
 
@@ -112,19 +113,48 @@ def device_line(one: OwnDevice, found: list[OwnDevice]) -> str:
 @click.option("--name", default=platform.node, help="what the new device is called; its host name if not given")
 @click.option("--no-qr", is_flag=True, help="show the code as a line only")
 @click.option("--no-history", is_flag=True, help="with CODE: do not hand over what was said before")
+@click.option("--server", metavar="URL", help="without CODE: make the profile, at the relay of your first device")
 @reports_errors
-def link(code: str | None, profile: str, name: str, no_qr: bool, no_history: bool) -> None:
+def link(  # noqa: PLR0917 - click passes them by name
+    code: str | None, profile: str, name: str, no_qr: bool, no_history: bool, server: str | None
+) -> None:
     """Link a new device: run it there without CODE, and on your first device with the CODE that the new one shows.
 
     The new device gets your contacts and settings, what was said before, but for what burns or expires, and everything
     that is sent and received from then on.
     """
-    client, flag = open_client(profile), profile_flag(profile)
+    flag = profile_flag(profile)
+    client = open_client(profile) if code is not None else _new_device(profile, server, flag)
     if code is None:
         run(_show(client, name[:64] or "device", flag, has_qr=not no_qr))
     else:
         check_quoted(code, "the code")
         run(_link(client, code, history=not no_history))
+
+
+def _new_device(profile: str, server: str | None, flag: str) -> Client:
+    """The profile of a device that is to be linked; it is made if it is said at which relay.
+
+    Raises:
+        NoProfile: it is not said.
+        UsageError: there is one, at another relay.
+    """
+    try:
+        client = open_client(profile)
+    except NoProfile:
+        if server is None:
+            raise NoProfile(
+                f"profile '{profile}' does not exist; to make it and link it, run: "
+                f"phantom devices link{flag} --server URL, with the relay of your first device, which "
+                "'phantom id --json' shows there"
+            ) from None
+        return open_client(profile, server=server, create=True)
+    if server is not None and server != client.server:
+        raise UsageError(
+            f"the profile '{profile}' is at {client.server}; to use another relay, run: "
+            f"phantom init{flag} --server {shell_word(server)}"
+        )
+    return client
 
 
 class NotLinked(PhantomError):
