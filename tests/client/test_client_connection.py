@@ -97,7 +97,7 @@ def test_wrong_name_passphrase_or_place_is_said(tmp_path: Path) -> None:
 # --- the way to the relay ---------------------------------------------------------
 
 
-async def unreachable(client: Client, timeout: float = 5.0) -> str:
+async def unreachable(client: Client, timeout: float = PATIENCE) -> str:
     """What is said after the first attempt to reach the relay."""
     async with client:
         with pytest.raises(RelayUnreachable) as caught:
@@ -247,7 +247,7 @@ def test_relay_that_does_not_know_its_name_is_an_outage(tmp_path: Path, start_re
     async def main() -> None:
         async with opened(tmp_path, "alice", relay) as alice:
             with pytest.raises(RelayUnreachable, match="does not answer to the host name you used"):
-                await alice.wait_online(5, attempts=1)
+                await alice.wait_online(PATIENCE, attempts=1)
             assert is_in(alice, ConnectionState.OFFLINE)
             assert alice.connection.retry_after == 60
 

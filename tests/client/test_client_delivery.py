@@ -11,13 +11,13 @@ from phantom_messenger.client.delivery import Delivery, Message
 from phantom_messenger.client.errors import ClientClosed, DeliveryFailed
 from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.status import Contact, DeliveryState, Trust
-from support.sdk_clients import conversation_of
+from support.sdk_clients import PATIENCE, conversation_of
 
 BOB = Contact(name="bob", user_id="id of bob", trust=Trust.VERIFIED, key=None)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 60))
+    asyncio.run(asyncio.wait_for(main, PATIENCE))
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     ],
 )
 def test_state_that_was_reached_is_not_waited_for(reached: DeliveryState, wanted: DeliveryState) -> None:
-    assert asyncio.run(asyncio.wait_for(Delivery("1", BOB, reached).wait(wanted), 5)) is reached
+    assert asyncio.run(asyncio.wait_for(Delivery("1", BOB, reached).wait(wanted), PATIENCE)) is reached
 
 
 @pytest.mark.parametrize("state", [DeliveryState.EXPIRED, DeliveryState.FAILED])
 @pytest.mark.parametrize("wanted", [DeliveryState.ACCEPTED, DeliveryState.BURNED])
 def test_text_that_will_never_arrive_raises(state: DeliveryState, wanted: DeliveryState) -> None:
     with pytest.raises(DeliveryFailed, match="the message to bob has"):
-        asyncio.run(asyncio.wait_for(Delivery("1", BOB, state).wait(wanted), 5))
+        asyncio.run(asyncio.wait_for(Delivery("1", BOB, state).wait(wanted), PATIENCE))
 
 
 def test_waiters_are_woken_by_each_step_and_the_delivery_is_kept_until_the_last_has_gone() -> None:

@@ -19,6 +19,7 @@ from phantom_messenger.client.status import (
     Trust,
     WarningEvent,
 )
+from support.sdk_clients import PATIENCE
 
 BOB = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
 ONLINE = ConnectionEvent(state=ConnectionState.ONLINE, reason="")
@@ -92,7 +93,7 @@ def test_end_reaches_whoever_waits_and_whoever_comes_later() -> None:
             with pytest.raises(Replaced, match="elsewhere"):
                 await wait
 
-    asyncio.run(asyncio.wait_for(main(), 5))
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
 def test_condition_that_no_event_tells_of_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +103,7 @@ def test_condition_that_no_event_tells_of_is_seen(monkeypatch: pytest.MonkeyPatc
         hub = EventHub()
         met: list[bool] = []
         asyncio.get_running_loop().call_later(0.03, met.append, True)
-        is_met = await asyncio.wait_for(hub.wait_until(lambda: bool(met)), 5)
+        is_met = await asyncio.wait_for(hub.wait_until(lambda: bool(met)), PATIENCE)
         return is_met, await hub.wait_until(lambda: False, 0.02)
 
     assert asyncio.run(main()) == (True, False)
@@ -129,7 +130,7 @@ def test_attempts_count_unless_the_relay_is_busy(
 ) -> None:
     async def main() -> None:
         hub = EventHub()
-        waiting = asyncio.create_task(hub.wait_online(5, attempts))
+        waiting = asyncio.create_task(hub.wait_online(PATIENCE, attempts))
         await asyncio.sleep(0)
         for number, event in enumerate(events):
             assert not waiting.done(), f"{number} events were too few to give up"
@@ -140,7 +141,7 @@ def test_attempts_count_unless_the_relay_is_busy(
         assert await waiting == found
         assert hub.is_online is (events[-1] is ONLINE)
 
-    asyncio.run(asyncio.wait_for(main(), 5))
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
 def test_waiting_for_the_login_ends_with_its_time_and_says_why_an_attempt_failed() -> None:
@@ -148,7 +149,7 @@ def test_waiting_for_the_login_ends_with_its_time_and_says_why_an_attempt_failed
     found = [asyncio.run(hub.wait_online(0.01, None))]
     for event in (OFFLINE, connecting):
         hub.publish(event)
-        found.append(asyncio.run(asyncio.wait_for(hub.wait_online(0.01, None), 5)))
+        found.append(asyncio.run(asyncio.wait_for(hub.wait_online(0.01, None), PATIENCE)))
     assert found == [None, OFFLINE, None]
 
 

@@ -70,7 +70,7 @@ async def said(client: Client, attempts: int = 1) -> str:
     """What is said after some failed attempts, none of which was the last."""
     async with client:
         with pytest.raises(RelayUnreachable) as caught:
-            await client.wait_online(10, attempts=attempts)
+            await client.wait_online(PATIENCE, attempts=attempts)
         assert client.connection.state in {ConnectionState.OFFLINE, ConnectionState.CONNECTING}
     return str(caught.value).partition("cannot be reached because ")[2]
 
@@ -297,8 +297,11 @@ def test_relay_that_limits_logins_is_waited_for(tmp_path: Path) -> None:
     async def main() -> None:
         relay = refuses({"code": 1003, "reason": "Rate limited", "details": {"reason": "rate"}, "retryAfter": 50})
         async with relay.open() as url, opened(tmp_path, "alice", url) as alice:
-            with pytest.raises(RelayBusy, match=r"too many logins from here; retrying in 1 second\Z"):
-                await alice.wait_online(0.6, attempts=1)
+            for seconds in (0.6, 5, 30):  # on a busy machine a second attempt comes later
+                with pytest.raises(RelayBusy, match=r"too many logins from here; retrying in 1 second\Z"):
+                    await alice.wait_online(seconds, attempts=1)
+                if relay.dialled >= 2:
+                    break
             assert relay.dialled >= 2
 
     run(main())
@@ -316,7 +319,7 @@ def test_relay_that_does_not_know_its_name_is_tried_again_and_one_that_refuses_t
         relay = refuses({"code": 1002, "reason": "x", "details": {"reason": "identity"}})
         async with relay.open() as url, opened(tmp_path, "alice", url) as alice:
             with pytest.raises(LoginRefused):
-                await alice.wait_online(5)
+                await alice.wait_online(PATIENCE)
             await asyncio.sleep(0.1)
         assert relay.dialled == 1
 

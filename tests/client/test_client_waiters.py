@@ -18,7 +18,7 @@ from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.status import ConnectionState, DeliveryState
 from support.relay_process import RelayProcess
-from support.sdk_clients import NOBODY, PATIENCE, first, friends, opened, run
+from support.sdk_clients import NOBODY, PATIENCE, first, friends, opened, reached, run
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 SOMEBODY = "A" * 43 + "="
@@ -83,7 +83,10 @@ async def waits_on_a_delivery(home: Path) -> bool:
                 await (await alice.send(NOBODY, "hello")).wait()
 
         task = weakref.ref(asyncio.get_running_loop().create_task(write()))
-        await asyncio.sleep(0.05)
+        while not alice.history(NOBODY):  # noqa: ASYNC110 - it is stored where it is written
+            await asyncio.sleep(0.01)
+        for _ in range(20):
+            await asyncio.sleep(0)  # a few turns, and it waits
         gc.collect()
         is_kept = task() is not None
         assert len(alice._hub._awaited) == is_kept
@@ -129,7 +132,7 @@ def test_state_of_the_connection_is_logged_and_nothing_of_people(
             alice.contacts.add("a-name-of-somebody", NOBODY)
             await alice.send(NOBODY, "a text of somebody")
             with contextlib.suppress(RelayUnreachable):
-                await alice.wait_online(5, attempts=1)
+                await alice.wait_online(PATIENCE, attempts=1)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(first(alice), 0.1)
 
@@ -146,30 +149,30 @@ def test_client_goes_to_the_relay_that_was_chosen(tmp_path: Path, relay: RelayPr
     async def main() -> None:
         async with opened(tmp_path, "alice", "ws://127.0.0.1:9/ws") as alice:
             with contextlib.suppress(RelayUnreachable):
-                await alice.wait_online(5, attempts=1)
+                await alice.wait_online(PATIENCE, attempts=1)
             alice.set_server(relay.url)
             await alice.wait_online(PATIENCE)
             alice.set_server("ws://127.0.0.1:9/ws")
             with pytest.raises(RelayUnreachable, match="cannot be reached because the connection was refused"):
-                await alice.wait_online(5, attempts=2)
+                await alice.wait_online(PATIENCE, attempts=2)
 
     run(main())
 
 
-async def stays_offline(home: Path, relay: RelayProcess) -> list[str | None]:
+async def stays_offline(home: Path, relay: RelayProcess, patience: float = PATIENCE) -> list[str | None]:
     """What is on Bob's disk of a text that lived for an hour, when he has had no relay since."""
     async with friends(home, relay) as (alice, bob):
         await (await alice.send("bob", "for an hour", expires_in=3_600)).wait(DeliveryState.DELIVERED)
         bob.set_server("ws://127.0.0.1:9/ws")
         bob._messenger._clock._at_boot += 3_600_000  # the machine has slept for so long
-        texts: list[str | None] = []
-        for _ in range(20):
-            await asyncio.sleep(0.1)
-            texts = [record.text for _, record in bob._vault.all(records.RECEIVED, ReceivedRecord)]
-            if texts == [None]:
-                break
+
+        def texts() -> list[str | None]:
+            return [record.text for _, record in bob._vault.all(records.RECEIVED, ReceivedRecord)]
+
+        with contextlib.suppress(TimeoutError):
+            await reached(lambda: texts() == [None], patience)
         assert bob.connection.state is not ConnectionState.ONLINE
-        return texts
+        return texts()
 
 
 def test_what_expires_goes_while_there_is_no_relay(
@@ -191,4 +194,4 @@ def test_client_whose_time_passes_only_with_a_relay_keeps_it(
 
     monkeypatch.setattr(Messenger, "tick", tick)
     monkeypatch.setattr("phantom_messenger.client.housekeeping.INTERVAL_MS", 100)
-    assert run(stays_offline(tmp_path, relay)) == ["for an hour"]
+    assert run(stays_offline(tmp_path, relay, 2)) == ["for an hour"]
