@@ -35,8 +35,8 @@ def shown(relay: RelayProcess) -> str:
 
 
 def told(relay: RelayProcess, word: str, count: int = 1) -> bool:
-    """Whether the log says so within some seconds."""
-    until = time.monotonic() + 10
+    """Whether the log says so, in time."""
+    until = time.monotonic() + PATIENCE
     while relay.log.count(f" {word}: ") < count and time.monotonic() < until:
         time.sleep(0.02)
     return relay.log.count(f" {word}: ") == count

@@ -95,7 +95,9 @@ class Device:
 
 async def log_in(relay: RelayProcess, person: Person) -> Device | None:
     """Connect and log in; None if the relay refuses for now."""
-    connection = await connect(relay.url, compression=None, proxy=None, ping_interval=None, close_timeout=2)
+    connection = await connect(
+        relay.url, compression=None, proxy=None, ping_interval=None, close_timeout=2, open_timeout=PATIENCE
+    )
     acknowledgement = json.loads(await connection.recv())
     await connection.send(canonical(person.auth(acknowledgement, HOST, features=["ack"])).decode())
     answer = json.loads(await connection.recv())
@@ -177,8 +179,8 @@ def test_relay_that_was_paused_and_taken_for_dead_goes_on_as_if_nothing_had_been
             assert moved.shown[-1] == "idle"
             for sender, recipient in ((alice, bob), (bob, alice), (moved, alice), (alice, moved)):
                 await writes(sender, recipient)
-            assert len(sql(url, "SELECT DISTINCT relay FROM sessions WHERE NOT has_ended")) == 2
-            assert len(sql(url, "SELECT account FROM sessions WHERE NOT has_ended")) == 3
+            await until(lambda: len(sql(url, "SELECT DISTINCT relay FROM sessions WHERE NOT has_ended")) == 2)
+            await until(lambda: len(sql(url, "SELECT account FROM sessions WHERE NOT has_ended")) == 3)
 
     asyncio.run(main())
 

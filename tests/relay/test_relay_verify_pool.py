@@ -24,7 +24,7 @@ from phantom_messenger.relay.verify_pool import VerifyPool
 from support.faults import Faults
 from support.people import Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
-from support.relay_process import RelayProcess, StartRelay
+from support.relay_process import RelayProcess, StartRelay, patched
 from support.simulated import Turns
 
 PATIENCE = 60.0
@@ -202,14 +202,15 @@ def test_process_that_never_says_that_it_is_ready_is_given_up(monkeypatch: pytes
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
     silent.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(silent))
-    monkeypatch.setattr(verify_pool, "STALL_SECONDS", 0.2)
 
     async def scenario() -> None:
         helpers = VerifyPool(1)
         await helpers.start()
         [first] = pids(helpers)
+        monkeypatch.setattr(verify_pool, "STALL_SECONDS", 1_000.0)
         helpers.tick()
         assert is_alive(first), "the control"
+        monkeypatch.setattr(verify_pool, "STALL_SECONDS", 0.2)
         await asyncio.sleep(0.3)
         helpers.tick()
         await until(lambda: not is_alive(first))
@@ -379,6 +380,16 @@ def has_started(helper: int) -> bool:
     return all(ignored >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
 
 
+def waits_for_work(helper: int) -> bool:
+    """Whether it has said that it is ready, and sleeps until there is something to check."""
+    state = Path(f"/proc/{helper}/stat").read_text().rpartition(")")[2].split()[0]
+    return has_started(helper) and state == "S"
+
+
+PATIENT = "from phantom_messenger.relay import verify_pool\nverify_pool.LATE_SECONDS = 60.0\n"
+"""Does not check by itself what its process has not answered in a moment."""
+
+
 def wait(reached: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not reached():
@@ -416,10 +427,9 @@ def test_interrupt_at_the_keyboard_is_left_to_the_relay(start_relay: StartRelay)
 
 
 def test_forged_message_among_many_is_refused_and_the_order_kept(start_relay: StartRelay) -> None:
-    relay = start_relay("--verify-workers", "1", "--limits", "off")
+    relay = start_relay("--verify-workers", "1", "--limits", "off", command=patched(PATIENT))
     [helper] = helpers_of(relay)
-    wait(lambda: has_started(helper))
-    time.sleep(0.5)  # until the relay knows that it is ready: before, it checks by itself
+    wait(lambda: waits_for_work(helper))  # before, the relay checks by itself
     person = Person()
     with RawSocket(relay.address) as raw:
         raw.upgrade()

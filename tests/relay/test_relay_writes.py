@@ -84,7 +84,8 @@ class Pair:
 
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.client, data)
-        await asyncio.sleep(0.02)
+        for _ in range(10):
+            await asyncio.sleep(0)  # in a few turns what was sent is read, unless the other end does not read
 
     async def read(self, count: int) -> bytes:
         found = b""
@@ -113,7 +114,9 @@ async def torrent(kind: type[WebSocketConnection], seed: int) -> tuple[bytes, by
             expected += b"".join(frame(TEXT, message, masked=False) for message in messages)
         assert pair.connection.buffered(), "the socket took it all: nothing was shown"
         arrived = await pair.read(len(expected + later))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(100):
+            while pair.connection.bytes_acked() < len(RESPONSE + expected + later):  # noqa: ASYNC110 - of the operating system
+                await asyncio.sleep(0.01)
         assert pair.connection.bytes_acked() == len(RESPONSE + expected + later)
         return expected + later, arrived
 
