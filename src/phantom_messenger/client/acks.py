@@ -78,6 +78,7 @@ class Acks:
         """Say that an item is safe here. After a login the relay delivers again what was not acknowledged."""
         self._confirmed[_send(link, payload, now)] = payload
         if len(self._confirmed) > MAX_UNANSWERED:
+            # The oldest one: nothing is lost, since the relay delivers again what it has no acknowledgement of.
             del self._confirmed[next(iter(self._confirmed))]
 
     def tick(self, link: Link, now: int) -> None:

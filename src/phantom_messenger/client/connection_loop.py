@@ -127,6 +127,7 @@ class ConnectionLoop:
                 return
             bound = self._backoff.ended(time.monotonic())
             asked = (self._messenger.retry_after or 0) / 1000
+            # By chance: a relay that restarts loses all its clients in one moment, and must not get them back in one.
             await asyncio.sleep(asked + jitter.uniform(0, bound))
 
     async def _connect_once(self, url: str) -> bool:
@@ -185,6 +186,7 @@ class ConnectionLoop:
 
     async def _write(self, connection: ClientConnection) -> None:
         while True:
+            # Before draining: what is added while something is sent sets it again, and is not overlooked.
             self._has_output.clear()
             for number, text in enumerate(self._messenger.drain()):
                 if number:
@@ -202,6 +204,8 @@ class ConnectionLoop:
                 pause = DISK_PAUSE
             except VaultError as error:
                 self._hub.not_stored = error
+                # With the connection goes what is only remembered of it: what was not stored was not acknowledged, and
+                # comes again.
                 self.drop(str(error))
                 await asyncio.sleep(DISK_PAUSE)
             except NO_FAULTS:
@@ -216,6 +220,7 @@ class ConnectionLoop:
         """Wait until it is time to tick; that can become earlier while one waits, and not later."""
         clock, due = asyncio.get_running_loop().time, math.inf
         while True:
+            # Before the question, so that a change behind it still wakes this up.
             self._has_changed.clear()
             due = min(due, clock() + self._messenger.next_tick() / 1000)
             try:

@@ -203,6 +203,7 @@ class Conversations:
         contact = state.contact
         _check_certified(contact.user_id, bundle.identity)
         started = self._started(contact, bundle, ephemeral, now=now, wall=wall)
+        # Behind the check of the bundle: a key for which nobody can sign is no reason to warn the user.
         if contact.key not in {b"", bundle.identity.public}:
             raise ChangedKey("the key behind this id is another one than before")
         strength = strength_of(started)
@@ -324,6 +325,7 @@ class Conversations:
         if is_new:
             sessions = self._answered(tx, contact, message, sessions, now)
         before, after, plaintext = self._decrypt(message, sessions, now, most=state.budget[1])
+        # Once more, with the key of the session that has opened it: above, any key of this sender would do.
         after.peer.verify(base64.b64decode(frame.signature), signing.envelope_bytes(signed_text))
         ends = Ends(base64.b64decode(sender), after.peer.public, self._own_id, self._identity.peer.public)
         found = content_suites.decode(plaintext, ends, suite=suite_of(after))
@@ -395,7 +397,9 @@ class Conversations:
         if self._vault.has(records.HANDSHAKE, fingerprint):
             raise UndecryptableMessage("this handshake was seen before")
         fresh = self._joined(contact.user_id, header, suite_of(message), now)
+        # In the transaction that keeps the message: if that is not believed, the keys are still there for the true one.
         self._prekeys.consume(tx, header)
+        # The last-resort prekey is not erased with its use, so nothing else would stop a replay.
         tx.put(records.HANDSHAKE, fingerprint, Seen(now), due=now)
         return _ordered(fresh, sessions, contact.floor)
 
@@ -424,6 +428,7 @@ class Conversations:
             if jump is None or jump > most:
                 last = UndecryptableMessage("its key was used already, or it jumps too far ahead")
                 continue
+            # Over all sessions together: a forged header is not to cost more for being tried on several.
             most -= jump
             try:
                 after, plaintext = suites.decrypt(known, message, random=self._random, now=now)

@@ -46,6 +46,7 @@ class Outbox:
         self._busy = busy
         self._queue = Queue()
         found = [entry for _, entry in vault.all(records.OUTBOX, OutboxRecord)]
+        # They were written before all that waits for the first time, but entered the outbox again later.
         resent = sorted((entry for entry in found if entry.again), key=self._position)
         for entry in [*resent, *(one for one in found if not one.again)]:
             self._queue.put(entry)
@@ -100,6 +101,7 @@ class Outbox:
 
     def in_flight(self, entry: OutboxRecord) -> None:
         """It was sent and not answered yet."""
+        # In memory alone: after a restart all that was not accepted is sent again, and the relay knows it by its id.
         self._in_flight[entry.peer] = entry
 
     def refused(self, entry: OutboxRecord) -> None:
@@ -240,6 +242,7 @@ class Outbox:
         found = [self.sent(message_id, peer) for message_id in dict.fromkeys(message_ids)]
         count = 0
         known = [sent for sent in found if sent is not None]
+        # The newest first, since each one is put before the others.
         for sent in sorted(known, key=lambda sent: -self._vault.position(records.SENT, sent.message_id)):
             left = None if sent.expires_at is None else sent.expires_at - now
             is_gone = sent.text is None or sent.state in {DeliveryState.FAILED, DeliveryState.EXPIRED}
@@ -258,6 +261,7 @@ class Outbox:
                 again=True,
             )
             self.put(tx, entry, first=True)
+            # Counted as it is put back, not when it leaves: a restart in between must not make the bound a larger one.
             counted = msgspec.structs.replace(sent, resends=sent.resends + 1)
             tx.put(records.SENT, sent.message_id, counted, due=sent.expires_at)
         return count

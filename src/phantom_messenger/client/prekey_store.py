@@ -247,6 +247,7 @@ class PreKeyStore:
         if current is not None and not _is_old(current, now):
             return current
         if current is not None:
+            # Not erased yet: handshakes that were made with it are still on their way.
             self._put(tx, replace(current, retired_at=now))
         return self._make(tx, sort, now)
 

@@ -79,6 +79,7 @@ class Reconnecting:
 
     def dialling(self) -> ConnectionEvent:
         """An attempt to connect begins."""
+        # It was waited for before this attempt; what goes wrong now has a wait of its own.
         self.retry_after = None
         return ConnectionEvent(state=ConnectionState.CONNECTING, reason="")
 

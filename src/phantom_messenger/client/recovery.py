@@ -125,6 +125,7 @@ class Recovery:
             monotonic: milliseconds since this start.
         """
         begun = self._begun(sender, now)
+        # Counted by both clocks: what is stored outlives a restart, and this one is moved by nobody.
         here = self._begun_here[sender] = [at for at in self._begun_here.get(sender, []) if monotonic - at < HOUR_MS]
         return (
             max(len(begun), len(here)) < MAX_SESSIONS_PER_HOUR
@@ -134,6 +135,7 @@ class Recovery:
 
     def began(self, tx: Transaction, sender: str, now: int, monotonic: int) -> None:
         """A new session was begun for this."""
+        # Even if the transaction fails: one session too few is better than one after the other.
         self._begun_here.setdefault(sender, []).append(monotonic)
         tx.put(records.RECOVERY, sender, RecoveryRecord(at=[*self._begun(sender, now), now]))
 

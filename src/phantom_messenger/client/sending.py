@@ -188,6 +188,7 @@ class Sending:
         if state is not None:
             with self._stores.vault.transaction() as tx:
                 entry = self._seal(tx, state, entry)
+        # Only now is the ratchet's new state on disk: a message that left before it could have its key used again.
         self._stores.outbox.in_flight(entry)
         request = link.send_signed(self._frame(entry, expires_in), now.monotonic)
         self._flights.begin(request, entry, now.monotonic)

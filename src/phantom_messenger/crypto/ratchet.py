@@ -165,6 +165,7 @@ def decrypt(
         UndecryptableMessage: it does not authenticate, its key is gone, or it jumps too far.
         InvalidKey: the peer's ratchet key contributes nothing.
     """
+    # Before any step: a late message of a chain that has ended must not begin that chain anew.
     skipped = spend_skipped(state, header)
     if skipped is not None:
         state, mk = skipped
@@ -197,6 +198,7 @@ def spend_skipped(state: RatchetState, header: RatchetHeader) -> tuple[RatchetSt
     skipped = state.mkskipped.get((header.dh, header.n))
     if skipped is None:
         return None
+    # Used once and gone: a key that stayed would open a replay, and what an eavesdropper has recorded.
     left = {key: kept for key, kept in state.mkskipped.items() if key != (header.dh, header.n)}
     return replace(state, mkskipped=left), skipped.mk
 
@@ -288,6 +290,7 @@ def forget_old(state: RatchetState, now: int) -> RatchetState:
 def _dh_ratchet(state: RatchetState, header: RatchetHeader, random: Randomness) -> RatchetState:
     """Section 3.5, DHRatchet."""
     rk, ckr = _kdf_rk(state.rk, primitives.x25519(state.dhs.private, header.dh))
+    # The old private key ends with the old state: whoever steals a later one cannot derive this chain from it.
     fresh = KeyPair.from_private(random(primitives.KEY_BYTES))
     rk, cks = _kdf_rk(rk, primitives.x25519(fresh.private, header.dh))
     return replace(state, dhs=fresh, dhr=header.dh, rk=rk, cks=cks, ckr=ckr, pn=state.ns, ns=0, nr=0)
@@ -299,6 +302,7 @@ def _skip(state: RatchetState, until: int, now: int) -> RatchetState:
         raise UndecryptableMessage(f"it jumps more than {MAX_SKIP} messages ahead")
     if state.ckr is None or state.dhr is None or until <= state.nr:
         return state
+    # A copy: until the message has authenticated, the old state is the one that holds.
     skipped, ckr = dict(state.mkskipped), state.ckr
     for n in range(state.nr, until):
         ckr, mk = kdf_ck(ckr)
@@ -308,6 +312,7 @@ def _skip(state: RatchetState, until: int, now: int) -> RatchetState:
 
 def _bounded(skipped: dict[SkippedKey, Skipped]) -> dict[SkippedKey, Skipped]:
     """The newest of them: at most ``MAX_RECEIVING_CHAINS`` chains, and at most ``MAX_SKIPPED_KEYS`` keys."""
+    # A dict keeps the order in which keys were skipped, so the oldest come first.
     chains = list(dict.fromkeys(dh for dh, _ in skipped))
     old = set(chains[:-MAX_RECEIVING_CHAINS])
     kept = {key: value for key, value in skipped.items() if key[0] not in old} if old else skipped

@@ -109,6 +109,7 @@ def decrypt(
     if spent is not None or header.dh == state.dhr:
         state, mk = spent or ratchet.take_key(state, header.n, now)
         return state, kem.counted(), ratchet.open_sealed(mk, message.sealed, aad)
+    # Before any key is derived: a part in the wrong place must not cost anything, nor enter the root key.
     _check_part(state, kem, message.part)
     state = _begin_receiving(ratchet.end_chain(state, header, now), kem, message)
     state, mk = ratchet.take_key(state, header.n, now)
@@ -163,6 +164,7 @@ def _begin_sending(
             exchanged = public + ciphertext
             kem = KemState(carried=KemCiphertext(ciphertext), at=now)
         case KemCiphertext():
+            # The offer was answered, so its private half has served: it is in no later state.
             kem = KemState(at=now)
         case _:
             kem = _offered(kem.counted(), random, now)

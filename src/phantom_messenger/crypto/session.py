@@ -120,6 +120,7 @@ def encrypt(session: Session, plaintext: bytes, random: Randomness) -> tuple[Ses
     """Encrypt one padded content; store the new session before the message is sent."""
     flags = 0
     handshake = b""
+    # With every message until one is answered: any of them may be the first to arrive.
     if session.pending is not None:
         flags = HAS_HANDSHAKE | (HAS_KEM if session.pending.kem_ciphertext else 0)
         handshake = session.pending.encode()

@@ -167,6 +167,7 @@ def decrypt(
         now=now,
         encapsulate=encapsulate,
     )
+    # Before the new state is handed out: a head with a body that is not its own must not use up the head's key.
     content = body.open_sealed(message.body, key)
     return replace(session, ratchet=state, kem=kem), content
 

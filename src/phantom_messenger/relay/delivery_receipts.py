@@ -97,6 +97,8 @@ class DeliveryReceipts:
     def _acknowledge(self, session: Session, names: Sequence[MessageName]) -> Steps:
         """One command for all, or one for each if that fails."""
         spent = Spent(session.mark, RECEIPT_BYTES * len(names), self._clock.monotonic_ms())
+        # Before it is stored, and for all that it may come to: otherwise what an address has under way at once would
+        # pass the quota. What is not needed is given back.
         may_notify = not self._quota.spend(spent.mark, spent.size, spent.at)
         receipts: list[StoredReceipt] = []
         hidden: list[tuple[MessageName, DeliveryOutcome]] = []

@@ -65,6 +65,7 @@ class MailboxPush:
 
     def push(self, session: Session, item: Item) -> None:
         """Send one item of the mailbox, unless it has expired meanwhile."""
+        # Also for what is not sent below: a page that begins with it would be asked for again and again.
         session.cursor.last_pushed = item.seq
         if not session.takes_dates and item.kind is ItemKind.KEY_EXCHANGE and _DATED in item.text:
             return  # it waits for a client that can read it: this one would take the relay for broken
@@ -94,6 +95,7 @@ class MailboxPush:
         cursor.fetching = True
         try:
             while not cursor.caught_up and (room := session.outbox.room()):
+                # Before the question: what another relay tells of from now on may be missing in the answer.
                 cursor.is_outdated = False
                 page: Page = yield ReadMailbox(
                     actor=session.actor,

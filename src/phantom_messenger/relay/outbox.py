@@ -69,6 +69,7 @@ class Outbox:
 
     def is_stalled(self, now: int) -> bool:
         """Whether the client has read nothing of what waits for it for too long."""
+        # Whoever has nothing to read cannot stall: the time runs from what is written next.
         if not self._connection.buffered():
             self._moved_at = now
         elif (acked := self._connection.bytes_acked()) > self._acked:

@@ -262,6 +262,7 @@ class Pipeline:
                 self._resume(self._handle(admitted, verdict), None)
             if batch.slices is not None:
                 self._gauge.sliced_bytes -= batch.size
+                # Behind its handler, which has yielded its command: what the session sent next is stored after it.
                 self._take_in_behind(batch.frames[0].session)
             self._gauge.count -= len(batch.frames)
         if self._on_idle is not None:
@@ -309,6 +310,7 @@ class Pipeline:
 
     def _take_in_behind(self, session: Session) -> None:
         """A frame that was verified in slices is handled: now those that came after it."""
+        # Taken out first: one of them may be to many as well, and then holds up those behind it in its turn.
         behind = self._behind.pop(session)
         session.is_behind = False
         for admitted in behind:
@@ -368,6 +370,7 @@ class Pipeline:
         batch, waiting = self._running, self._reads if is_reading else self._waiting
         most = READS_AHEAD if is_reading else MAX_BATCH
         size = 0
+        # The first one goes whatever its size: it gets no smaller by waiting, and would hold up all behind it for ever.
         while waiting and len(batch) < most and (not batch or size + waiting[0][2] <= MAX_BATCH_BYTES):
             batch.append(waiting.popleft())
             size += batch[-1][2]
@@ -380,6 +383,7 @@ class Pipeline:
     def _stored(self, results: list[Any]) -> None:
         """Resume the handlers whose commands were run; the others come first in the next batch."""
         finished, self._running = self._running, []
+        # Backwards, so that they stand in their old order again, before what was yielded meanwhile.
         for waiting in reversed(finished[len(results) :]):
             (self._reads if isinstance(waiting[1], ReadMailbox) else self._waiting).appendleft(waiting)
             self._waiting_bytes += waiting[2]

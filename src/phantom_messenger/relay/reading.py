@@ -173,8 +173,10 @@ class ReadBudget:
         self._is_turn = True
         try:
             for _ in range(self._turns_while_held() if is_held else len(self._waiting)):
+                # What may be read counts before it has come: it is read behind this, all of it in the same turn.
                 if self._left - reading <= kept:
                     break
+                # Even a turn that brings nothing costs something: thousands of them would be one long turn.
                 self._left -= FRAME_COST
                 self._floor = self._left - FRAMES_SHARE
                 go_on, _ = self._waiting.popitem(last=False)

@@ -191,6 +191,7 @@ class Relay:
 
     def disconnected(self, session: Session) -> None:
         """The connection is gone, whichever side closed it."""
+        # First: steps of this session may still wait for the store, and look at its state when they go on.
         session.state = State.CLOSED
         if self._core.hub.remove(session, self._clock.monotonic_ms()):
             if session.looks_absent:
@@ -211,6 +212,7 @@ class Relay:
     def stop(self, stopped: Callable[[], None]) -> None:
         """Finish what is on its way, close every connection with 1001, then call ``stopped``; may be called again."""
         if not self._is_stopping:
+            # First: what arrives from now on is dropped, so that what is on its way comes to an end.
             self._is_stopping = True
             self._housekeeping.stop()
 

@@ -74,6 +74,7 @@ class StoreThread:
                 self._broken = True
             else:
                 self._broken = False
+            # Before the answers: whoever is refused, and then asks whether the relay is ready, is to hear the same.
             self._report_health()
             self._loop.call_soon_threadsafe(done, results)
 
@@ -111,6 +112,7 @@ class StoreThread:
 
     async def close(self) -> None:
         """Close the store behind what it is doing."""
+        # First, so that nothing is queued behind the closing, where it would find no store.
         self._is_closing = True
         await self._loop.run_in_executor(self._executor, self._store.close)
         self._executor.shutdown()
@@ -221,15 +223,18 @@ class RelayServer:
     async def stop(self) -> None:
         """Answer what is on its way, close every connection with 1001, close the store; all within seconds."""
         now = self._loop.time()
+        # The timer before anything else: each tick may begin work, which would have to be waited for in its turn.
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.wait({self._timer})
         if self._listener is not None:
             self._listener.close()
+        # Answers before the goodbye: what was sent before the stop is stored, and its sender hears that it is.
         if not await self._settle(now + SETTLE_SECONDS):
             self._relay.close_all()
         while self._relay.connections and self._loop.time() < now + STOP_SECONDS:  # noqa: ASYNC110 - a few turns, once
             await asyncio.sleep(0.02)
+        # Once more: that the clients have gone, and when, is stored as well.
         if not await self._settle(now + STOP_SECONDS + 0.5):
             self._store.give_up()
         self._verify_pool.close()

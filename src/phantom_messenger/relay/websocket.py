@@ -178,6 +178,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._is_full = False
         if self._is_closing or self._transport is None:
             return
+        # What waits for the client goes first: it may fill the buffer again, and then nothing is read yet.
         if self._session is not None:
             self._receiver.writable(self._session)
         if self._waits:
@@ -205,6 +206,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._is_closing = True
         self._forget()
         self._write_frame(Opcode.CLOSE, Close(code, reason).serialize())
+        # Whatever the client does: one that never answers a close frame must not keep its socket.
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
         if not wait_for_close:
             self._transport.close()

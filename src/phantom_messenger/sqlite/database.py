@@ -16,6 +16,7 @@ class NewerVersion(Exception):
 def configure(connection: apsw.Connection) -> None:
     """Have every commit synced to disk, everything that is deleted overwritten, and each statement prepared once."""
     connection.pragma("journal_mode", "wal")
+    # With less, WAL mode syncs at checkpoints alone: what clients were told is stored would not outlive a power cut.
     connection.pragma("synchronous", "full")
     connection.pragma("secure_delete", "on")
     connection.pragma("temp_store", "memory")
@@ -34,6 +35,7 @@ def new_file(path: Path) -> Iterator[tuple[Path, apsw.Connection]]:
     files.delete(part)
     connection = apsw.Connection(str(part))
     try:
+        # Before there is anything in it that others could read.
         part.chmod(0o600)
         configure(connection)
         yield part, connection

@@ -89,6 +89,7 @@ class Scrubber:
         if self._committed < self._log_pages:
             self._due = self._log_pages
         elif self._committed >= self._due:
+            # Before the attempt: while another program keeps the log, not every commit is to make one.
             self._due = self._committed + self._log_pages
             with suppress(apsw.Error):  # the log is kept, and it is tried again
                 self._collect()
@@ -106,6 +107,7 @@ class Scrubber:
             apsw.BusyError: another program reads or writes the database.
             apsw.FullError: there is no room for the checkpoint.
         """
+        # Before the checkpoint, which empties the log: nothing else tells which pages were written.
         self._collect()
         with suppress(apsw.FullError, apsw.IOError):  # without it, what is on a full disk could not be erased
             self._end_log()
@@ -195,6 +197,7 @@ class Scrubber:
                 os.pwrite(self._handle, bytes(end - begin), (number - 1) * PAGE_BYTES + begin)
                 found = True
         if found:
+            # Zeros that only the system's cache holds have erased nothing if the power fails.
             os.fdatasync(self._handle)
         return found
 

@@ -133,6 +133,8 @@ class SQLiteStore:
             files.make_folder(folder)
             if self._vfs is None:
                 database = own_database(database)
+            # Before the first look at the file: of two relays that start at once, both would find it missing and make
+            # one.
             self._lock = lock_folder(database.parent)
         except OSError as error:
             raise cannot_use(folder, error) from None
@@ -143,9 +145,12 @@ class SQLiteStore:
             try:
                 self._connect(database)
             except (*_NO_ROOM, apsw.CantOpenError):
+                # Opening itself takes room, for the index of the log and to write it back: the reserve is there for
+                # that.
                 if not self._reserve.release():
                     raise
                 self._connect(database)
+            # Taken up last: on a disk that is nearly full the database comes first.
             if not self._reserve.acquire():
                 self._enter_out_of_space()
         except BaseException as error:
@@ -275,6 +280,7 @@ class SQLiteStore:
         if self._state is not State.NORMAL:
             with contextlib.suppress(OSError):  # the log to which it was donated is gone
                 self._reserve.acquire()
+        # Last of all: from here on another relay may open the folder, in which nothing may be under way.
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -288,6 +294,8 @@ class SQLiteStore:
                 return self._transact(work, run, deadline)
             except _CommandRaised as raised:
                 error = raised.error
+                # Savepoints would not help: they end with the transaction. Each command alone may need less of the
+                # disk.
                 if _concerns_all(error):
                     break
             except Exception as failed:  # noqa: BLE001 - the boundary: whatever it was, nothing of the batch is stored
@@ -299,6 +307,8 @@ class SQLiteStore:
         """Run the first of it, and what can be begun before the deadline, as one transaction."""
         results: list[Any] = []
         try:
+            # A deferred one begins as a reader, and its first write fails without any wait if another program has
+            # written since.
             self._connection.execute("BEGIN IMMEDIATE")
             if self._scrubber is not None:
                 self._scrubber.begin()
@@ -307,6 +317,7 @@ class SQLiteStore:
                     results.append(do(self.tables, one))
                 except Exception as error:  # noqa: BLE001 - as above
                     raise _CommandRaised(error) from None
+                # Asked behind a command: however late it is, each batch gets one done, so that nobody waits for ever.
                 if deadline is not None and time.monotonic() >= deadline:
                     break
             self._connection.execute("COMMIT")
@@ -316,6 +327,7 @@ class SQLiteStore:
                 self._connection.execute("ROLLBACK")
             self.tables.rolled_back()
             raise
+        # Not before the commit: what is remembered of rows must never be ahead of the disk.
         self.tables.committed()
         if self._scrubber is not None:
             self._scrubber.committed()
@@ -400,6 +412,7 @@ class SQLiteStore:
     def _enter_out_of_space(self) -> None:
         """Donate the reserve to the log, and do not let the database grow into it."""
         self._state = State.OUT_OF_SPACE
+        # Given to the disk first, since the checkpoint needs room; then the log takes it, before other programs do.
         with contextlib.suppress(OSError):
             self._reserve.release()
         with contextlib.suppress(apsw.Error):
@@ -475,4 +488,5 @@ def _create(database: Path) -> None:
         migrate(connection)
         connection.close()
         part.rename(database)
+    # The name is stored in the folder: without this a power cut could take it, and the next start make an empty store.
     files.sync_folder(database.parent)

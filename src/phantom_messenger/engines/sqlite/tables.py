@@ -52,6 +52,7 @@ class Tables:
     def rolled_back(self, savepoint: int = 0) -> None:
         """The transaction was rolled back to a savepoint, or altogether."""
         self.mailboxes.rolled_back(savepoint)
+        # It keeps no journal of what this transaction has taught it, so all of it goes: rollbacks are rare.
         self.directory.forget()
 
 

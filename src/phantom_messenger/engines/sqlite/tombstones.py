@@ -53,6 +53,7 @@ class RecentlyDeleted:
     def rollback_to(self, savepoint: int) -> None:
         """Forget what was added since a savepoint."""
         newest = self._parts[-1]
+        # Backwards: of an id that was added twice, the first entry knows what there was before.
         for digest, before in reversed(self._journal[savepoint:]):
             if before is None:
                 newest.pop(digest, None)
@@ -64,6 +65,7 @@ class RecentlyDeleted:
         """The transaction is on disk."""
         self._journal.clear()
         newest = self._parts[-1]
+        # A part begins between transactions only, so that a rollback finds all that it has to undo in the newest one.
         is_full = len(newest) >= MAX_REMEMBERED // _PARTS
         if newest and (is_full or self._until - next(iter(newest.values())) >= _PART_MS):
             self._parts.append({})
@@ -76,6 +78,7 @@ class RecentlyDeleted:
         if now + KEEP_REMOVED_MS != self._until:  # one number serves all of a moment
             self._until = now + KEEP_REMOVED_MS
         digest, newest = _digest(key), self._parts[-1]
+        # Taken out and put back, so that it stands at the end: a part is as old as its first entry.
         self._journal.append((digest, newest.pop(digest, None)))
         newest[digest] = self._until
 
