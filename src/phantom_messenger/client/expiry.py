@@ -59,6 +59,7 @@ class ExpiryClock:
         """Keep the moment if it is time."""
         since_boot = self._since_boot()
         mark, kept = ClockSnapshot(self._boot, since_boot, self._wall(), self._at_boot + since_boot), self._kept
+        # After a reboot it is kept at once: nothing that is stored says how much of this boot has passed.
         if kept is not None and kept.boot == mark.boot:
             passed = mark.persistent - kept.persistent
             if passed < KEEP_MS and abs(mark.wall - kept.wall - passed) < STEP_MS:

@@ -75,6 +75,7 @@ class Housekeeping:
             self._extend_index(now.monotonic)
 
     def _tidy_up(self, now: Moment) -> Iterator[Event]:
+        # Before the work: what fails is tried again after the interval, not at each tick.
         self._due_at = now.monotonic + INTERVAL_MS
         events: list[Event] = []
         stores, receiving = self._stores, self._receiving
@@ -96,9 +97,11 @@ class Housekeeping:
             if not stores.requests.holds(sender):
                 yield from receiving.open_requests(sender, now)
         self._extend_index(now.monotonic)
+        # Last: what was deleted above leaves the file in the same round.
         stores.vault.scrub()
 
     def _extend_index(self, now: int) -> None:
+        # In case that it fails; otherwise it goes on sooner.
         self._index_at = now + INTERVAL_MS
         with suppress(VaultError):  # nothing else waits for it
             with self._stores.vault.transaction() as tx:

@@ -244,6 +244,7 @@ class KeyExchanges:
     def receive(self, payload: frames.RoutedKeyExchangeResponsePayload, now: Moment) -> list[Event]:
         """Prekeys of a peer have come."""
         peer = payload.sender_id
+        # Taken out whatever comes of it: a second answer must not begin a second session with the same key.
         exchange = self._under_way.pop(peer, None)
         if exchange is None:
             return []

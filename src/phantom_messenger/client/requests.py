@@ -156,6 +156,7 @@ class Requests:
             CryptoError: it cannot be read; roll back.
         """
         frame = codec.decode_relay(record.frame) if record.frame else None
+        # In the transaction that keeps what it says: it can neither be lost in between nor be received twice.
         self.drop(tx, record.sender, record.message_id)
         if not isinstance(frame, frames.RoutedMessage):
             return self._inbox.let_in(tx, record.sender, record.message_id, now)
@@ -192,6 +193,7 @@ class Requests:
         )
         with self._vault.transaction() as tx:
             self._store(tx, record)
+        # Behind the transaction, so that the new one counts as well: it may be the one that gives way.
         self._make_room()
         return payload.message_id in self._kept.get(payload.sender_id, {})
 

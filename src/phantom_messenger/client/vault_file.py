@@ -171,7 +171,9 @@ def salvage(old: apsw.Connection, path: Path, is_enough: Callable[[apsw.Connecti
                 return False
             log_pairing.end(connection)
             connection.close()
+            # Before the names change: what it still writes must not end up beside the new file.
             old.close()
+            # A second name first, and then the replacement: at no moment is there no file of this name.
             kept = _keep(path)
             part.replace(path)
             for suffix in files.SUFFIXES[1:]:

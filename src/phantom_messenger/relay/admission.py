@@ -81,6 +81,7 @@ class Admission:
             pass
         elif not is_login and (wait := self.limiter.acquire(rule.rate, key, now)):
             raise RequestError(Reason.RATE, retry_after=wait)
+        # Behind the rate, so that frames with a wrong time count: their answers cost as much.
         if rule.signed and abs(frame.timestamp - (wall := self._clock.wall_ms())) > CLOCK_TOLERANCE_MS:
             raise RequestError(Reason.CLOCK, details={"serverTime": wall})
         if is_login:  # a connection has one try: without a proof it costs one signature check and no more

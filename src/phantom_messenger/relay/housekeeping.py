@@ -94,6 +94,7 @@ class Housekeeping:
     def stop(self) -> None:
         """Save what the next start goes on from."""
         core = self._core
+        # A sweep that is under way ends with its step: it would keep the relay from ever being idle.
         self._is_stopping = True
         core.pipeline.run(self._save_clock(core.clock.snapshot(), core.clock.monotonic_ms()))
         kept = core.admission.limiter.export(core.clock.monotonic_ms(), core.clock.persistent_ms())
@@ -109,6 +110,7 @@ class Housekeeping:
 
     def _save_clock(self, snapshot: ClockSnapshot, now: int) -> Steps:
         yield SaveClock(snapshot=snapshot)
+        # Once it is stored, and not before: what has failed is due again with the next tick.
         self._clock_saved_at, self._wall_ahead = now, snapshot.wall - snapshot.persistent
 
     def _sweep(self) -> Steps:

@@ -45,6 +45,7 @@ class Hub:
         self._addresses[session.address] -= 1
         if not self._addresses[session.address]:
             del self._addresses[session.address]
+        # A newer login has taken its place already: the end of the old one is no departure.
         if self._users.get(session.user_id) is not session:
             return False
         del self._users[session.user_id]

@@ -71,6 +71,7 @@ class _PendingBatch:
             verdicts = verify(self.batch)
         except Exception as error:  # noqa: BLE001 - boundary: other requests still need their answer
             report(error)
+            # What cannot be judged counts as forged: its senders get an answer, and nothing false is let in.
             verdicts = [False] * len(self.batch)
         self.answer(verdicts)
 
@@ -139,6 +140,7 @@ class _Worker(asyncio.Protocol):
         """See ``asyncio.Protocol``: the process has ended."""
         if self._timer is not None:
             self._timer.cancel()
+        # First, so that nothing more is asked of it while what it owes is verified here.
         self._on_exit(self)
         while self._pending:
             self._pending.popleft().verify_here()

@@ -272,6 +272,7 @@ class PostgresStore:
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it was, nothing counts as stored
             failed = self._failed(error)
             if len(part) > 1 and (self._is_full or not failed.is_out_of_space):
+                # Each alone: the others are not to fail for the one at fault.
                 return [result for one in part for result in self._run_part([one])]
             if self._is_full and (found := self._remove(part[0])):
                 return found
@@ -423,6 +424,7 @@ class PostgresStore:
             with contextlib.suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
             raise
+        # To the COMMIT of a transaction that has failed the server answers ROLLBACK, which is no error.
         if end.statusmessage != "COMMIT" or self._warnings or not self._is_kept(after):
             raise _NotKept
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]

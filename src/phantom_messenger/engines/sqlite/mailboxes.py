@@ -132,6 +132,8 @@ class SQLiteMailboxes:
         identity = (account, kind, sender, name)
         mark = None if known else item.mark or 0
         needs = self._quota.needs(account, item, known=known)
+        # Without looking first whether it is there: it hardly ever is, and the index that says so has to be read
+        # anyway.
         if has_room and self._quota.take(needs):
             added = self._insert(identity, item, now, mark)
             if added is not None:

@@ -33,6 +33,7 @@ def message(core: Core, admitted: AdmittedFrame, frame: frames.Message) -> Steps
         raise append_error(AppendRefusal.FULL)
     item = _item(admitted, frame, now)
     size = len(item.head) + len(item.tail)
+    # Before it is stored: what an address has under way at once must not pass its quota together.
     core.admission.spend(admitted, size + MESSAGE_OVERHEAD)
     result: Accepted | AppendRefusal = yield AcceptMessage(
         actor=session.actor,
