@@ -4,6 +4,8 @@ from typing import Final
 
 from client_samples import Device, Town, pass_time
 
+from phantom_messenger.client.connection_loop import ConnectionLoop
+from phantom_messenger.client.devices.front import Devices
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 from support.people import Frame
 
@@ -14,6 +16,21 @@ RELAY: Final = "wss://relay.test/ws"
 def last(device: Device) -> LinkingEvent:
     """What a device has said last of being linked."""
     return device.heard(LinkingEvent)[-1]
+
+
+class Idle(ConnectionLoop):
+    """Connects to nothing, and leaves it to the test to hear what there is."""
+
+    def __init__(self) -> None:
+        pass
+
+    def changed(self) -> None:
+        pass
+
+
+def own_devices(device: Device) -> Devices:
+    """What an application sees of a person's devices on one of them."""
+    return Devices(device.messenger, Idle())
 
 
 def link(first: Device, new: Device, *others: Device, history: bool = True) -> None:

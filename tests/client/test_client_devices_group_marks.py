@@ -381,7 +381,7 @@ def test_device_is_told_what_was_muted_before_it_of_a_group_that_was_left(town: 
 
 
 def in_step_of(device: Device) -> list[str]:
-    known = device.messenger._device_parts.in_step._known.values()
+    known = device.messenger.device_parts.in_step._known.values()
     stored = [one for _, one in device.vault.all(SYNCED, SyncedRecord)]
     assert sorted(one.user_id for one in stored) == sorted(one.user_id for one in known)
     return [one.user_id for one in stored]
@@ -535,6 +535,6 @@ def test_own_devices_alone_may_say_so(people: tuple[People, str], who: str) -> N
     assert unread(alice, group) == ((0, []) if is_own else (1, ["to all"]))
     assert is_muted(alice, group) is is_own
     assert not alice.vault.has_kind(EARLY)
-    assert any(one.user_id == f"muted {group}" for one in alice.messenger._device_parts.in_step._known.values()) is (
+    assert any(one.user_id == f"muted {group}" for one in alice.messenger.device_parts.in_step._known.values()) is (
         is_own
     )

@@ -78,7 +78,7 @@ def test_device_of_before_learns_a_name_with_the_next_change(town: Town) -> None
     alice, bob, carol = strangers(town, "", "", "Carol C.")
     tablet = with_tablet(town, alice, bob, carol)
     forget_names(tablet)
-    name, in_step = f"group {info(bob).group}", bob.messenger._device_parts.in_step
+    name, in_step = f"group {info(bob).group}", bob.messenger.device_parts.in_step
     in_step._known[name] = SyncedRecord(user_id=name, at=0)
     assert labels(tablet)[carol.id] == short_id(carol.id)
     alice.messenger.groups.rename("Tea", "Cake")

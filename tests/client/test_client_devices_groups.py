@@ -386,7 +386,7 @@ def test_stranger_who_opens_a_link_is_no_request_on_a_further_device(
 ) -> None:
     (alice, laptop, bob, carol), _ = people
     for one in (alice, laptop):
-        one.messenger._stores.requests._asks = True
+        one.messenger._stores.book.asks = True
     dan = town.device("dan", strangers="ask").login()
     if is_join:
         dan.messenger.groups.join(JoinLink.parse(alice.messenger.groups.link("us", RELAY)))

@@ -265,7 +265,7 @@ def test_order_in_which_it_is_heard_does_not_matter(town: Town) -> None:
     ends = set()
     for number, heard in enumerate(permutations(SAME_TIME)):
         device = town.device(f"device {number}")
-        parts = device.messenger._device_parts
+        parts = device.messenger.device_parts
         for one in heard:
             with device.vault.transaction() as tx:
                 parts.in_step.take_contacts(tx, SyncContacts(contacts=[one]))
@@ -275,7 +275,7 @@ def test_order_in_which_it_is_heard_does_not_matter(town: Town) -> None:
 
 def test_older_change_changes_nothing(town: Town) -> None:
     device = town.device("alice")
-    parts = device.messenger._device_parts
+    parts = device.messenger.device_parts
     for one in (SAME_TIME[0], KnownPerson(id=SAME_TIME[0].id, at=9, name="older", blocked=True)):
         with device.vault.transaction() as tx:
             parts.in_step.take_contacts(tx, SyncContacts(contacts=[one]))

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from client_samples import DAY, Device, Town, pass_time
-from device_samples import Family, kept_back, said, two_of_alice
+from device_samples import Family, kept_back, own_devices, said, two_of_alice
 
 from phantom_messenger.client import records
 from phantom_messenger.client.content import Claim, Receipt
@@ -206,7 +206,7 @@ def test_what_a_device_has_sent_is_in_the_history_if_it_is_fetched_before_the_re
     family: Family, is_fetched: bool
 ) -> None:
     alice, laptop, bob = family
-    own = alice.messenger.devices(lambda: None)
+    own = own_devices(alice)
     alice.cut()
     laptop.send(bob, "on the train")
     pass_time(2_000, laptop, bob)

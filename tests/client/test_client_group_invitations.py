@@ -203,7 +203,7 @@ def test_invitation_back_by_another_admin_is_no_second_one(town: Town) -> None:
 def test_of_few_who_invite_to_another_group_of_its_id_one_is_told_and_of_no_stranger(town: Town) -> None:
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)
-    ben.messenger._stores.requests._asks = True
+    ben.messenger._stores.book.asks = True
     group, before = known(ada).record.group, known(ben).record.shown
     for number in range(rivals.MAX_INVITERS + 2):
         mal = town.device(f"mal{number}").login()
@@ -258,7 +258,7 @@ def test_control_without_a_look_at_what_was_held_it_is_lost(town: Town, monkeypa
 def test_what_a_stranger_has_said_before_a_removal_invites_nobody_after_it(town: Town, is_known: bool) -> None:
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)
-    ben.messenger._stores.requests._asks = True
+    ben.messenger._stores.book.asks = True
     mal = town.device("mal").login()
     mal.messenger.contacts.add("ben", ben.id)
     if is_known:

@@ -24,7 +24,7 @@ def linked(town: Town, *, uses: int = 1) -> tuple[Device, Device, JoinLink]:
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)
     for one in (ada, ben):
-        one.messenger._stores.requests._asks = True  # about strangers, as all do but bots
+        one.messenger._stores.book.asks = True  # about strangers, as all do but bots
     return ada, ben, JoinLink.parse(ada.messenger.groups.link("Tea", RELAY, uses=uses))
 
 

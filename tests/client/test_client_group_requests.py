@@ -62,7 +62,7 @@ def requests(device: Device) -> list[str]:
 def grown(town: Town) -> tuple[Device, Device, Device, Device]:
     """Alice has added Dan to the group of her, Bob and Carol, and Bob has not heard of it; Dan has written to it."""
     alice, bob, carol = strangers(town)
-    bob.messenger._stores.requests._asks = True
+    bob.messenger._stores.book.asks = True
     dan = town.device("dan").login()
     alice.messenger.contacts.add("dan", dan.id)
     dan.messenger.contacts.add("alice", alice.id)
@@ -82,7 +82,7 @@ def test_text_of_a_new_device_is_read_once_the_list_says_whose_it_is(
     town: Town, monkeypatch: pytest.MonkeyPatch, is_looked_at: bool
 ) -> None:
     alice, bob, carol = strangers(town)
-    bob.messenger._stores.requests._asks = True
+    bob.messenger._stores.book.asks = True
     assert not bob.messenger.contacts.is_known(carol.id)
     tablet = town.device("tablet", strangers="ask").login()
     keep_back(bob, carol)

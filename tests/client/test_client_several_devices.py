@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from client_samples import KEY, WORDS, Device, Town, pass_time
-from device_samples import RELAY, Family, kept_back, last, link, said, two_and_two, two_of_alice
+from device_samples import RELAY, Family, kept_back, last, link, own_devices, said, two_and_two, two_of_alice
 
 from phantom_messenger.client import content2
 from phantom_messenger.client.backup import export_profile, import_profile
@@ -212,7 +212,7 @@ def test_removed_device_is_nobody_and_erases_itself(family: Family) -> None:
     )
     assert bob.troubles().count("unreadable") == 1  # once, however much comes
     assert "still here" not in [text for _, text in said(alice, bob)]
-    assert alice.messenger.devices(lambda: None).everybody()[1:] == []
+    assert own_devices(alice).everybody()[1:] == []
 
 
 def test_removed_device_that_is_known_as_a_person_is_heard(family: Family) -> None:
@@ -229,7 +229,7 @@ def test_removed_device_that_is_known_as_a_person_is_heard(family: Family) -> No
 
 def test_linked_device_can_neither_link_nor_remove(family: Family) -> None:
     _, laptop, _ = family
-    own = laptop.messenger.devices(lambda: None)
+    own = own_devices(laptop)
     with pytest.raises(UsageError, match=r"^only your first device can link others; run this there$"):
         own.link(laptop.messenger.linking._stores.devices.device)
     with pytest.raises(UsageError):
@@ -240,9 +240,9 @@ def test_linked_device_can_neither_link_nor_remove(family: Family) -> None:
 
 def test_devices_of_one_name_are_told_apart_by_id(town: Town) -> None:
     alice, laptop, _ = two_of_alice(town)
-    own = alice.messenger.devices(lambda: None)
+    own = own_devices(alice)
     assert [own.find(name).user_id for name in ("laptop", written_id(laptop.id)[:8], laptop.id)] == [laptop.id] * 3
-    (shown,) = [one for one in laptop.messenger.devices(lambda: None).everybody() if one.is_this]
+    (shown,) = [one for one in own_devices(laptop).everybody() if one.is_this]
     assert shown.name == "laptop"  # what it was called when it was linked
     second = town.device("second", strangers="ask").login()
     link(alice, second, laptop)
@@ -444,7 +444,7 @@ def test_blocked_person_is_blocked_on_all_devices(family: Family) -> None:
 def test_wrong_digits_three_times_end_it(town: Town) -> None:
     alice, laptop = town.device("alice").login(), town.device("laptop", strangers="ask").login()
     pass_time(1_000, alice, laptop)
-    own, new = alice.messenger.devices(lambda: None), laptop.messenger.devices(lambda: None)
+    own, new = own_devices(alice), own_devices(laptop)
     laptop.messenger.set_server(RELAY)
     laptop.messenger.dialling()
     own.link(laptop.messenger.linking.show(RELAY, "laptop"))
@@ -547,7 +547,7 @@ def test_whoever_was_nearly_linked_is_a_stranger_again(town: Town) -> None:
     pass_time(3_000, alice, mallory)
     assert alice.waiting() == []
     assert [one.contact.user_id for one in alice.messenger.requests()] == [mallory.id]
-    assert alice.messenger.devices(lambda: None).everybody() == []
+    assert own_devices(alice).everybody() == []
 
 
 def test_name_that_deceives_does_not_come_with_another_device(family: Family) -> None:

@@ -4,7 +4,8 @@ It is asked many times for each message and read once, when the profile is opene
 nothing that is done for one contact costs more with many.
 """
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
+from typing import Protocol
 
 import msgspec
 
@@ -14,6 +15,13 @@ from phantom_messenger.client.names import normal_name, skeleton
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.client.vault import Transaction, Vault
+
+
+class Follower(Protocol):
+    """Whoever stores something along with what is known of people: the other own devices are to know."""
+
+    def contact_changed(self, tx: Transaction, before: ContactRecord, after: ContactRecord) -> None:
+        """What is known of a user is stored, as it was and as it is."""
 
 
 class AddressBook:
@@ -31,10 +39,9 @@ class AddressBook:
         self._load(record for _, record in vault.all(records.CONTACT, ContactRecord))
         self.expected: set[str] = set()
         """Users with whom a device is being linked: they are no strangers, and no contacts."""
-        self.follow: Callable[[Transaction, ContactRecord, ContactRecord], None] | None = None
-        """Is told of each change, as it was and as it is; the other own devices are to know."""
-        self.waits: Callable[[str], bool] = lambda _: False
-        """Whether what somebody sends is to wait until the user has accepted them: nothing shows them before."""
+        self.follower: Follower | None = None
+        self.asks = False
+        """Whether what strangers send is to wait until the user has accepted them: nothing shows them before."""
 
     def everybody(self) -> list[Contact]:
         """Everybody, in the order in which they came."""
@@ -42,7 +49,7 @@ class AddressBook:
 
     def listed(self) -> list[Contact]:
         """The same without those whom no user has let in: a session with them may be there all the same."""
-        return [one for one in self.everybody() if one.blocked or not self.waits(one.user_id)]
+        return [one for one in self.everybody() if one.blocked or not self.asks or self.is_known(one.user_id)]
 
     def user_ids(self) -> list[str]:
         """The ids of everybody, in the same order."""
@@ -110,8 +117,8 @@ class AddressBook:
         tx.put(records.CONTACT, record.user_id, record)
         self._set(record)
         tx.on_rollback(lambda: self._drop(record.user_id) if before is None else self._set(before))
-        if self.follow is not None:
-            self.follow(tx, before or ContactRecord(user_id=record.user_id), record)
+        if self.follower is not None:
+            self.follower.contact_changed(tx, before or ContactRecord(user_id=record.user_id), record)
 
     def delete(self, tx: Transaction, user_id: str) -> None:
         """Forget a user."""
@@ -119,8 +126,8 @@ class AddressBook:
         tx.delete(records.CONTACT, user_id)
         self._drop(user_id)
         tx.on_rollback(lambda: self._load(before.values()))
-        if self.follow is not None and user_id in before:
-            self.follow(tx, before[user_id], ContactRecord(user_id=user_id))
+        if self.follower is not None and user_id in before:
+            self.follower.contact_changed(tx, before[user_id], ContactRecord(user_id=user_id))
 
     def admit(self, tx: Transaction, user_id: str) -> None:
         """They are no stranger any more."""

@@ -76,9 +76,8 @@ class Client(ProfileFront):
             raise
         self._hub = EventHub()
         self._loop = ConnectionLoop(self._messenger, self._hub)
-        self._devices = self._messenger.devices(self._changed)
-        self._closed = False
-        self.groups = Groups(self._messenger, self._hub, self._changed, self._raise_if_closed)
+        self._devices = Devices(self._messenger, self._loop)
+        self.groups = Groups(self._messenger, self._hub, self._loop)
 
     async def __aenter__(self) -> Self:
         return await self.connect()
@@ -96,7 +95,7 @@ class Client(ProfileFront):
             UsageError: no relay is known. The client is closed then.
             ClientClosed: it was closed before.
         """
-        self._raise_if_closed()
+        self._hub.raise_if_closed()
         if not self._messenger.server:
             self.close()
             raise UsageError("no relay is known; give its URL with server=... or 'phantom init --server URL'")
@@ -111,10 +110,9 @@ class Client(ProfileFront):
 
     def close(self) -> None:
         """Close the profile, and the connection without waiting for its end. Waiting tasks get ``ClientClosed``."""
-        if not self._closed:
-            self._closed = True
+        if not self._hub.is_closed:
             self._loop.cancel()
-            self._hub.end(ClientClosed("this client was closed; open it again"))
+            self._hub.close(ClientClosed("this client was closed; open it again"))
             if self._messenger.desk.is_removed:
                 profiles.erase(self._vault)
             self._vault.close()
@@ -139,8 +137,7 @@ class Client(ProfileFront):
                     "the relay has not confirmed that it deleted the account, and nothing was deleted here; try again"
                 )
         await self._loop.stop()
-        self._closed = True
-        self._hub.end(ClientClosed("this identity was destroyed"))
+        self._hub.close(ClientClosed("this identity was destroyed"))
         profiles.erase(self._vault)
 
     @property
@@ -279,7 +276,7 @@ class Client(ProfileFront):
             VaultError: it could not be stored.
         """
         await asyncio.sleep(0)  # a program that sends many must not hold up its own connection
-        self._raise_if_closed()
+        self._hub.raise_if_closed()
         contact = self.contacts.find(who)
         if not (expires_in is None or (isinstance(expires_in, int | float) and 0 < expires_in <= _YEAR_SECONDS)):
             raise UsageError("expires_in is a number of seconds, at most a year of them")
@@ -301,7 +298,7 @@ class Client(ProfileFront):
         Raises:
             LoginRefused, Replaced, ClientClosed: nothing more will come.
         """
-        reader = Reader([functools.partial(self._find, sender=sender)], self._hub, self._raise_if_closed)
+        reader = Reader([functools.partial(self._find, sender=sender)], self._hub)
         while True:
             yield await reader.next()
 
@@ -414,7 +411,7 @@ class Client(ProfileFront):
             muted: whether also those to muted groups; else they stay for later.
         """
         groups = functools.partial(next_text, self.groups, self._messenger.groups, None, muted=muted)
-        reader = Reader[ReceivedMessage]([self._find, groups], self._hub, self._raise_if_closed)
+        reader = Reader[ReceivedMessage]([self._find, groups], self._hub)
         while True:
             yield await reader.next()
 
@@ -548,10 +545,6 @@ class Client(ProfileFront):
 
     def _changed(self) -> None:
         self._loop.changed()
-
-    def _raise_if_closed(self) -> None:
-        if self._closed:
-            self._hub.raise_if_ended()
 
     def _change_block(self, who: str, change: Callable[[str], None]) -> Contact:
         contact = self.contacts.find(who)

@@ -26,12 +26,8 @@ class Owner(Protocol):
     def remove(self, peer: str, history: bool) -> None:
         """Forget a user, and what was said if ``history``."""
 
-
-class IsThere(Protocol):
-    """Whether there is somebody to remove."""
-
-    def __call__(self, peer: str, *, history: bool) -> bool:
-        """``history``: or something that was said with them."""
+    def may_remove(self, peer: str, *, history: bool) -> bool:
+        """Whether there is somebody to remove; ``history``: or something that was said with them."""
 
 
 @guarded
@@ -41,18 +37,14 @@ class Contacts:
     Args:
         vault: holds it.
         book: what is known of everybody.
-        is_there: who can be removed.
         own_id: one's user id, base64.
         own_key: one's public identity key, 32 bytes.
         owner: acts on changes.
     """
 
-    def __init__(
-        self, vault: Vault, book: AddressBook, is_there: IsThere, *, own_id: str, own_key: bytes, owner: Owner
-    ) -> None:
+    def __init__(self, vault: Vault, book: AddressBook, *, own_id: str, own_key: bytes, owner: Owner) -> None:
         self._vault = vault
         self._book = book
-        self._is_there = is_there
         self._own_id = own_id
         self._own_key = own_key
         self._owner = owner
@@ -272,9 +264,9 @@ class Contacts:
             UnknownContact: no contact has that name or user id, and no stranger of it has written.
         """
         contact = self.find(who)
-        if self._is_there(contact.user_id, history=history):
+        if self._owner.may_remove(contact.user_id, history=history):
             return contact
-        has_texts = not history and self._is_there(contact.user_id, history=True)
+        has_texts = not history and self._owner.may_remove(contact.user_id, history=True)
         more = "; the messages exchanged are still here, and --history erases them" if has_texts else ""
         raise UnknownContact(f"nobody of this ID is in your contacts; 'phantom contacts' lists yours{more}")
 

@@ -38,7 +38,7 @@ class EventHub:
     """Passes events on to whoever waits, and remembers the state of the connection.
 
     ``failure`` says why nothing more will come; it is None as long as something may. ``not_stored`` says what could not
-    be written to the profile, if that is why there is no connection.
+    be written to the profile, if that is why there is no connection. ``is_closed``: the application is done with it.
     """
 
     def __init__(self) -> None:
@@ -49,6 +49,7 @@ class EventHub:
         self._awaited: set[Delivery] = set()
         self._queues: list[EventQueue] = []
         self._changed = asyncio.Event()
+        self.is_closed = False
 
     @property
     def is_online(self) -> bool:
@@ -91,6 +92,16 @@ class EventHub:
             delivery.fail(self.failure)
         self.wake()
         self._put(None)
+
+    def close(self, failure: PhantomError) -> None:
+        """The application is done with the client: ``end``, and nothing that is here already is handed out either."""
+        self.is_closed = True
+        self.end(failure)
+
+    def raise_if_closed(self) -> None:
+        """Raise ``failure`` once the client is closed."""
+        if self.is_closed:
+            self.raise_if_ended()
 
     def raise_if_ended(self) -> None:
         """Raise ``failure``, if there is one."""

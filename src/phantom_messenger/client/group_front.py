@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
+from phantom_messenger.client.connection_loop import ConnectionLoop
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.conversation_front import Conversation, PastMessage, ReceivedMessage
 from phantom_messenger.client.delivery import Delivery
@@ -67,14 +68,11 @@ class Groups:
     and an unknown name ``UnknownContact``.
     """
 
-    def __init__(
-        self, messenger: Messenger, hub: EventHub, changed: Callable[[], None], check: Callable[[], None]
-    ) -> None:
+    def __init__(self, messenger: Messenger, hub: EventHub, loop: ConnectionLoop) -> None:
         self._messenger = messenger
         self._core = messenger.groups
         self._hub = hub
-        self._changed = changed
-        self._check = check
+        self._loop = loop
 
     @property
     def _contacts(self) -> Contacts:
@@ -158,7 +156,7 @@ class Groups:
     def create(self, name: str, people: Iterable[str] = (), *, own_name: str = "") -> GroupInfo:
         """Make a group whose admin you are, and have people invited; ``own_name``: see ``call_me``."""
         group = self._core.create(name, self._ids(people), own_name)
-        self._changed()
+        self._loop.changed()
         return self._core.find(group)
 
     def accept(self, group: str, *, own_name: str = "") -> GroupInfo:
@@ -169,13 +167,13 @@ class Groups:
             own_name: see ``call_me``.
         """
         name = self._core.accept(group, own_name)
-        self._changed()
+        self._loop.changed()
         return self._core.find(name)
 
     def leave(self, group: str) -> None:
         """Leave a group, or decline an invitation; an admin who is the last one names another first."""
         self._core.leave(group)
-        self._changed()
+        self._loop.changed()
 
     def forget(self, group: str) -> None:
         """Erase a group that was left, with all that was said in it."""
@@ -192,7 +190,7 @@ class Groups:
         if self._messenger.server and found.relay != self._messenger.server:
             raise UsageError(f"this invitation is for another relay, {found.relay}; use it with a profile there")
         self._core.join(found, own_name)
-        self._changed()
+        self._loop.changed()
         return self._contacts.of(found.admin)
 
     def call_me(self, group: str, name: str) -> GroupInfo:
@@ -223,7 +221,7 @@ class Groups:
     def invite(self, group: str, people: Iterable[str], *, role: str = "member") -> None:
         """Have people added: 'member' or 'admin'. Members may propose members if the group's rights say so."""
         self._core.add(group, self._ids(people), role)
-        self._changed()
+        self._loop.changed()
 
     def link(self, group: str, *, uses: int = 1, days: float = 7.0) -> str:
         """A link with which others can join; whoever has it can use it.
@@ -248,17 +246,17 @@ class Groups:
     def remove(self, group: str, people: Iterable[str]) -> None:
         """Have members removed: nothing that is written from then on is encrypted for them."""
         self._core.remove(group, self._ids(people))
-        self._changed()
+        self._loop.changed()
 
     def set_role(self, group: str, who: str, role: str) -> None:
         """Make somebody an 'admin', or a 'member'."""
         self._core.set_role(group, self._contacts.find(who).user_id, role)
-        self._changed()
+        self._loop.changed()
 
     def rename(self, group: str, name: str) -> None:
         """Give the group another name."""
         self._core.rename(group, name)
-        self._changed()
+        self._loop.changed()
 
     def set_picture(self, group: str, data: bytes | None) -> None:
         """Give the group another picture, or none.
@@ -269,24 +267,24 @@ class Groups:
                 camera has written into it goes with it.
         """
         self._core.set_picture(group, data or b"")
-        self._changed()
+        self._loop.changed()
 
     def set_timer(self, group: str, seconds: float) -> None:
         """Have messages that are written from now on expire after so many seconds; 0: they stay."""
         if not math.isfinite(seconds):
             raise UsageError("the timer is a number of seconds")
         self._core.set_timer(group, round(seconds * _MILLISECONDS))
-        self._changed()
+        self._loop.changed()
 
     def set_rights(self, group: str, *, invite: str | None = None, write: str | None = None) -> None:
         """Say who may have others added, and who may write: 'member' or 'admin'; None: as it is."""
         self._core.set_rights(group, invite=invite, write=write)
-        self._changed()
+        self._loop.changed()
 
     def close(self, group: str) -> None:
         """End the group for everybody."""
         self._core.close(group)
-        self._changed()
+        self._loop.changed()
 
     # --- texts --------------------------------------------------------------------
 
@@ -297,11 +295,11 @@ class Groups:
             How far it has come: accepted once the relay has it for somebody, delivered and read once all have.
         """
         await asyncio.sleep(0)  # a program that sends many must not hold up its own connection
-        self._check()
+        self._hub.raise_if_closed()
         info = self._core.find(group)
         message_id = self._core.send_text(group, text)
         delivery = self._hub.track(message_id, contact_of(info.group, info.name))
-        self._changed()
+        self._loop.changed()
         return delivery
 
     def progress(self, message_id: str) -> dict[str, DeliveryState]:
@@ -316,14 +314,14 @@ class Groups:
             muted: whether also messages to muted groups; else they stay for later.
         """
         find = functools.partial(next_text, self, self._core, group, muted=muted)
-        reader = Reader([find], self._hub, self._check)
+        reader = Reader([find], self._hub)
         while True:
             yield await reader.next()
 
     def mark_read(self, message: GroupMessage) -> None:
         """As ``message.mark_read``."""
         self._core.mark_read(message.group.group, message.sender, message.id)
-        self._changed()
+        self._loop.changed()
 
     def history(
         self, group: str, *, since: float | None = None, search: str | None = None, limit: int | None = None
@@ -337,7 +335,7 @@ class Groups:
     def _done(self, group: str, change: Callable[[], None]) -> GroupInfo:
         name = self._core.find(group).group
         change()
-        self._changed()
+        self._loop.changed()
         return self._core.find(name)
 
 

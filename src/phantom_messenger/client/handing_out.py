@@ -35,13 +35,11 @@ class Reader(Generic[T]):
     Args:
         finds: where it looks; what stands first of all of them is next.
         hub: tells of changes.
-        check: raises if nothing will come any more.
     """
 
-    def __init__(self, finds: list[Find[T]], hub: EventHub, check: Callable[[], None]) -> None:
+    def __init__(self, finds: list[Find[T]], hub: EventHub) -> None:
         self._places = [(find, 0) for find in finds]
         self._hub = hub
-        self._check = check
         self._last: Found[T] | None = None
         self._is_logged = False
 
@@ -56,7 +54,7 @@ class Reader(Generic[T]):
             last.handled()
         while True:
             await asyncio.sleep(0)  # a program that handles a backlog must not hold up its own connection
-            self._check()
+            self._hub.raise_if_closed()
             found = self._first()
             if found is not None:
                 self._last = found

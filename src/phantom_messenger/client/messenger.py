@@ -14,7 +14,6 @@ from phantom_messenger.client import content, housekeeping, notices, records
 from phantom_messenger.client.blocking import Blocking
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.content import Text
-from phantom_messenger.client.devices.front import Devices
 from phantom_messenger.client.devices.parts import DeviceParts
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.expiry import ExpiryClock
@@ -92,8 +91,8 @@ class Messenger:
         self.user_id: str = base64.b64encode(identity.peer.user_id).decode()
         self._clock = ExpiryClock(vault, wall=wall, since_boot=since_boot or monotonic, boot=boot)
         self._stores = stores = Stores.of(vault, identity, random, asks=strangers == "ask")
-        is_there, public = stores.may_remove, identity.peer.public
-        self.contacts = Contacts(vault, stores.book, is_there, own_id=self.user_id, own_key=public, owner=self)
+        public = identity.peer.public
+        self.contacts = Contacts(vault, stores.book, own_id=self.user_id, own_key=public, owner=self)
         self._sending = sending = Sending(stores, identity, random)
         own_id, moment = self.user_id, self._now
         self.presence = presence = Presence(vault, own_id)
@@ -111,7 +110,7 @@ class Messenger:
         self.groups = Groups(stores, self.many, identity, random, moment=moment, presence=presence, told=told)
         """The groups of this user."""
         self._blocking = blocking = Blocking(stores, sending)
-        self._device_parts = parts = DeviceParts(
+        self.device_parts = parts = DeviceParts(
             stores, sending, self.many, identity, blocking, presence, self.groups.arrivals, random=random, moment=moment
         )
         self.desk, self.linking, self.handover = parts.desk, parts.linking, parts.handover
@@ -130,10 +129,6 @@ class Messenger:
         """One's user id as others see it: that of the first device."""
         own = self._stores.devices
         return self.user_id if own.is_first else own.person
-
-    def devices(self, changed: Callable[[], None]) -> Devices:
-        """One's devices, for applications; ``changed`` is called after something was done."""
-        return Devices(self._stores.devices, self._device_parts, server=lambda: self._server, changed=changed)
 
     def _know_oneself(self) -> None:
         """On a linked device, others see the person: safety numbers are theirs."""
@@ -376,6 +371,10 @@ class Messenger:
         self._blocking.remove(peer, history=history)
         self.contact_changed(peer)
 
+    def may_remove(self, peer: str, *, history: bool) -> bool:
+        """Whether there is somebody to remove; see ``Stores``."""
+        return self._stores.may_remove(peer, history=history)
+
     def contact_changed(self, user_id: str) -> None:
         """Somebody was added, or is to be treated otherwise than before: what waits for that is done."""
         self._sending.reset_backoff(user_id)
@@ -474,7 +473,7 @@ class Messenger:
             times += [self._prekey_upload.wait(now)] if self.is_online else []
             times += [wait for wait in (self._stores.acks.wait(now),) if wait is not None]
         times += self._sending.waits(now) + self._blocking.waits(now) + self._housekeeping.waits(now)
-        times += self.groups.waits(now) + self._device_parts.waits(now)
+        times += self.groups.waits(now) + self.device_parts.waits(now)
         return max(10, min(times))
 
     # --- in one place -------------------------------------------------------------
@@ -555,13 +554,13 @@ class Messenger:
 
     def send_pending(self) -> None:
         """Send whatever may be sent now."""
-        for user_id in self._device_parts.in_step.take_changed():
+        for user_id in self.device_parts.in_step.take_changed():
             if user_id is None:
                 self._presence_changed()
             else:
                 self.contact_changed(user_id)
         link, now = self.open_link, self._now()
-        self._report(self._device_parts.run(link, now))
+        self._report(self.device_parts.run(link, now))
         if link is None:
             return
         self._prekey_upload.tick(link, now.monotonic)

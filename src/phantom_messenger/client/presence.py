@@ -4,10 +4,8 @@ What the user wants to be shown as holds over connections: a session that is to 
 feature ``absent`` of AUTH.
 """
 
-from collections.abc import Callable
-
 from phantom_messenger.client.conversations import conversation_id
-from phantom_messenger.client.settings import Settings, SettingsStore
+from phantom_messenger.client.settings import Follower, Settings, SettingsStore
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.frames import PresencePayload, PresenceStatus
@@ -54,9 +52,9 @@ class Presence:
         self._store.store(tx, **changes)
         tx.on_commit(lambda: self._note_change(before))
 
-    def follow(self, tell: Callable[[Transaction], None]) -> None:
+    def follow(self, follower: Follower) -> None:
         """Tell of what the user changes here, in the transaction that stores it."""
-        self._store.follow = tell
+        self._store.follower = follower
 
     def want(self, status: PresenceStatus) -> None:
         """Be shown as this from now on, as far as the settings let others see anything."""

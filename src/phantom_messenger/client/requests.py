@@ -64,8 +64,7 @@ class Requests:
         self._book = book
         self._conversations = conversations
         self._inbox = inbox
-        self._asks = asks
-        book.waits = self.holds
+        book.asks = asks
         self._kept: dict[str, dict[str, RequestRecord]] = {}
         """By sender and message id, without the messages themselves."""
         for _, record in vault.all(records.REQUEST, RequestRecord):
@@ -73,7 +72,7 @@ class Requests:
 
     def holds(self, sender: str) -> bool:
         """Whether what somebody sends is to wait."""
-        return self._asks and not self._book.is_known(sender)
+        return self._book.asks and not self._book.is_known(sender)
 
     def receive(self, frame: frames.RoutedMessage, now: int, wall: int) -> bool:
         """Keep a stranger's message, if it is one and there is room; whether it is news.

@@ -1,7 +1,7 @@
 """What a user tells others of their doings: the settings of a profile."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from typing import Protocol
 
 import msgspec
 
@@ -25,6 +25,13 @@ class Settings:
     presence: bool = True
 
 
+class Follower(Protocol):
+    """Whoever stores something along with the settings: the other own devices are to know."""
+
+    def settings_changed(self, tx: Transaction) -> None:
+        """The user has changed something."""
+
+
 class SettingsStore:
     """The settings, on disk.
 
@@ -36,8 +43,7 @@ class SettingsStore:
         self._vault = vault
         record = vault.get(records.SETTINGS, "", SettingsRecord) or SettingsRecord()
         self.current = Settings(**msgspec.structs.asdict(record))
-        self.follow: Callable[[Transaction], None] | None = None
-        """Is told when the user has changed something; the other own devices are to know."""
+        self.follower: Follower | None = None
 
     def change(self, **changes: bool) -> Settings:
         """Change some of them; all are on disk when this returns.
@@ -53,8 +59,8 @@ class SettingsStore:
                 )
         with self._vault.transaction() as tx:
             self.store(tx, **changes)
-            if self.follow is not None:
-                self.follow(tx)
+            if self.follower is not None:
+                self.follower.settings_changed(tx)
         return self.current
 
     def store(self, tx: Transaction, **changes: bool) -> None:

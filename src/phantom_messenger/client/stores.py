@@ -70,12 +70,12 @@ class Stores:
             random: a source of random bytes.
             asks: whether what strangers write waits until the user lets them in.
         """
-        many, groups = ManyStore(vault), GroupStore(vault)
+        many = ManyStore(vault)
         book, outbox, acks, recovery = AddressBook(vault), Outbox(vault, many), Acks(vault), Recovery(vault)
-        book.fellows = groups.fellows
         prekeys = PreKeyStore(vault, identity, random)
         devices = DeviceBook(vault, book, identity)
-        groups.person_of = devices.person_of
+        groups = GroupStore(vault, devices)
+        book.fellows = groups.fellows
         conversations = Conversations(vault, book, identity, prekeys, random)
         past = Past(vault)
         receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)

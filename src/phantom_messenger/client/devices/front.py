@@ -1,13 +1,13 @@
 """One's own devices, as applications see and change them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from phantom_messenger.client.devices.book import DeviceBook, text
-from phantom_messenger.client.devices.parts import DeviceParts
+from phantom_messenger.client.connection_loop import ConnectionLoop
+from phantom_messenger.client.devices.book import text
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.ids import plain_id, written_id
+from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.names import checked_name
 from phantom_messenger.client.translate import guarded
 from phantom_messenger.crypto.errors import CryptoError
@@ -38,27 +38,18 @@ class Devices:
     Contacts, settings, which groups are muted, and what was read, in groups too, are the same on all of them.
 
     Args:
-        book: knows them.
-        parts: change and link them.
-        server: the relay's URL.
-        changed: to be called after something was done.
+        messenger: has the parts that know, change and link them.
+        loop: is told after something was done.
     """
 
-    def __init__(
-        self,
-        book: DeviceBook,
-        parts: DeviceParts,
-        *,
-        server: Callable[[], str],
-        changed: Callable[[], None],
-    ) -> None:
-        self._book = book
-        self._parts = parts
-        self._desk = parts.desk
-        self._linking = parts.linking
-        self._handover = parts.handover
-        self._server = server
-        self._changed = changed
+    def __init__(self, messenger: Messenger, loop: ConnectionLoop) -> None:
+        self._messenger = messenger
+        self._parts = messenger.device_parts
+        self._book = self._parts.book
+        self._desk = messenger.desk
+        self._linking = messenger.linking
+        self._handover = messenger.handover
+        self._loop = loop
 
     def everybody(self) -> list[OwnDevice]:
         """All devices, the first one first; empty if there never was a second one."""
@@ -92,10 +83,10 @@ class Devices:
         Raises:
             UsageError: the profile is in use already, or no relay is known.
         """
-        if not self._server():
+        if not self._messenger.server:
             raise UsageError("no relay is known; give its URL with 'phantom init --server URL'")
-        code = self._linking.show(self._server(), checked_name(name))
-        self._changed()
+        code = self._linking.show(self._messenger.server, checked_name(name))
+        self._loop.changed()
         return code
 
     def agree(self) -> None:
@@ -105,7 +96,7 @@ class Devices:
             UsageError: nobody was, or it is too late.
         """
         self._linking.agree()
-        self._changed()
+        self._loop.changed()
 
     @property
     def is_history_coming(self) -> bool:
@@ -133,7 +124,7 @@ class Devices:
             UsageError: it cannot be linked, or not here.
         """
         self._linking.begin(code, history=history)
-        self._changed()
+        self._loop.changed()
 
     def confirm(self, digits: str) -> bool:
         """On the first device: the digits that the new one shows; whether they are right. Three wrong ones end it.
@@ -147,12 +138,12 @@ class Devices:
         try:
             return self._linking.type(digits)
         finally:
-            self._changed()
+            self._loop.changed()
 
     def cancel(self) -> None:
         """On either device: it will not be linked."""
         self._linking.cancel()
-        self._changed()
+        self._loop.changed()
 
     @property
     def is_restored(self) -> bool:
@@ -169,7 +160,7 @@ class Devices:
             self._desk.renew()
         except CryptoError as error:
             raise UsageError(str(error)) from None
-        self._changed()
+        self._loop.changed()
 
     def find(self, device: str) -> OwnDevice:
         """One of your devices.
@@ -200,7 +191,7 @@ class Devices:
     def look(self) -> None:
         """Find out whether anything waits at the relay: see ``Client.fetch``."""
         self._parts.look()
-        self._changed()
+        self._loop.changed()
 
     def has_fetched(self) -> bool:
         """Whether what waited at the relay is here: what other devices have sent, too."""
@@ -222,7 +213,7 @@ class Devices:
             self._desk.remove(found.user_id)
         except CryptoError as error:
             raise UsageError(str(error)) from None
-        self._changed()
+        self._loop.changed()
         return found
 
 

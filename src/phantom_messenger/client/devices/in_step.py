@@ -83,9 +83,9 @@ class InStep:
         self._known = {one.user_id: one for _, one in stores.vault.all(SYNCED, SyncedRecord)}
         self._is_taking = False
         self._is_telling = False
-        stores.book.follow = self._noticed
-        stores.groups.follow = self._group_changed
-        presence.follow(self._settings_changed)
+        stores.book.follower = self
+        stores.groups.follower = self
+        presence.follow(self)
 
     def take_changed(self) -> list[str | None]:
         """What is to be treated otherwise, as another own device has said: user ids, and None for the settings."""
@@ -94,19 +94,20 @@ class InStep:
 
     # --- what changes here --------------------------------------------------------
 
-    def _noticed(self, tx: Transaction, before: ContactRecord, after: ContactRecord) -> None:
-        """Something of a user was stored."""
+    def contact_changed(self, tx: Transaction, before: ContactRecord, after: ContactRecord) -> None:
+        """See ``address_book.Follower``."""
         devices = self._stores.devices
         if devices.own is None or self._is_taking or before.device_of or after.device_of or not devices.own_others():
             return
         if _is_person(after.user_id) and _entry(before, 0) != _entry(after, 0):
             self._note(tx, after.user_id)
 
-    def _settings_changed(self, tx: Transaction) -> None:
+    def settings_changed(self, tx: Transaction) -> None:
+        """See ``settings.Follower``."""
         if not self._is_taking and self._stores.devices.own_others():
             self._note(tx, _SETTINGS)
 
-    def _group_changed(self, tx: Transaction, before: GroupRecord | None, after: GroupRecord | None) -> None:
+    def group_changed(self, tx: Transaction, before: GroupRecord | None, after: GroupRecord | None) -> None:
         """A group was stored: linked devices learn what it is from the first one, and all whether it is muted."""
         if after is None:
             if before is not None:

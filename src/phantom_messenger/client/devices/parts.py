@@ -48,6 +48,8 @@ class DeviceParts:
         moment: Callable[[], Moment],
     ) -> None:
         self._stores = stores
+        self.book = stores.devices
+        """Which devices belong to whom."""
         self._link: Link | None = None
         self.groups = groups
         """What takes in what own devices say about groups."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from phantom_messenger.client import records
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.records import GroupEarlyRecord, GroupHeldRecord
 from phantom_messenger.client.vault import Transaction, Vault
@@ -88,12 +89,12 @@ class Holding:
 
     Args:
         vault: holds it.
-        person_of: whose a device is, as far as that is known.
+        devices: knows whose a device is; None: each is a person.
     """
 
-    def __init__(self, vault: Vault, person_of: Callable[[str], str]) -> None:
+    def __init__(self, vault: Vault, devices: DeviceBook | None) -> None:
         self._vault = vault
-        self._person_of = person_of
+        self._devices = devices
         self._notes = Notes[_Held]()
         for _, record in vault.all(records.GROUP_HELD, GroupHeldRecord):
             self._notes.put(record.group, _name_of(record), _note_of(record))
@@ -145,6 +146,9 @@ class Holding:
         person = self._person_of(sender)
         return len(held) < most and sum(self._person_of(one.sender) == person for one in held) < MAX_HELD_OF_ONE
 
+    def _person_of(self, device: str) -> str:
+        return device if self._devices is None else self._devices.person_of(device)
+
     def has_said(self, group: str, is_theirs: Callable[[str], bool]) -> bool:
         """Whether something is kept that is no change, of devices of which this is true."""
         return any(not note.is_change and is_theirs(note.sender) for note in self._notes.of(group).values())
@@ -160,12 +164,10 @@ class Early:
     Args:
         vault: holds what they are.
         holding: what else is kept of these groups.
-        is_invited: whether this user is only invited to a group.
     """
 
-    def __init__(self, vault: Vault, holding: Holding, is_invited: Callable[[str], bool]) -> None:
+    def __init__(self, vault: Vault, holding: Holding) -> None:
         self._holding = holding
-        self._is_invited = is_invited
         self._notes = Notes[GroupEarlyRecord]()
         for _, record in vault.all(records.GROUP_EARLY, GroupEarlyRecord):
             self._notes.put(record.group, _early_name(record), record)
@@ -187,15 +189,15 @@ class Early:
         if names:
             self._notes.drop(tx, group, names)
 
-    def has_room(self, person: str, size: int) -> bool:
-        """Whether a text of somebody is kept."""
+    def has_room(self, person: str, size: int, is_invited: Callable[[str], bool]) -> bool:
+        """Whether a text of somebody is kept; ``is_invited``: whether this user is only invited to a group."""
         theirs = sum(one.sender == person for _, notes in self._notes.all() for one in notes.values())
-        return theirs < MAX_INVITED_OF_ONE and self.has_bytes(size + ROWS_BYTES)
+        return theirs < MAX_INVITED_OF_ONE and self.has_bytes(is_invited, size + ROWS_BYTES)
 
-    def has_bytes(self, size: int = 0) -> bool:
+    def has_bytes(self, is_invited: Callable[[str], bool], size: int = 0) -> bool:
         """Whether there is room for so much of all of them."""
         texts = sum(one.size + ROWS_BYTES for _, notes in self._notes.all() for one in notes.values())
-        return texts + self._holding.size_of(self._is_invited) + size <= MAX_INVITED_BYTES
+        return texts + self._holding.size_of(is_invited) + size <= MAX_INVITED_BYTES
 
 
 def _note_of(record: GroupHeldRecord) -> _Held:

@@ -5,16 +5,17 @@ persistent clock.
 """
 
 import base64
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from phantom_messenger.client import records
 from phantom_messenger.client.devices import early as marks
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Chain, Judged, Step, Verdict
 from phantom_messenger.client.groups.holding import KEPT, Early, Holding
@@ -22,6 +23,7 @@ from phantom_messenger.client.groups.joins import Joins
 from phantom_messenger.client.groups.past import GroupPast
 from phantom_messenger.client.groups.records import (
     GroupCountsRecord,
+    GroupEarlyRecord,
     GroupHeldRecord,
     GroupInboxRecord,
     GroupRecord,
@@ -148,15 +150,24 @@ class Fellows:
         return any(group.record.relation == MEMBER and person in group.state.members for group in self._groups.values())
 
 
+class Follower(Protocol):
+    """Whoever stores something along with a group: one's other devices are to learn of it."""
+
+    def group_changed(self, tx: Transaction, before: GroupRecord | None, after: GroupRecord | None) -> None:
+        """A group is stored, as it was and as it is; or erased."""
+
+
 class GroupStore:
     """All groups of a profile.
 
     Args:
         vault: holds them.
+        devices: knows whose a device is; None: each is a person.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, devices: DeviceBook | None = None) -> None:
         self._vault = vault
+        self._devices = devices
         self.joins = Joins(vault)
         self._groups: dict[str, Group] = {}
         self._conversations: dict[str, str] = {}
@@ -172,12 +183,9 @@ class GroupStore:
             self._told.setdefault(told.group, {})[_name_of(told)] = told
         self.fellows: Container[str] = Fellows(self._groups)
         """Who is in a group with this user."""
-        self.follow: Callable[[Transaction, GroupRecord | None, GroupRecord | None], None] | None = None
-        """Is told what a group was and is, None if it is none, so that one's other devices learn of it."""
-        self.person_of: Callable[[str], str] = str
-        """Whose a device is, as far as that is known."""
-        self._holding = Holding(vault, self._whose)
-        self.early = Early(vault, self._holding, self._is_invited)
+        self.follower: Follower | None = None
+        self._holding = Holding(vault, devices)
+        self._early = Early(vault, self._holding)
         """Texts in groups to which this user is only invited."""
         self.past = GroupPast(vault)
         """What was said before this device was linked."""
@@ -204,7 +212,7 @@ class GroupStore:
         return len(self._groups)
 
     def _whose(self, device: str) -> str:
-        return self.person_of(device)
+        return device if self._devices is None else self._devices.person_of(device)
 
     def _is_invited(self, group: str) -> bool:
         found = self._groups.get(group)
@@ -269,8 +277,8 @@ class GroupStore:
         if record.relation != INVITED:
             self._end_invitation(tx, after)
         tx.on_commit(lambda: self._set(after))
-        if self.follow is not None:
-            self.follow(tx, None if before is None else before.record, record)
+        if self.follower is not None:
+            self.follower.group_changed(tx, None if before is None else before.record, record)
         return after
 
     def _end_invitation(self, tx: Transaction, group: Group) -> None:
@@ -285,10 +293,10 @@ class GroupStore:
             tx.delete(records.GROUP_COUNTS, group.id)
             tx.on_commit(lambda: self._waiting.update({group.id: 0}))
         elif group.record.relation != MEMBER:
-            for one in self.early.of(group.id):
+            for one in self._early.of(group.id):
                 self.handled(tx, group.id, one.sender, one.message_id)
                 tx.delete(group_texts(group.record.number), records.key(one.sender, one.message_id))
-        self.early.drop(tx, group.id)
+        self._early.drop(tx, group.id)
 
     @staticmethod
     def _forget_steps(tx: Transaction, group: str, revisions: set[int]) -> None:
@@ -306,7 +314,7 @@ class GroupStore:
         tx.delete(records.GROUP_COUNTS, group.id)
         self._forget_steps(tx, group.id, set(group.record.steps))
         self.drop_held(tx, group.id)
-        self.early.drop(tx, group.id)
+        self._early.drop(tx, group.id)
         for told in self.told().get(group.id, []):
             self.was_told(tx, told)
         for token in self.tokens_of(group.id):
@@ -317,8 +325,8 @@ class GroupStore:
         tx.delete_some(group_inbox(group.record.number), -1)
         tx.delete_some(group_texts(group.record.number), -1)
         self.past.erase(tx, group.id)
-        if self.follow is not None:
-            self.follow(tx, group.record, None)
+        if self.follower is not None:
+            self.follower.group_changed(tx, group.record, None)
         tx.on_commit(lambda: self._unset(group.id))
 
     def _unset(self, group: str) -> None:
@@ -469,8 +477,15 @@ class GroupStore:
 
     def has_room(self, group: str, sender: str) -> bool:
         """Whether something of this sender would be kept."""
-        has_bytes = not self._is_invited(group) or self.early.has_bytes()
+        has_bytes = not self._is_invited(group) or self._early.has_bytes(self._is_invited)
         return has_bytes and self._holding.has_room(group, sender)
+
+    def keep_early(self, tx: Transaction, record: GroupEarlyRecord) -> bool:
+        """Whether a text is kept in a group to which this user is only invited, where others write without end."""
+        has_room = self._early.has_room(record.sender, record.size, self._is_invited)
+        if has_room:
+            self._early.note(tx, record)
+        return has_room
 
     def hold_early(self, tx: Transaction, group: Group | None, record: GroupHeldRecord) -> None:
         """Keep a text whose invitation may come later, for others have read theirs before; if there is room.

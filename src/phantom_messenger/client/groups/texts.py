@@ -148,13 +148,9 @@ class Texts:
             self._store.withdraw(tx, _read(group, sender, message_id))
 
     def _keep_early(self, tx: Transaction, group: Group, sender: str, held: GroupHeldRecord) -> bool:
-        """Whether a text is kept in a group to which this user is only invited, where others write without end."""
         size = len(held.content)
-        if not self._store.early.has_room(sender, size):
-            return False
         record = GroupEarlyRecord(group=group.id, sender=sender, message_id=held.message_id, size=size)
-        self._store.early.note(tx, record)
-        return True
+        return self._store.keep_early(tx, record)
 
     def came_again(self, payload: frames.RoutedMessagePayload) -> None:
         """A text that is here already has come again: its sender may not know that, and is told once more."""
