@@ -11,7 +11,10 @@ from typing import Final
 import pytest
 from client_samples import Device, Town, fast_folder, pass_time
 from device_samples import Family, link, two_of_alice
+from msgspec import msgpack
 
+from phantom_messenger.client import content2
+from phantom_messenger.client.content import Ends
 from phantom_messenger.client.devices import in_step
 from phantom_messenger.client.devices.in_step import InStep
 from phantom_messenger.client.devices.kinds import KnownPerson, NamedDevice, SyncContacts, SyncDevices, SyncSettings
@@ -251,6 +254,18 @@ def test_control_devices_that_are_told_nothing_differ(family: Family, monkeypatc
     alice.messenger.contacts.add("bobby", bob.id)
     pass_time(2_000, *family)
     assert known(laptop, bob.id) != known(alice, bob.id)
+
+
+def test_what_else_is_said_of_a_person_is_ignored() -> None:
+    ends = Ends(bytes(32), bytes(32), b"", b"")
+    fields = {"kind": "sync-contacts", "version": 2, "sentAt": 1, "sender": ends.sender, "senderKey": ends.sender_key}
+
+    def read(**more: object) -> object:
+        contacts = [{"id": bytes(32), "at": 1, "name": "bob", **more}]
+        return content2.decode(msgpack.encode({**fields, "contacts": contacts}), ends)
+
+    assert read(lasting=5, muted=True, later="x") == read()
+    assert read(blocked=True) != read(), "the control"
 
 
 SAME_TIME: Final = [

@@ -1,15 +1,19 @@
 """Whoever was invited to a group that was made up comes into the true one: it is closed, declined or left."""
 
-import pytest
-from client_samples import DAY, Device, Town, pass_time
-from group_forger import Forger
-from group_people import digits, group_of, info, known, names, said, tell, write
+from pathlib import Path
 
+import pytest
+from client_samples import DAY, WORDS, Device, Town, pass_time
+from group_forger import Forger
+from group_people import digits, group_of, info, known, names, restored, said, tell, write
+
+from phantom_messenger.client.backup import export_profile
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import Close
 from phantom_messenger.client.groups.contents import GroupChange
+from phantom_messenger.client.records import GROUP_HELD
 from phantom_messenger.client.status import GroupEvent, GroupNews
-from support.simulated import SECOND
+from support.simulated import MINUTE, SECOND
 
 
 def made_up(town: Town, *, is_accepted: bool, revision: int = 40) -> tuple[Device, Device, Device, Forger]:
@@ -102,6 +106,23 @@ def test_who_leaves_a_group_is_invited_to_the_other_one_of_its_id_of_which_they_
         assert_invited(ada, ben, mal, is_back=is_accepted)
     else:
         assert info(ben).relation == "left"
+
+
+def test_of_the_other_ones_of_its_id_a_file_holds_nothing(town: Town, tmp_path: Path) -> None:
+    """As the protocol says; the control is above: without a restore the other one is shown."""
+    ada, ben, mal, _ = made_up(town, is_accepted=True)
+    invite(ada, ben, mal)
+    assert ben.vault.has_kind(GROUP_HELD)
+    export_profile(ben.vault, tmp_path / "file", WORDS)
+    restored(ben, tmp_path / "file").login()
+    assert not ben.vault.has_kind(GROUP_HELD)
+    ben.messenger.groups.leave("Tea")
+    pass_time(10 * SECOND, ada, ben, mal)
+    assert info(ben).relation == "left"
+    assert known(ada).record.leaving == [ben.id], "it is told to all: Ada takes it for her own group"
+    invite(ada, ben, mal)
+    pass_time(5 * MINUTE, ada, ben, mal, step=SECOND)
+    assert_invited(ada, ben, mal, is_back=True)
 
 
 def test_nobody_keeps_it_from_a_group_by_inviting_to_another_one_that_somebody_has_left(town: Town) -> None:

@@ -348,6 +348,16 @@ for (const who of ["contact", "writer", "removed", "own"]) {
   });
 }
 
+test("what else is said of a person is ignored", () => {
+  const ends = { sender: new Uint8Array(32), senderKey: new Uint8Array(32), recipient: new Uint8Array(32), recipientKey: new Uint8Array(32) };
+  const read = (more: object): unknown => {
+    const contacts = [{ id: new Uint8Array(32), at: 1, name: "Bob", ...more }];
+    return content2.decode(content2.encodeFields("sync-contacts", 1, ends, { contacts }), ends, DEVICE_KINDS);
+  };
+  assert.deepEqual(read({ lasting: 5, muted: true, later: "x" }), read({}));
+  assert.notDeepEqual(read({ blocked: true }), read({}), "the control");
+});
+
 test("no more is read of one content than it may name", () => {
   const ends = { sender: new Uint8Array(32), senderKey: new Uint8Array(32), recipient: new Uint8Array(32), recipientKey: new Uint8Array(32) };
   const read = (said: DeviceSaid) =>

@@ -110,8 +110,8 @@ class SyncHere(msgspec.Struct, frozen=True, kw_only=True):
 class KnownPerson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Somebody whom one knows: ``name`` is '' for a person without one; ``verified``: safety numbers were compared.
 
-    ``at``: when the user has changed any of it, 0 if never. ``removed``: they are no contact any more. What else later
-    versions or other programs keep in step (``lasting``, ``muted``) means nothing here.
+    ``at``: when the user has changed any of it, 0 if never. ``removed``: they are no contact any more. What else is
+    said of them is ignored.
     """
 
     id: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
