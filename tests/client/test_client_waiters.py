@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 
 from phantom_messenger import Client, Delivery
-from phantom_messenger.client import records
+from phantom_messenger.client import connect, connection_loop, records
 from phantom_messenger.client.errors import ClientClosed, RelayUnreachable
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ReceivedRecord
@@ -157,6 +158,34 @@ def test_client_goes_to_the_relay_that_was_chosen(tmp_path: Path, relay: RelayPr
                 await alice.wait_online(PATIENCE, attempts=2)
 
     run(main())
+
+
+def test_relay_that_is_chosen_while_another_one_is_dialled_is_the_one_to_go_to(
+    tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled: list[str] = []
+    is_dialling, goes_on, is_next = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def dial(url: str) -> ClientConnection:
+        dialled.append(url)
+        if len(dialled) > 1:
+            is_next.set()
+        is_dialling.set()
+        await goes_on.wait()
+        return await connect.dial(url)
+
+    monkeypatch.setattr(connection_loop, "dial", dial)
+
+    async def main() -> None:
+        async with opened(tmp_path, "alice", relay) as alice, asyncio.timeout(PATIENCE):
+            await is_dialling.wait()
+            alice.set_server(NOWHERE)
+            goes_on.set()
+            await is_next.wait()
+            assert alice.connection.state is not ConnectionState.ONLINE
+
+    run(main())
+    assert dialled[:2] == [relay.url, NOWHERE]
 
 
 async def stays_offline(home: Path, relay: RelayProcess, patience: float = PATIENCE) -> list[str | None]:

@@ -148,6 +148,8 @@ class ConnectionLoop:
 
     async def _talk(self, connection: ClientConnection, url: str) -> tuple[int | None, str]:
         """Feed and drain until the link is lost; returns the code of the close frame, if there was one, and why."""
+        if url != self._messenger.server:  # another one was chosen while this one was dialled
+            return None, self._drop_reason
         self._is_dropped.clear()
         self._drop_reason = ""
         tasks: set[asyncio.Task[Any]] = set()
