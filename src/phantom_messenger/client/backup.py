@@ -319,6 +319,7 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
     for received in content.received:
         name = records.key(received.sender, received.message_id)
         tx.put(records.RECEIVED, name, received)
+        # What its sender's program sends again, for want of a receipt, is no new message here.
         tx.put(records.SEEN, name, Seen(received.received_at))
         if received.newer is not UNSET:
             tx.put(records.NEWER, name, NewerRecord(message_id=received.message_id, sender=received.sender))

@@ -148,6 +148,7 @@ class EventHub:
         """
         now = self.connection
         failed = now if now.state is ConnectionState.OFFLINE and now is not NOT_CONNECTED_YET else None
+        # Subscribed before the first look, so that nothing falls in between.
         with self.subscription() as queue, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while not self.is_online and (attempts is None or attempts > 0):

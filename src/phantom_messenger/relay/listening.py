@@ -205,6 +205,7 @@ class Listener:
             if self.tls is not None:
                 async with asyncio.timeout(CONNECTION_TIMEOUT_MS / 1000):
                     await self._wait_for_client_hello(opened)
+            # Read only now: while this client took its time, the certificate may have been replaced.
             tls = self.tls
             await self._loop.connect_accepted_socket(
                 lambda: handshake,

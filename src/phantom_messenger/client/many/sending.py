@@ -193,6 +193,7 @@ class SendingMany:
         if not self._stores.many.count():
             return
         ready = self._stores.many.ready(self._stores.outbox)
+        # What was never sent goes first: what is sent again can be much, and is late already.
         for message, peers in sorted(ready, key=_is_again):
             if not self._pacing.may_send(RateClass.MESSAGE, now.monotonic):
                 return
@@ -325,6 +326,7 @@ class SendingMany:
         pacing, time = self._pacing, now.monotonic
         limit = link.limit(RateClass.MESSAGE)
         only = parts[0].copy.peer if len(parts) == 1 else ""
+        # What only asks stands before what counts, so that nothing is counted for a frame that does not leave.
         return (
             pacing.may_send(RateClass.MESSAGE, time)
             and (pacing.allowed(only, time) > 0 or pacing.free(RateClass.MESSAGE, limit, time) > 0)

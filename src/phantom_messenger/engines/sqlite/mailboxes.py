@@ -374,6 +374,7 @@ class SQLiteMailboxes:
         self._recently_deleted.rollback_to(savepoint)
         self._quota.forget()
         self._since = None
+        # The rows that reserve these numbers may be gone with the transaction.
         self._next_seq.clear()
         self._reserved.clear()
 

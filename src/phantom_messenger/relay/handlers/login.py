@@ -48,6 +48,7 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     certified_id = _check_proof(core, session, frame)
     if certified_id == user:  # whose it is needs no look into the store, and nothing there has changed yet
         _refuse_limited(core, user)
+    # What other relays tell of this user while the store is asked finds no session yet; it is done afterwards.
     with core.arrivals.of(user) as heard:
         yield from _authenticate(core, admitted, frame, certified_id)
     if core.hub.of(user) is session:
