@@ -12,9 +12,10 @@ from support.cases import each
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("protocol/**/*.md")])
 WIDTH: Final = 120
-NARROW: Final = {
-    path for path in DOCUMENTS if path.name not in {"CHANGELOG.md", "sdk.md"} and path.parent.name != "vectors"
-}
+MOST_OF_AN_ITEM: Final = 300
+"""Characters of an item of the changelog: whoever upgrades reads hundreds of them."""
+
+NARROW: Final = {path for path in DOCUMENTS if path.name != "sdk.md" and path.parent.name != "vectors"}
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -68,6 +69,22 @@ def test_prose_is_narrow(path: Path) -> None:
 def test_control_wide_line_is_noticed() -> None:
     wide = "word " * 30
     assert wide_lines(f"{wide}\n| {wide} |\n```\n{wide}\n```\n") == [wide]
+
+
+def long_items(text: str) -> list[str]:
+    """Items of a list that say more than one thing, or take too many words for it."""
+    _, *items = re.split(r"^\* ", re.sub(r"^#.*$", "", text, flags=re.MULTILINE), flags=re.MULTILINE)
+    items = [" ".join(item.split()) for item in items]
+    return [item for item in items if len(item) > MOST_OF_AN_ITEM]
+
+
+def test_items_of_the_changelog_are_short() -> None:
+    assert long_items((ROOT / "CHANGELOG.md").read_text()) == []
+
+
+def test_control_long_item_is_noticed() -> None:
+    long = ("word " * 70).strip()
+    assert long_items(f"# Title\n{long}\n\n* short\n* {long}\n\n## More\n\n* short\n") == [long]
 
 
 def named_files(text: str) -> Iterator[str]:
