@@ -141,7 +141,7 @@ async def replayed(relay: RelayProcess) -> Frame:
         await second.send(json.dumps(captured))
         await second.send(json.dumps(alice.ping()))
         try:
-            answer: Frame = json.loads(await asyncio.wait_for(second.recv(), 5))
+            answer: Frame = json.loads(await asyncio.wait_for(second.recv(), 60))
         except Exception:  # noqa: BLE001 - however it ends
             return {"type": "closed"}
     return answer
