@@ -156,7 +156,7 @@ def test_connection_that_is_given_up_while_it_is_made_leaves_no_account(
             made = await genuine(*arguments, **options)
             is_connected.set()
             try:
-                await asyncio.sleep(1)  # for a login that has begun to come through
+                await asyncio.Event().wait()  # until it is given up; a login that has begun can come through meanwhile
             except asyncio.CancelledError:
                 made[0].close()  # as asyncio does
                 raise

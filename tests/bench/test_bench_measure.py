@@ -184,7 +184,7 @@ def test_processor_time_of_children_counts() -> None:
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         alone = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
         assert relay.cpu_seconds() - alone > 0.4, "the kernel counts whole ticks: less than was used, by a tick or two"
-        process.communicate(b"\n", timeout=10)
+        process.communicate(b"\n", timeout=100)
 
 
 def test_closed_loop_counts_if_the_relay_was_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,10 +239,10 @@ def test_slope_is_that_of_a_line() -> None:
 
 def test_relay_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relays, "STOP_SECONDS", 0.5)
-    began = time.monotonic()
     with Relay() as relay:
         os.kill(relay.pid, signal.SIGSTOP)
-    assert time.monotonic() - began < 20
+        began = time.monotonic()
+    assert time.monotonic() - began < 60
 
 
 def test_stages_add_up_to_what_the_relay_needs() -> None:

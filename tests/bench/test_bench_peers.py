@@ -45,7 +45,7 @@ async def through(program: Quiet) -> None:
 
 
 def test_program_that_accepts_and_delivers_nothing_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(common, "STALL_SECONDS", 5.0)
     with pytest.raises(common.PeerError, match="stands still: 4 accepted, 0 delivered of 4"):
         asyncio.run(through(Quiet(accepts=100)))
 

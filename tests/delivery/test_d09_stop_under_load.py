@@ -17,7 +17,7 @@ from delivery_variants import ANSWERS_BEFORE_THE_COMMIT, Variant
 
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
-from support.amounts import seeds
+from support.amounts import LONG, seeds
 from support.load import Connections, Peer, ids, make_contacts
 from support.people import Frame, Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
@@ -29,7 +29,8 @@ FRIENDS = (0, 1, 3)
 """Sender number ``i`` writes to the recipients ``i + friend``, around in a circle."""
 
 IN_FLIGHT = 8
-STOP_SECONDS = 5.0
+STOP_SECONDS = 5.0 if LONG else 12.0
+"""Within which a relay has ended; a short run shares the machine with other tests."""
 GOING_AWAY = 1001
 
 Pair = tuple[str, str]

@@ -9,7 +9,7 @@ import pytest
 from e2e_people import NOWHERE, meet, meet_offline
 
 from phantom_messenger.client.ids import plain_id
-from support.command_line import Running, phantom
+from support.command_line import PATIENCE, Running, phantom
 from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import opened
 
@@ -254,7 +254,7 @@ def test_interrupted_send_says_that_the_message_waits(home: Path, start_relay: S
     meet(home, relay)
     relay.stop()
     sending = Running(home, "send", "-p", "alice", "bob", "hello", "--timeout", "60s")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not sending.errors:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -274,7 +274,7 @@ def test_interrupted_send_says_how_far_the_message_came(friends: Path) -> None:
 
 def test_interrupted_init_does_not_say_that_nothing_was_done(home: Path) -> None:
     made = Running(home, "init", "-p", "new", "--server", NOWHERE)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not (home / "profiles/new.vault").exists():
         assert time.monotonic() < deadline
         time.sleep(0.002)

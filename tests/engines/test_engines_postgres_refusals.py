@@ -26,6 +26,7 @@ from phantom_messenger.relay.commands import (
 from phantom_messenger.wire.frames import Status
 from support.postgres_server import PostgresServer
 from support.store_user import NOW, WALL, StoreUser, expire
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -206,8 +207,7 @@ def test_server_that_stops_and_comes_back_is_a_pause() -> None:
         assert isinstance(failed, CommandFailed)
         assert failed.is_out_of_space
     server.start()
-    time.sleep(stores._DIAL_SECONDS)
-    alice.write(bob, "meanwhile")
+    assert eventually(lambda: isinstance(store.run([alice.message(bob, "meanwhile")])[0], Accepted))
     assert bob.names() == ["before", "meanwhile"]
     store.close()
     server.end()
@@ -230,10 +230,10 @@ def test_message_that_was_delivered_before_a_crash_of_the_server_is_not_delivere
 
 
 def test_server_that_answers_nothing_is_a_pause(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
     store = PostgresStore(url)
     alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
     assert store._connection is not None
+    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
     backend = store._connection.info.backend_pid
     os.kill(backend, signal.SIGSTOP)
     try:
@@ -265,9 +265,9 @@ def test_server_that_falls_silent_while_a_relay_connects_is_given_up(url: str, m
 def test_server_that_falls_silent_before_a_relay_knows_the_time_is_given_up(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
     store = PostgresStore(url)
     assert store._connection is not None
+    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
     backend = store._connection.info.backend_pid
     os.kill(backend, signal.SIGSTOP)
     try:
@@ -489,14 +489,14 @@ def test_removals_go_on_while_there_is_no_room_to_remember_them(full: str) -> No
 
 
 def test_disk_that_has_room_again_counts_as_full_for_a_moment(full: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "_FULL_SECONDS", 0.1)
+    monkeypatch.setattr(stores, "_FULL_SECONDS", 1.0)
     store = PostgresStore(full)
     alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
     fill(full)
+    begun = time.monotonic()
     store.run([alice.message(bob, "1")])
-    assert is_away(store)
+    assert is_away(store) or time.monotonic() - begun >= 1
     run(full, "DROP TRIGGER full_disk ON phantom.items")
     alice.write(bob, "1")
-    time.sleep(0.1)
-    assert not is_away(store)
+    assert eventually(lambda: not is_away(store))
     store.close()

@@ -35,6 +35,7 @@ LATEST: Final = SLACK if LONG else 8.0
 """As ``SLACK``, for sockets that have to be gone."""
 
 HONEST: Final = amount(30, 100)
+HASTY_SECONDS: Final = 4
 HASTY: Final = """
 from phantom_messenger.wire import limits
 limits.CONNECTION_TIMEOUT_MS = 4_000
@@ -72,6 +73,7 @@ class IdleSockets:
 
     def __init__(self, relay: RelayProcess, half_open: int, silent: int) -> None:
         self.sockets: list[socket.socket] = []
+        self.opening = time.monotonic()
         self._request = handshake(relay.address)
         for _ in range(half_open + silent):
             self.sockets.append(socket.create_connection(relay.address, timeout=60))
@@ -116,7 +118,7 @@ def test_half_open_and_silent_sockets_go_in_time_and_cost_nobody_anything(start_
             during += login_times(relay, 5)
             time.sleep(0.5)
             gone = sum(map(is_gone, idle.sockets))
-            assert gone == 0 or time.monotonic() - idle.began > SECONDS - 0.5, "they have their time"
+            assert gone == 0 or time.monotonic() - idle.opening > SECONDS - 0.5, "they have their time"
         assert all_gone(idle.sockets, idle.began + SECONDS + LATEST - time.monotonic())
         if LONG:  # on a machine that does nothing else
             p99 = sorted(during)[int(len(during) * 0.99)]
@@ -166,20 +168,20 @@ def test_half_open_tls_goes_in_time(start_relay: StartRelay, tmp_path: Path) -> 
     )
     address = ("127.0.0.1", relay.port)
     files = open_files(relay.pid)
+    opening = time.monotonic()
     silent = [socket.create_connection(address, timeout=60) for _ in range(20)]
     wrong = [socket.create_connection(address, timeout=60) for _ in range(20)]
     for opened in wrong:
         opened.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert all_gone(wrong)
-    assert sum(map(is_gone, silent)) == 0
+    assert sum(map(is_gone, silent)) == 0 or time.monotonic() - opening > HASTY_SECONDS - 0.5
     context = ssl.create_default_context(cafile=certificate)
     with ReferenceClient(relay.url, tls=context) as honest:
         assert honest.acknowledgement
     assert all_gone(silent)
     for opened in silent + wrong:
         opened.close()
-    time.sleep(0.3)
-    assert open_files(relay.pid) <= files + 2
+    assert eventually(lambda: open_files(relay.pid) <= files + 2)
 
 
 # --- what all need ----------------------------------------------------------------
@@ -260,7 +262,7 @@ def test_half_open_tls_that_is_not_counted_keeps_all_out(start_relay: StartRelay
     with ExitStack() as stack:
         relay, is_greeted = half_open_tls(start_relay, tmp_path, stack, LATE, 3)
         assert not is_greeted
-        assert open_files(relay.pid) >= ROOM - 2
+        assert eventually(lambda: open_files(relay.pid) >= ROOM - 2)
 
 
 def test_half_open_tls_of_many_addresses_takes_little_memory(start_relay: StartRelay, tmp_path: Path) -> None:
@@ -274,8 +276,7 @@ def test_half_open_tls_of_many_addresses_takes_little_memory(start_relay: StartR
             one.sendall(HELLO)
         time.sleep(0.5)
         assert resident(relay.pid) - before <= WIDELY * 16_384 + 4 * 1_048_576, "TLS itself would take 54 KB for each"
-    time.sleep(2.5)
-    assert resident(relay.pid) - before <= 8 * 1_048_576, "and it is given back"
+    assert eventually(lambda: resident(relay.pid) - before <= 8 * 1_048_576), "and it is given back"
 
 
 WIDELY: Final = amount(300, 1_000)
@@ -314,7 +315,7 @@ async def hands_shaken(address: tuple[str, int], context: ssl.SSLContext) -> int
             greeted += b" 101 " in answer
             writer.transport.abort()
 
-    async with asyncio.timeout(30 + HANDSHAKES / 20):
+    async with asyncio.timeout(150 + HANDSHAKES / 20):
         await asyncio.gather(*(some() for _ in range(AT_ONCE)))
     return greeted
 

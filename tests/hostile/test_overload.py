@@ -95,7 +95,15 @@ class Load:
     async def __aenter__(self) -> Self:
         for _ in range(PEOPLE):
             connection = await self._open.enter_async_context(
-                connect(self._url, compression=None, proxy=None, ping_interval=None, max_queue=None, close_timeout=2)
+                connect(
+                    self._url,
+                    compression=None,
+                    proxy=None,
+                    ping_interval=None,
+                    max_queue=None,
+                    close_timeout=2,
+                    open_timeout=60,
+                )
             )
             person = Person()
             hello = json.loads(await connection.recv())
@@ -121,7 +129,7 @@ class Load:
 
         began = time.monotonic()
         await asyncio.gather(*map(talk, self.senders))
-        await self.all_answered(30)
+        await self.all_answered(60)
         assert not any(sender.refused for sender in self.senders)
         return PEOPLE * EACH / (time.monotonic() - began)
 
@@ -148,7 +156,7 @@ class Load:
         sender = self.senders[0]
         for text, name in sender.signed(5):
             await sender.send(text, name)
-            await self.all_answered(10)
+            await self.all_answered(60)
             times.append(sender.answered[name] - sender.sent[name])
         return statistics.median(times) * 1_000
 
@@ -187,7 +195,7 @@ async def overload(relay: RelayProcess) -> Course:
             del sender.answered[name]
             message = sender.person.message(sender.person, message_id=name, id=name)
             await sender.send(canonical(message).decode(), name)
-        await load.all_answered(30)
+        await load.all_answered(60)
         assert set(again) <= set(sender.accepted), "what was refused can be sent again"
         return Course(load=load, capacity=capacity, rest=rest, alone=alone, waits=waits)
 

@@ -23,6 +23,7 @@ from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, patched
 from support.sdk_clients import PASSPHRASE, PATIENCE, event, opened, reached, run
 from support.simulated import MINUTE, MakeWorld, World
+from support.waiting import eventually
 
 DOCUMENT: Final = (Path(__file__).parents[2] / "docs/what-the-relay-knows.md").read_text()
 TEXT: Final = "a text that nobody but Bob may read"
@@ -187,6 +188,8 @@ def played(relay: RelayProcess, folder: Path) -> Story:
         at_eve.send(eve.ping())
         at_eve.until("PONG")
     time.sleep(1.5)
+    gone = [text.encode() for text in (CIPHERTEXT, METADATA)]
+    eventually(lambda: not any(text in traces(relay).disk for text in gone))
     return Story(
         during=during,
         after=traces(relay),

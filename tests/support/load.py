@@ -111,7 +111,15 @@ class Connections:
     async def login(self, person: Person, *, acks: bool = False) -> Peer:
         """A connection of this person; with ``acks`` it acknowledges every message that comes."""
         connection = await self._open.enter_async_context(
-            connect(self._url, compression=None, proxy=None, ping_interval=None, max_queue=None, close_timeout=2)
+            connect(
+                self._url,
+                compression=None,
+                proxy=None,
+                ping_interval=None,
+                max_queue=None,
+                close_timeout=2,
+                open_timeout=PATIENCE,
+            )
         )
         acknowledgement = json.loads(await connection.recv())
         auth = person.auth(acknowledgement, urlsplit(self._url).netloc, features=["ack"])
