@@ -44,16 +44,16 @@ def come_and_go(vault: Vault, watch: Watch, seed: int) -> None:
             watch.look()
 
 
-def left_in_vaults(folder: Path, *, tidies: bool = True, overwrites: bool = True) -> dict[object, list[Leftover]]:
+def left_in_vaults(folder: Path, *, scrubs: bool = True, overwrites: bool = True) -> dict[object, list[Leftover]]:
     """What is left in vaults, by the seed of what was done to them."""
     found: dict[object, list[Leftover]] = {}
-    for seed in VAULTS if tidies and overwrites else VAULTS[:1]:
+    for seed in VAULTS if scrubs and overwrites else VAULTS[:1]:
         vault = Vault(folder / f"{seed}.vault", KEY)
         if not overwrites:
             vault._connection.pragma("secure_delete", "off")
         watch = Watch(vault)
         come_and_go(vault, watch, seed)
-        if tidies:
+        if scrubs:
             vault.scrub()
         if left := watch.leftovers():
             found[seed] = left
@@ -73,10 +73,10 @@ def test_without_erasing_stale_copies_of_cells_are_left(folder: Path, monkeypatc
     assert all(one.is_stale for left in found.values() for one in left)
 
 
-@pytest.mark.parametrize("off", ["tidying", "overwriting"])
+@pytest.mark.parametrize("off", ["scrubbing", "overwriting"])
 def test_search_finds_what_is_there(folder: Path, off: str) -> None:
     """The control."""
-    found = left_in_vaults(folder, tidies=off != "tidying", overwrites=off != "overwriting")
+    found = left_in_vaults(folder, scrubs=off != "scrubbing", overwrites=off != "overwriting")
     assert list(found) == VAULTS[:1]
 
 

@@ -107,7 +107,7 @@ def test_page_that_was_only_looked_for_in_vain_is_made_again(vault: Vault) -> No
     assert vault.has(records.INBOX_PAGE, f"{SENDER} 1")
 
 
-def test_tidying_without_time_comes_to_an_end(vault: Vault) -> None:
+def test_cleaning_up_without_time_comes_to_an_end(vault: Vault) -> None:
     messenger = opened(vault)
     extend(messenger)
     assert take(messenger, TEXTS) == TEXTS

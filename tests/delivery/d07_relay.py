@@ -1,4 +1,4 @@
-"""A real relay that tidies at other times than it does."""
+"""A real relay that scrubs at other times than it does."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def changed(folder: Path, *, scrub_seconds: float) -> dict[str, str]:
 
     Args:
         folder: a new one, for the file that does it.
-        scrub_seconds: how often it tidies.
+        scrub_seconds: how often it scrubs.
     """
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_STARTUP.format(scrub_seconds=scrub_seconds))

@@ -1,4 +1,4 @@
-"""Mail that comes and goes at a simulated relay whose store is a folder, tidied as the server does it."""
+"""Mail that comes and goes at a simulated relay whose store is a folder, scrubbed as the server does it."""
 
 import random
 from pathlib import Path
@@ -22,20 +22,20 @@ class Traffic:
     Args:
         data: the store's folder.
         seed: of all chance.
-        tidies: False leaves the store untidied: a control.
+        scrubs: False leaves the store as it is: a control.
         overwrites: False turns off ``secure_delete``: a control.
         biggest: the longest text, in characters.
     """
 
     def __init__(
-        self, data: Path, seed: int, *, tidies: bool = True, overwrites: bool = True, biggest: int = 60_000
+        self, data: Path, seed: int, *, scrubs: bool = True, overwrites: bool = True, biggest: int = 60_000
     ) -> None:
         self.data = data
         self._biggest = biggest
         self.markers = Markers(seed)
         self.stays: dict[str, str] = {}
         self._random = random.Random(seed)  # noqa: S311 - the same in every run
-        self._tidies = tidies
+        self._scrubs = scrubs
         store = SQLiteStore(data)
         if not overwrites:
             store._connection.pragma("secure_delete", "off")
@@ -60,13 +60,13 @@ class Traffic:
             self.pass_seconds(1)
 
     def pass_seconds(self, seconds: int) -> None:
-        """The relay's timer fires once a second, and tidies as the server's does."""
+        """The relay's timer fires once a second, and scrubs as the server's does."""
         for _ in range(seconds):
             self.world.pass_time(SECOND)
             self._since_scrub += 1
             if self._since_scrub >= SCRUB_SECONDS:
                 self._since_scrub = 0
-                if self._tidies:
+                if self._scrubs:
                     self.world.store.scrub()
 
     def leftovers(self) -> list[Leftover]:

@@ -41,7 +41,7 @@ ORDERS = range(seeds(4, 1_000))
 NEVER = 1_000_000.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 
-# --- a simulated relay, tidied as the server does ---------------------------------
+# --- a simulated relay, scrubbed as the server does ---------------------------------
 
 
 class Seen:
@@ -91,14 +91,14 @@ def test_no_file_holds_anything_of_a_removed_text(seen: Seen) -> None:
     assert {name: described(left) for name, left in seen.left.items()} == {}
 
 
-@pytest.mark.parametrize("off", ["tidying", "overwriting"])
+@pytest.mark.parametrize("off", ["scrubbing", "overwriting"])
 def test_search_finds_what_is_there(tmp_path: Path, off: str) -> None:
     """The control: with the protection off, the same run leaves texts."""
-    traffic = Traffic(tmp_path / "data", 1, tidies=off != "tidying", overwrites=off != "overwriting")
+    traffic = Traffic(tmp_path / "data", 1, scrubs=off != "scrubbing", overwrites=off != "overwriting")
     traffic.run(burned=100, expired=100, delivered=20, kept=50)
     traffic.pass_seconds(PROMISED_SECONDS)
     found = traffic.leftovers()
-    assert {one.file for one in found} >= {"relay.db-wal" if off == "tidying" else "relay.db"}
+    assert {one.file for one in found} >= {"relay.db-wal" if off == "scrubbing" else "relay.db"}
     assert len({one.number for one in found}) > 20
     traffic.world.close()
 
@@ -315,7 +315,7 @@ def test_real_relay_leaves_nothing(start_relay: StartRelay, connect: Connect, tm
     assert [again.until("MESSAGE")["payload"]["encrypted"] for _ in traffic.stays] == traffic.stays
 
 
-def test_real_relay_that_never_tidies_leaves_texts(start_relay: StartRelay, connect: Connect, tmp_path: Path) -> None:
+def test_real_relay_that_never_scrubs_leaves_texts(start_relay: StartRelay, connect: Connect, tmp_path: Path) -> None:
     """The control."""
     more = changed(tmp_path / "startup", scrub_seconds=NEVER)
     traffic = RealTraffic(connect, start_relay("--limits", "off", more=more), 20)

@@ -95,7 +95,7 @@ def fills_up(disk: VaultDisk) -> None:
     disk.plan = Plan(disk.operations, Fate.FULL)
 
 
-def test_disk_that_is_full_at_tidying_is_a_thing_of_the_vault(tmp_path: Path) -> None:
+def test_disk_that_is_full_at_scrubbing_is_a_thing_of_the_vault(tmp_path: Path) -> None:
     with full_at() as disk, closing(Vault(tmp_path / "a.vault", KEY)) as vault:
         with vault.transaction() as tx:
             tx.put(records.CLOCK_OFFSET, "", IntValue(1))

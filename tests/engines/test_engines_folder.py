@@ -149,13 +149,13 @@ def test_commits_wait_for_the_disk(store: SQLiteStore) -> None:
 # --- what goes --------------------------------------------------------------------
 
 
-def assert_gone_after_tidy(store: SQLiteStore, folder: Path) -> None:
+def assert_gone_after_scrub(store: SQLiteStore, folder: Path) -> None:
     store.scrub()
     assert leftovers(folder) == []
 
 
 @pytest.mark.parametrize("how", ["acknowledged", "expired", "deleted with its owner"])
-def test_removed_message_is_in_no_file_after_tidying(store: SQLiteStore, folder: Path, how: str) -> None:
+def test_removed_message_is_in_no_file_after_scrubbing(store: SQLiteStore, folder: Path, how: str) -> None:
     append_all(store, [marked(str(number), NOW) for number in range(100)])
     store.scrub()
     assert leftovers(folder), "the control: they are there before"
@@ -168,34 +168,34 @@ def test_removed_message_is_in_no_file_after_tidying(store: SQLiteStore, folder:
         case _:
             while not run(store, lambda tx: tx.directory.delete(BOB)):
                 """A bounded part at a time."""
-    assert_gone_after_tidy(store, folder)
+    assert_gone_after_scrub(store, folder)
 
 
-def test_message_that_came_and_went_between_tidyings_is_in_no_file(store: SQLiteStore, folder: Path) -> None:
+def test_message_that_came_and_went_between_scrubs_is_in_no_file(store: SQLiteStore, folder: Path) -> None:
     for number in range(100):
         append(store, marked(str(number)))
         if number:
             acknowledge(store, str(number - 1))
     assert leftovers(folder)
     acknowledge(store, "99")
-    assert_gone_after_tidy(store, folder)
+    assert_gone_after_scrub(store, folder)
 
 
-def test_message_that_waits_is_still_there_after_tidying(store: SQLiteStore) -> None:
+def test_message_that_waits_is_still_there_after_scrubbing(store: SQLiteStore) -> None:
     item = append(store, message("m"))
     store.scrub()
     store.scrub()
     assert waiting(store) == [item]
 
 
-def test_consumed_prekey_is_in_no_file_after_tidying(store: SQLiteStore, folder: Path) -> None:
+def test_consumed_prekey_is_in_no_file_after_scrubbing(store: SQLiteStore, folder: Path) -> None:
     key = MARKER.decode() * 30
     wanted = publication([1])
     wanted = replace(wanted, one_time_kem=[replace(wanted.signed, key=key)])
     run(store, lambda tx: tx.prekeys.publish(ALICE, wanted))
     assert leftovers(folder)
     run(store, lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW))
-    assert_gone_after_tidy(store, folder)
+    assert_gone_after_scrub(store, folder)
 
 
 # --- which folders it takes -------------------------------------------------------

@@ -94,7 +94,7 @@ class ConversationIndex:
 
     def _extend(self, tx: Transaction, stored: int, has_time: Callable[[], bool]) -> None:
         if stored:
-            self._inbox.tidy(tx, has_time)
+            self._inbox.clean_up(tx, has_time)
         reached, has_entered, is_at_end = stored and max(stored, self._reached), False, False
         while True:
             found, after = self._vault.batch(_KINDS, after=reached, limit=BATCH)

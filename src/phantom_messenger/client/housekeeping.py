@@ -70,11 +70,11 @@ class Housekeeping:
     def tick(self, now: Moment) -> Iterator[Event]:
         """Do it if it is time; the events are to be taken all."""
         if now.monotonic >= self._due_at:
-            yield from self._tidy_up(now)
+            yield from self._clean_up(now)
         elif self._stores.index.has_more and now.monotonic >= self._index_at:
             self._extend_index(now.monotonic)
 
-    def _tidy_up(self, now: Moment) -> Iterator[Event]:
+    def _clean_up(self, now: Moment) -> Iterator[Event]:
         # Before the work: what fails is tried again after the interval, not at each tick.
         self._due_at = now.monotonic + INTERVAL_MS
         events: list[Event] = []

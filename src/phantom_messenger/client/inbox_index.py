@@ -1,7 +1,7 @@
 """Whose messages wait to be handled, in pages: so those of one sender are found without the others.
 
 It follows behind together with the index of conversations: what is handled soon is never entered. Entries of messages
-that were handled later stay until their page is tidied up; they say nothing.
+that were handled later stay until their page is cleaned up; they say nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,16 +27,16 @@ class InboxIndex:
         self._vault = vault
         self._passed: dict[str, int] = {}
         """Below which page nothing of a sender waits any more."""
-        self._to_tidy: dict[str, None] = {}
+        self._to_clean_up: dict[str, None] = {}
         """Senders whose oldest page may hold nothing that waits any more."""
         self._is_damaged = False
         self.has_more = False
-        """Whether there was no time to tidy up everything."""
+        """Whether there was no time to clean up everything."""
 
     def forget(self) -> None:
         """The pages are made anew, and numbered from 0: what was known of them says nothing any more."""
         self._passed.clear()
-        self._to_tidy.clear()
+        self._to_clean_up.clear()
         self._is_damaged = self.has_more = False
 
     def enter(self, tx: Transaction, found: list[InboxRecord]) -> None:
@@ -73,15 +73,15 @@ class InboxIndex:
             yield from (one for one in found if one[0] > after)
 
     def damaged(self) -> None:
-        """A page could not be read: ``tidy`` will say so."""
+        """A page could not be read: ``clean_up`` will say so."""
         self._is_damaged = True
 
     def handled(self, sender: str) -> None:
         """Something of a sender was handled: look for pages to be erased."""
-        if sender not in self._to_tidy and self._vault.has(records.INBOX_PAGE, sender):
-            self._to_tidy[sender] = None
+        if sender not in self._to_clean_up and self._vault.has(records.INBOX_PAGE, sender):
+            self._to_clean_up[sender] = None
 
-    def tidy(self, tx: Transaction, has_time: Callable[[], bool]) -> None:
+    def clean_up(self, tx: Transaction, has_time: Callable[[], bool]) -> None:
         """Erase pages in which nothing waits any more: some, and more while there is time.
 
         Raises:
@@ -89,15 +89,15 @@ class InboxIndex:
         """
         if self._is_damaged:
             raise VaultDamaged(f"a page in {self._vault.path} cannot be read")
-        left = list(self._to_tidy)
+        left = list(self._to_clean_up)
         while left:
-            if self._tidy(tx, left[0], has_time):
+            if self._clean_page(tx, left[0], has_time):
                 del left[0]
             if not has_time():
                 break
-        tx.on_commit(lambda: self._tidied(left))
+        tx.on_commit(lambda: self._cleaned_up(left))
 
-    def _tidy(self, tx: Transaction, sender: str, has_time: Callable[[], bool]) -> bool:
+    def _clean_page(self, tx: Transaction, sender: str, has_time: Callable[[], bool]) -> bool:
         """Whether that was all there is to be erased."""
         newest = self._newest(sender)
         oldest = newest.oldest
@@ -146,8 +146,8 @@ class InboxIndex:
             raise VaultDamaged(f"a page in {self._vault.path} is missing")
         return found
 
-    def _tidied(self, left: list[str]) -> None:
-        self._to_tidy = dict.fromkeys(left)
+    def _cleaned_up(self, left: list[str]) -> None:
+        self._to_clean_up = dict.fromkeys(left)
         self.has_more = bool(left)
 
     def _forget(self, sender: str) -> None:
