@@ -15,7 +15,7 @@ from relays import Relay
 from scenarios import BODY_CHARS, Figures, Settings, closed_run, say
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.engines.sqlite.tables import Tables, Work
+from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
 from phantom_messenger.loadgen import wire
 from phantom_messenger.loadgen.generator import LoadGenerator
 from phantom_messenger.relay.commands import CommandFailed
@@ -66,7 +66,7 @@ def fill(folder: Path, messages: int, accounts: int, virtual_users: Sequence[wir
     now = time.time_ns() // 1_000_000
     store = SQLiteStore(folder)
     try:
-        binding: list[Work] = [partial(_bind, *user, users[number - 1][0]) for number, user in enumerate(users)]
+        binding: list[StoreJob] = [partial(_bind, *user, users[number - 1][0]) for number, user in enumerate(users)]
         for start in range(0, accounts, _BATCH):
             _run(store, binding[start : start + _BATCH])
             say(f"{start:,} of {accounts:,} accounts made")
@@ -79,8 +79,8 @@ def fill(folder: Path, messages: int, accounts: int, virtual_users: Sequence[wir
         store.close()
 
 
-def _run(store: SQLiteStore, jobs: Sequence[Work]) -> None:
-    for result in store.run_work(jobs):
+def _run(store: SQLiteStore, jobs: Sequence[StoreJob]) -> None:
+    for result in store.run_jobs(jobs):
         if isinstance(result, CommandFailed):
             raise result.error
 

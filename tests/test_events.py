@@ -185,7 +185,7 @@ def test_what_nobody_caught_is_an_event_without_its_text(install: Install) -> No
 def test_place_of_an_error_is_one_of_this_package(install: Install) -> None:
     output = install("info", LogFormat.TEXT)
     store = SQLiteStore(None)
-    [failure] = store.run_work([lambda tx: tx.directory.record_written("nobody", "nobody", "")])
+    [failure] = store.run_jobs([lambda tx: tx.directory.record_written("nobody", "nobody", "")])
     store.close()
     innermost = failure.error.__traceback__
     while innermost.tb_next is not None:

@@ -96,7 +96,7 @@ def test_everything_that_was_counted_has_happened(harness: RelayHarness, kind: s
     if kind == "plain":  # those with acks forget what they have confirmed
         assert harness.taken(b'"type":"MESSAGE"}') == MESSAGES
         assert harness.taken(b'"type":"MESSAGE_ACK"}') == 2 * MESSAGES  # accepted, delivered
-    [count] = harness.store.run_work(
+    [count] = harness.store.run_jobs(
         [lambda _: harness.store.tables.mailboxes._connection.execute("SELECT count(*) FROM items").get]
     )
     assert count == 0, "all is confirmed"

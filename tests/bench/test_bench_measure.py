@@ -128,7 +128,7 @@ def test_store_is_filled_as_it_was_asked(tmp_path: Path) -> None:
     people = [wire.VirtualUser() for _ in range(4)]
     fill(tmp_path / "data", 60, 20, people)
     store = SQLiteStore(tmp_path / "data")
-    [pages] = store.run_work([lambda tx: [tx.mailboxes.read(person.id, 0, 1 << 20, 0) for person in people]])
+    [pages] = store.run_jobs([lambda tx: [tx.mailboxes.read(person.id, 0, 1 << 20, 0) for person in people]])
     store.close()
     for page in pages:
         assert len(page.items) == 3

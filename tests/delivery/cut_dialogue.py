@@ -135,7 +135,7 @@ class Network:
     async def _ask(self, job: Callable[[Tables], list[Item]]) -> list[list[Item]]:
         thread = self._server._store
         assert isinstance(thread._store, SQLiteStore)
-        return await asyncio.get_running_loop().run_in_executor(thread._executor, thread._store.run_work, [job])
+        return await asyncio.get_running_loop().run_in_executor(thread._executor, thread._store.run_jobs, [job])
 
     async def delivered(self, *people: Person, what: str) -> None:
         """Wait until the relay has nothing for these people any more: to take one's last may make another's."""

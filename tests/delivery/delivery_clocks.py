@@ -98,7 +98,7 @@ class Household:
 
     def start(self) -> None:
         """The relay starts; the one before has ended without a word."""
-        [kept] = self._store.run_work([lambda tx: tx.time.load()])
+        [kept] = self._store.run_jobs([lambda tx: tx.time.load()])
         self.machine.relay_starts(kept)
         self.world = World(self._config, store=self._store, clock=self.machine)
 

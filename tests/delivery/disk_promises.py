@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from disk_model import DiskStore
 
-from phantom_messenger.engines.sqlite.tables import Tables, Work
+from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
 from phantom_messenger.relay.commands import AppendRefusal, CommandFailed, PublishRefusal
 from phantom_messenger.relay.records import Bundle, Item, ItemKind, NewItem, PreKeyCounts
 from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS
@@ -53,7 +53,7 @@ class Account:
 class Task:
     """A job, and how the book is kept when it has been promised."""
 
-    job: Work
+    job: StoreJob
     enter: Callable[["Book", Any], None]
 
 
@@ -114,7 +114,7 @@ def _label(item: Item) -> str:
 
 def contents(store: DiskStore) -> Book:
     """All that is in a store, in the shape of a book; fails if it is not in order."""
-    [found] = store.run_work([_contents])
+    [found] = store.run_jobs([_contents])
     if isinstance(found, CommandFailed):
         raise found.error
     assert isinstance(found, Book)
@@ -279,7 +279,7 @@ def take(user: str, requester: str, now: int) -> Task:
     return Task(lambda tx: tx.prekeys.hand_out(user, requester, now), enter)
 
 
-def noted(task: Task, store: DiskStore) -> Work:
+def noted(task: Task, store: DiskStore) -> StoreJob:
     """The task's job; what it has done is also noted before the transaction ends."""
 
     def job(tx: Tables) -> Any:

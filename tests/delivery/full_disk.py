@@ -94,7 +94,7 @@ def filled(disk: SmallDisk, count: int = 60, size: int = 20_000) -> tuple[SQLite
         append(store, message(name, size=size))
     disk.fill()
     for number in range(1_000):
-        [result] = store.run_work([appending(message(f"more {number}", size=size))])
+        [result] = store.run_jobs([appending(message(f"more {number}", size=size))])
         if is_refused(result):
             return store, sent
         assert isinstance(result, Item)
@@ -106,7 +106,7 @@ def check_removals(store: SQLiteStore, sent: Sequence[str]) -> None:
     """Read all, remove all."""
     assert names(waiting(store)) == list(sent), "nothing that was accepted is lost"
     for number, name in enumerate(sent):
-        [result] = store.run_work([acknowledging(name)])
+        [result] = store.run_jobs([acknowledging(name)])
         assert result is True, f"acknowledging message {number} of {len(sent)}: {result}"
     assert waiting(store) == []
 
@@ -132,7 +132,7 @@ def other_removals_go_on(disk: SmallDisk) -> None:
     for number in range(8):
         append(store, message(f"{number}", size=3_000, expires_at=NOW + HOUR))
     disk.fill()
-    while not is_refused(store.run_work([appending(message(str(time.monotonic_ns()), size=9_000))])[0]):
+    while not is_refused(store.run_jobs([appending(message(str(time.monotonic_ns()), size=9_000))])[0]):
         pass
     disk.fill()
     for item in kept:
@@ -149,7 +149,7 @@ def it_recovers(disk: SmallDisk) -> None:
     for number in range(50):  # again and again it takes its reserve, and has to give it up
         store.scrub()
         disk.fill()
-        [result] = store.run_work([appending(message(f"perhaps {number}", size=20_000))])
+        [result] = store.run_jobs([appending(message(f"perhaps {number}", size=20_000))])
         if not is_refused(result):
             sent.append(result.name)
         acknowledge(store, sent.pop(0))
@@ -188,7 +188,7 @@ def _chance(disk: SmallDisk, random: Random) -> None:
             sent += [result.name for result in results if isinstance(result, Item)]
         elif choice < 0.7:
             gone = random.sample(sent, min(len(sent), random.choice((1, 1, 5, 100))))
-            results = store.run_work([acknowledging(name) for name in gone])
+            results = store.run_jobs([acknowledging(name) for name in gone])
             assert all(result is True for result in results), f"step {step}: {results}"
             sent = [name for name in sent if name not in gone]
         elif choice < 0.85:
@@ -237,7 +237,7 @@ def large_messages_expire(disk: SmallDisk) -> None:
     store = disk.open()
     bind(store, ALICE, BOB)
     for number in range(100):
-        if is_refused(store.run_work([appending(message(f"{number}", size=60_000, expires_at=NOW + HOUR))])[0]):
+        if is_refused(store.run_jobs([appending(message(f"{number}", size=60_000, expires_at=NOW + HOUR))])[0]):
             break
     disk.fill()
     while run(store, lambda tx: tx.mailboxes.expire(NOW + HOUR, 256)):

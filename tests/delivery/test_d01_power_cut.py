@@ -90,7 +90,7 @@ class Life:
             return
         tasks = self._chance.batch(self._book)
         store.attempts.clear()
-        results = store.run_work([noted(task, store) for task in tasks])
+        results = store.run_jobs([noted(task, store) for task in tasks])
         failures = [result for result in results if isinstance(result, CommandFailed)]
         if not failures:
             self._book = self._book.with_all(list(zip(tasks, results, strict=True)))
@@ -144,7 +144,7 @@ def test_store_opens_wherever_its_first_opening_was_cut(seed: int, tmp_path: Pat
 
 def told(store: DiskStore, name: str) -> bool:
     """Whether the relay would now answer ``accepted``."""
-    [result] = store.run_work([appending(message(name, size=6_000))])
+    [result] = store.run_jobs([appending(message(name, size=6_000))])
     return isinstance(result, Item) or result is AppendRefusal.DUPLICATE
 
 

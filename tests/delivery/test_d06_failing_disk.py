@@ -175,7 +175,7 @@ class Run:
     def _batch(self, tasks: Sequence[Task]) -> None:
         self._store.attempts.clear()
         before = self._fault.writes
-        results = self._store.run_work([noted(task, self._store) for task in tasks])
+        results = self._store.run_jobs([noted(task, self._store) for task in tasks])
         if len(results) != len(tasks):
             raise Broken(f"{len(results)} results for {len(tasks)} jobs")
         for task, result in zip(tasks, results, strict=True):
@@ -312,7 +312,7 @@ def test_what_could_not_be_read_for_a_moment_is_delivered_afterwards(tmp_path: P
         for first in range(1, 31):
             with opened(tmp_path, disk, cache=40) as store:
                 disk.step = fault = Fault("read", apsw.IOError, apsw.SQLITE_IOERR_READ, first, times=4)
-                store.run_work([lambda tx: tx.mailboxes.read(BOB, 0, 10**9, NOW)])
+                store.run_jobs([lambda tx: tx.mailboxes.read(BOB, 0, 10**9, NOW)])
                 assert fault.has_come
                 fault.is_over = True
                 store.scrub()

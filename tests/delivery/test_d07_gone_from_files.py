@@ -131,7 +131,7 @@ def come_and_go(store: SQLiteStore, markers: Markers, seed: int) -> None:
             assert acknowledge(store, name, user=user)
         if chance.random() < 0.02:
             store.scrub()
-    store.run_work([acknowledging(name, user=user) for name, user in goes])
+    store.run_jobs([acknowledging(name, user=user) for name, user in goes])
     store.scrub()
 
 
@@ -223,7 +223,7 @@ def burn_set_aside(store: SQLiteStore) -> None:
     """Bob got them before they were damaged; his client burns them now."""
     damage(store)
     assert waiting(store) == []
-    store.run_work([acknowledging(str(number)) for number in range(60)])
+    store.run_jobs([acknowledging(str(number)) for number in range(60)])
 
 
 @pytest.mark.parametrize(

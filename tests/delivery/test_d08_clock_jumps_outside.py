@@ -92,9 +92,9 @@ class Displaced(Variant):
     def reboot(self) -> None:
         """What a reboot changes for a relay that is down: the boot that it knows is another one."""
         with contextlib.closing(SQLiteStore(self.data)) as store:
-            [kept] = store.run_work([lambda tx: tx.time.load()])
+            [kept] = store.run_jobs([lambda tx: tx.time.load()])
             earlier = ClockSnapshot("an earlier boot", 1, kept.wall, kept.persistent)
-            assert store.run_work([lambda tx: tx.time.save(earlier)]) == [None]
+            assert store.run_jobs([lambda tx: tx.time.save(earlier)]) == [None]
 
 
 Course = Callable[[Displaced, int], None]

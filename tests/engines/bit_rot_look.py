@@ -10,7 +10,7 @@ from bit_rot_files import LATER, NEW, Sample, flipped
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem
-from phantom_messenger.engines.sqlite.tables import Work
+from phantom_messenger.engines.sqlite.tables import StoreJob
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.records import Item, ItemKind, Page
 from support.stores import ALICE, BOB, CAROL, NOW, acknowledging, appending
@@ -76,16 +76,16 @@ class Rotten:
 
 def _use(store: SQLiteStore, outcome: Outcome, *, acknowledges: bool) -> None:
     outcome.mail = {user: _read(store, user) for user in (BOB, CAROL, ALICE)}
-    [outcome.early] = store.run_work([lambda tx: tx.mailboxes.expire(NOW, 1_000)])
+    [outcome.early] = store.run_jobs([lambda tx: tx.mailboxes.expire(NOW, 1_000)])
     if acknowledges:
-        jobs: list[Work] = []
+        jobs: list[StoreJob] = []
         for user, item in outcome.delivered():
             if item.kind is ItemKind.MESSAGE:
                 jobs.append(acknowledging(item.name, item.sender, user))
-        outcome.removals = store.run_work(jobs)
+        outcome.removals = store.run_jobs(jobs)
     else:
-        [outcome.expired] = store.run_work([lambda tx: tx.mailboxes.expire(AFTER_ALL_EXPIRED, 1_000)])
-    outcome.appended = store.run_work([appending(NEW, user) for user in (BOB, CAROL, ALICE)])
+        [outcome.expired] = store.run_jobs([lambda tx: tx.mailboxes.expire(AFTER_ALL_EXPIRED, 1_000)])
+    outcome.appended = store.run_jobs([appending(NEW, user) for user in (BOB, CAROL, ALICE)])
 
 
 def _read(store: SQLiteStore, user: str) -> list[Item] | CommandFailed:
@@ -93,7 +93,7 @@ def _read(store: SQLiteStore, user: str) -> list[Item] | CommandFailed:
     found: list[Item] = []
     while True:
         after = found[-1].seq if found else 0
-        [page] = store.run_work([lambda tx, after=after: tx.mailboxes.read(user, after, PAGE_BYTES, NOW)])  # type: ignore[misc]
+        [page] = store.run_jobs([lambda tx, after=after: tx.mailboxes.read(user, after, PAGE_BYTES, NOW)])  # type: ignore[misc]
         if isinstance(page, CommandFailed):
             return page
         assert isinstance(page, Page)

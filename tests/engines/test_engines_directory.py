@@ -3,7 +3,7 @@
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore, directory
-from phantom_messenger.engines.sqlite.tables import Tables, Work
+from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
 from phantom_messenger.relay.commands import CommandFailed
 from support.people import key_text
 from support.stores import (
@@ -29,7 +29,7 @@ def write(store: SQLiteStore, sender: str, recipient: str, conversation: str = "
     run(store, noting(sender, recipient, conversation))
 
 
-def noting(sender: str, recipient: str, conversation: str) -> Work:
+def noting(sender: str, recipient: str, conversation: str) -> StoreJob:
     return lambda tx: tx.directory.record_written(sender, recipient, conversation)
 
 
@@ -156,7 +156,7 @@ def test_16_newest_conversations_of_a_pair_are_kept(store: SQLiteStore, exchange
 # --- what is remembered ---------------------------------------------------------------
 
 
-def asking(sender: str, recipient: str) -> Work:
+def asking(sender: str, recipient: str) -> StoreJob:
     return lambda tx: tx.directory.has_written(sender, recipient)
 
 
@@ -169,7 +169,7 @@ def test_what_was_undone_is_not_remembered(store: SQLiteStore) -> None:
         raise ValueError
 
     run(store, lambda tx: tx.directory.bind(BOB, key_of(BOB), certified=True))
-    [failed] = store.run_work([fails])
+    [failed] = store.run_jobs([fails])
     assert isinstance(failed, CommandFailed)
     assert run(store, lambda tx: tx.directory.public_key(ALICE)) is None
     run(store, lambda tx: tx.directory.bind(ALICE, key_of(ALICE), certified=True))

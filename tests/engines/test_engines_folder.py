@@ -161,7 +161,7 @@ def test_removed_message_is_in_no_file_after_scrubbing(store: SQLiteStore, folde
     assert leftovers(folder), "the control: they are there before"
     match how:
         case "acknowledged":
-            removed = store.run_work([acknowledging(str(number)) for number in range(100)])
+            removed = store.run_jobs([acknowledging(str(number)) for number in range(100)])
             assert all(result is True for result in removed)
         case "expired":
             assert len(run(store, lambda tx: tx.mailboxes.expire(NOW, 1_000))) == 100

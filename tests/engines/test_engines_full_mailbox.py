@@ -34,7 +34,7 @@ def bob(store: SQLiteStore, alice: StoreUser) -> StoreUser:
 
 def forget(store: SQLiteStore) -> None:
     """As after a failure or a restart."""
-    store.run_work([lambda _: 1 / 0])
+    store.run_jobs([lambda _: 1 / 0])
 
 
 def test_message_of_the_same_size_replaces_one_of_a_thousand(

@@ -174,7 +174,7 @@ def test_replaced_message_is_not_known_as_removed(box: SQLiteStore) -> None:
 @pytest.mark.parametrize("error", [ZeroDivisionError(), apsw.FullError()], ids=["a job", "a batch"])
 def test_undone_replacement_leaves_the_one_that_waits(box: SQLiteStore, error: Exception) -> None:
     first = append(box, encrypted("m", "first"))
-    box.run_work([failing(appending(encrypted("m", "second")), error=error)])
+    box.run_jobs([failing(appending(encrypted("m", "second")), error=error)])
     box.scrub()
     assert waiting(box) == [first]
     assert append(box, encrypted("m", "first")) is AppendRefusal.DUPLICATE
@@ -270,7 +270,7 @@ def test_item_of_a_blocked_sender_leaves_no_row_and_no_place(box: SQLiteStore, m
 
 
 def test_full_disk_refuses_an_item_that_would_not_be_kept_like_any_other(box: SQLiteStore) -> None:
-    box.run_work([failing(error=apsw.FullError("full"))])
+    box.run_jobs([failing(error=apsw.FullError("full"))])
     for job in (
         lambda tx: tx.mailboxes.append(BOB, message("m", size=100_000), known=True, now=NOW),
         lambda tx: tx.mailboxes.discard(BOB, message("m", size=100_000), now=NOW),
@@ -301,7 +301,7 @@ def test_item_takes_its_text_and_what_is_beside_it(small: SQLiteStore) -> None:
     kinds = [type(append(small, of_100_bytes(name))) for name in "0123"]
     assert kinds == [Item, Item, Item, AppendRefusal]
     assert acknowledge(small, "0")
-    small.run_work([failing()])  # what was counted is forgotten, and the numbers in the texts count too
+    small.run_jobs([failing()])  # what was counted is forgotten, and the numbers in the texts count too
     assert append(small, of_100_bytes("4")) is AppendRefusal.FULL
     assert isinstance(append(small, message("4", size=80)), Item)
 
@@ -337,7 +337,7 @@ def test_seq_is_not_given_again_when_the_mailbox_was_emptied(box: SQLiteStore) -
             for number in range(500)
             for job in (appending(message(f"{turn} {number}")), acknowledging(f"{turn} {number}"))
         ]
-        results = box.run_work(jobs)
+        results = box.run_jobs(jobs)
         assert all(result is True for result in results[1::2])
         seen += [item.seq for item in results[::2]]
     assert seen == sorted(set(seen))
@@ -348,7 +348,7 @@ def test_seq_is_not_given_again_when_the_mailbox_was_emptied(box: SQLiteStore) -
 def test_seq_is_not_given_again_after_the_failure_of(box: SQLiteStore, error: Exception) -> None:
     seen = [append(box, message("1")).seq]
     for number in range(2, 30):
-        results = box.run_work(
+        results = box.run_jobs(
             [appending(message(f"{number} good")), failing(appending(message(f"{number} bad")), error=error)]
         )
         seen += [result.seq for result in results if isinstance(result, Item)]

@@ -13,7 +13,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore, store, stranger_quota
 from phantom_messenger.engines.sqlite.corruption import INDEX_SECONDS, MOST_INDEX_SECONDS, IndexPause, PastRepair
 from phantom_messenger.engines.sqlite.item_rows import ItemRows
 from phantom_messenger.engines.sqlite.mailboxes import Removed
-from phantom_messenger.engines.sqlite.tables import Work
+from phantom_messenger.engines.sqlite.tables import StoreJob
 from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
 from phantom_messenger.relay.records import Item, NewItem
 from support.stores import ALICE, BOB, CAROL, NOW, append_all, bind, message, names, publication, receipt, run, waiting
@@ -63,15 +63,15 @@ class Watched:
         self.reindexes += statement.startswith("REINDEX")
         return True
 
-    def run(self, work: Work) -> Any:
+    def run(self, work: StoreJob) -> Any:
         def counted(tables: Any) -> Any:
             self.attempts += 1
             return work(tables)
 
-        [found] = self.store.run_work([counted])
+        [found] = self.store.run_jobs([counted])
         return found
 
-    def run_each_minute(self, work: Work, *, forgets: bool = False) -> list[Any]:
+    def run_each_minute(self, work: StoreJob, *, forgets: bool = False) -> list[Any]:
         """Do it now and then, with new indexes allowed each time."""
         found = []
         for _ in range(MINUTES):
@@ -97,15 +97,15 @@ def watched(folder: Path) -> Iterator[Callable[[], Watched]]:
         one.store.close()
 
 
-def adding(item: NewItem, *, known: bool = True) -> Work:
+def adding(item: NewItem, *, known: bool = True) -> StoreJob:
     return lambda tx: tx.mailboxes.append(BOB, item, known=known, now=LATER)
 
 
-def acknowledging(name: str) -> Work:
+def acknowledging(name: str) -> StoreJob:
     return lambda tx: tx.mailboxes.acknowledge(BOB, ALICE, name, LATER)
 
 
-WORK: Final[dict[str, Work]] = {
+WORK: Final[dict[str, StoreJob]] = {
     "acknowledge": acknowledging("150"),
     "times": lambda tx: tx.mailboxes.times(BOB, ALICE, "150"),
     "confirm": lambda tx: tx.mailboxes.confirm(BOB, range(MAIL + 140, MAIL + 165)),
@@ -130,7 +130,7 @@ DAMAGE: Final[dict[str, Callable[[Path], None]]] = {
 @pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damage_keeps_nobody_from_their_mail_and_indexes_are_made_anew_but_once(
-    folder: Path, watched: Callable[[], Watched], damage: Callable[[Path], None], work: Work
+    folder: Path, watched: Callable[[], Watched], damage: Callable[[Path], None], work: StoreJob
 ) -> None:
     damage(folder)
     seen = watched()
@@ -335,7 +335,7 @@ def _index_damaged(folder: Path) -> None:
 
 @pytest.mark.usefixtures("_index_damaged")
 @pytest.mark.parametrize("work", [WORK["read"], WORK["new message"]], ids=["read", "new message"])
-def test_index_that_leads_nowhere_is_made_anew(watched: Callable[[], Watched], work: Work) -> None:
+def test_index_that_leads_nowhere_is_made_anew(watched: Callable[[], Watched], work: StoreJob) -> None:
     seen = watched()
     assert not isinstance(seen.run(work), CommandFailed)
     assert seen.reindexes == 1

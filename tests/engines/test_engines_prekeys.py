@@ -23,7 +23,7 @@ def one_time_ids(store: SQLiteStore, count: int) -> list[int]:
 
 def test_undone_hand_out_is_no_hand_out(peopled: SQLiteStore) -> None:
     run(peopled, lambda tx: tx.prekeys.publish(ALICE, publication([1, 2])))
-    peopled.run_work([failing(lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW))])
+    peopled.run_jobs([failing(lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW))])
     assert one_time_ids(peopled, 2) == [1, 2]
 
 
@@ -32,7 +32,7 @@ def test_undone_replacement_leaves_the_keys(peopled: SQLiteStore, error: Excepti
     run(peopled, lambda tx: tx.prekeys.publish(ALICE, publication([1, 2], [3])))
     before = run(peopled, lambda tx: tx.prekeys.counts(ALICE))
     replacing = replace(publication([4], [5]), replace=True)
-    peopled.run_work([failing(lambda tx: tx.prekeys.publish(ALICE, replacing), error=error)])
+    peopled.run_jobs([failing(lambda tx: tx.prekeys.publish(ALICE, replacing), error=error)])
     peopled.scrub()
     assert run(peopled, lambda tx: tx.prekeys.counts(ALICE)) == before
     assert one_time_ids(peopled, 3) == [1, 2]

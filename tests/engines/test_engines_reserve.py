@@ -109,7 +109,7 @@ def test_full_disk_moves_the_reserve_into_the_log_and_room_moves_it_back(
 ) -> None:
     reserve, log = tmp_path / "data" / "reserve", tmp_path / "data" / "relay.db-wal"
     append(store, message("before"))
-    store.run_work([failing(error=apsw.FullError("full"))])
+    store.run_jobs([failing(error=apsw.FullError("full"))])
     assert is_out_of_space(store)
     assert taken(reserve) == 0
     assert taken(log) >= RESERVE_BYTES
@@ -127,7 +127,7 @@ def test_full_disk_moves_the_reserve_into_the_log_and_room_moves_it_back(
 def test_log_that_holds_the_reserve_is_read_after_a_crash(store: SQLiteStore, tmp_path: Path) -> None:
     append(store, message("before"))
     append(store, message("to go"))
-    store.run_work([failing(error=apsw.FullError("full"))])
+    store.run_jobs([failing(error=apsw.FullError("full"))])
     assert acknowledge(store, "to go")
     copy = tmp_path / "copy"
     copy.mkdir()

@@ -35,7 +35,7 @@ def test_store_that_found_no_room_is_normal_again_when_it_has_its_reserve(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (state(store), store.is_out_of_space) == (State.NORMAL, False)
-    store.run_work([failing(error=apsw.FullError("full"))])
+    store.run_jobs([failing(error=apsw.FullError("full"))])
     assert (state(store), store.is_out_of_space) == (State.OUT_OF_SPACE, True)
     with monkeypatch.context() as patch:
         patch.setattr(Reserve, "acquire", lambda _: False)

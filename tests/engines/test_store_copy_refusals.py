@@ -282,7 +282,7 @@ def test_control_copy_that_counts_by_indexes_alone_is_refused(
 
 def test_items_that_were_quarantined_stay_behind_and_are_counted(damaged: Path, tmp_path: Path) -> None:
     store = SQLiteStore(damaged)
-    store.run_work([lambda tables: tables.mailboxes.read(BOB, 0, 10**9, 0)])
+    store.run_jobs([lambda tables: tables.mailboxes.read(BOB, 0, 10**9, 0)])
     store.close()
     assert copied(damaged, tmp_path / "two").left_out == 1
 

@@ -18,7 +18,7 @@ import psycopg
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.execute import execute
-from phantom_messenger.engines.sqlite.tables import Work
+from phantom_messenger.engines.sqlite.tables import StoreJob
 from phantom_messenger.relay import signatures
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.config import Config
@@ -368,9 +368,9 @@ class World:
         """Another relay on the same store, clocks going on."""
         return World(config, store=self.store, clock=self.clock)
 
-    def peek(self, job: Work) -> Any:
+    def peek(self, job: StoreJob) -> Any:
         """Run a job on the store beside the relay; its result."""
-        [result] = self.store.run_work([job])
+        [result] = self.store.run_jobs([job])
         if isinstance(result, CommandFailed):
             raise result.error
         return result

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.engines.sqlite.tables import Tables, Work
+from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.records import Dating, Item, ItemKind, NewItem, OneTimeKey, Publication, SignedKey
 from support.people import base64_text, key_text
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 def run(store: SQLiteStore, job: Callable[[Tables], T]) -> T:
     """Run one job; what it returns, or the error with which it failed."""
-    [result] = store.run_work([job])
+    [result] = store.run_jobs([job])
     if isinstance(result, CommandFailed):
         raise result.error
     found: T = result
@@ -60,18 +60,18 @@ def append(store: SQLiteStore, item: NewItem, to: str = BOB, *, known: bool = Tr
 
 def append_all(store: SQLiteStore, items: Sequence[NewItem], to: str = BOB, *, known: bool = True) -> list[Any]:
     """Append in one transaction."""
-    return store.run_work([appending(item, to, known=known) for item in items])
+    return store.run_jobs([appending(item, to, known=known) for item in items])
 
 
-def appending(item: NewItem, to: str = BOB, *, known: bool = True, now: int = NOW) -> Work:
+def appending(item: NewItem, to: str = BOB, *, known: bool = True, now: int = NOW) -> StoreJob:
     return lambda tx: tx.mailboxes.append(to, item, known=known, now=now)
 
 
-def acknowledging(name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> Work:
+def acknowledging(name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> StoreJob:
     return lambda tx: bool(tx.mailboxes.acknowledge(user, sender, name, now))
 
 
-def failing(*jobs: Work, error: Exception | None = None) -> Work:
+def failing(*jobs: StoreJob, error: Exception | None = None) -> StoreJob:
     """Do these and then fail."""
 
     def job(tx: Tables) -> None:

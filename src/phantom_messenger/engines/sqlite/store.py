@@ -37,7 +37,7 @@ from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.folder import cannot_use, is_new, lock_folder, own_database
 from phantom_messenger.engines.sqlite.migrations import migrate
 from phantom_messenger.engines.sqlite.reserve import Reserve
-from phantom_messenger.engines.sqlite.tables import Tables, Work
+from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.commands import AnyCommand, CommandFailed
 from phantom_messenger.sqlite import files
@@ -197,12 +197,16 @@ class SQLiteStore:
         for table in ("relay_time", "relay_limits"):
             self._connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - names of ours
 
-    def run_work(self, work: Sequence[Work], *, budget_ms: int | None = None) -> list[Any]:
+    def run_jobs(self, work: Sequence[StoreJob], *, budget_ms: int | None = None) -> list[Any]:
         """As ``run``, for whatever functions do to the tables."""
         return self.run(work, budget_ms=budget_ms, do=lambda tables, one: one(tables))
 
     def run(
-        self, commands: Sequence[AnyCommand] | Sequence[Work], *, budget_ms: int | None = None, do: _Do | None = None
+        self,
+        commands: Sequence[AnyCommand] | Sequence[StoreJob],
+        *,
+        budget_ms: int | None = None,
+        do: _Do | None = None,
     ) -> list[Any]:
         """See ``relay.ports.Store``; ``do``: what is done with each, if they are not commands."""
         do = do or execute

@@ -56,7 +56,7 @@ class Tables:
         self.directory.forget()
 
 
-Work = Callable[[Tables], Any]
+StoreJob = Callable[[Tables], Any]
 """Something to do to the tables in a transaction: a command, for instance."""
 
 
