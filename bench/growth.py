@@ -15,7 +15,7 @@ from relays import Relay
 from scenarios import BODY_CHARS, Figures, Settings, closed_run, say
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
+from phantom_messenger.engines.sqlite.tables import StoreJob, Tables
 from phantom_messenger.loadgen import wire
 from phantom_messenger.loadgen.generator import LoadGenerator
 from phantom_messenger.relay.commands import CommandFailed

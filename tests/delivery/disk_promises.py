@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from disk_model import DiskStore
 
-from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
+from phantom_messenger.engines.sqlite.tables import StoreJob, Tables
 from phantom_messenger.relay.commands import AppendRefusal, CommandFailed, PublishRefusal
 from phantom_messenger.relay.records import Bundle, Item, ItemKind, NewItem, PreKeyCounts
 from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS

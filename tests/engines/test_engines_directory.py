@@ -3,7 +3,7 @@
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore, directory
-from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
+from phantom_messenger.engines.sqlite.tables import StoreJob, Tables
 from phantom_messenger.relay.commands import CommandFailed
 from support.people import key_text
 from support.stores import (

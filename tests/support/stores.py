@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
+from phantom_messenger.engines.sqlite.tables import StoreJob, Tables
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.records import Dating, Item, ItemKind, NewItem, OneTimeKey, Publication, SignedKey
 from support.people import base64_text, key_text

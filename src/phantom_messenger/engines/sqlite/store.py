@@ -37,7 +37,7 @@ from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.folder import cannot_use, is_new, lock_folder, own_database
 from phantom_messenger.engines.sqlite.migrations import migrate
 from phantom_messenger.engines.sqlite.reserve import Reserve
-from phantom_messenger.engines.sqlite.tables import Tables, StoreJob
+from phantom_messenger.engines.sqlite.tables import StoreJob, Tables
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.commands import AnyCommand, CommandFailed
 from phantom_messenger.sqlite import files
