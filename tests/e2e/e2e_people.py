@@ -1,9 +1,11 @@
 """Alice and Bob on the command line."""
 
+import json
 from pathlib import Path
 
+from phantom_messenger.client.status import GroupEvent, GroupNews
 from support.relay_process import RelayProcess
-from support.sdk_clients import friends, opened, run
+from support.sdk_clients import PATIENCE, event, friends, opened, run
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 """Where no relay is."""
@@ -26,3 +28,20 @@ def meet_offline(home: Path) -> None:
     bob.contacts.add("alice", alice.user_id)
     alice.close()
     bob.close()
+
+
+def make_tea(home: Path) -> None:
+    """Alice makes the group Tea, and Bob accepts."""
+
+    async def main() -> None:
+        async with opened(home, "alice") as alice, opened(home, "bob") as bob:
+            alice.groups.create("Tea", ["bob"])
+            assert await bob.groups.wait_known("Tea", PATIENCE)
+            await event(alice, GroupEvent, lambda: bob.groups.accept("Tea"), news=GroupNews.JOINED)
+
+    run(main())
+
+
+def rows(text: str) -> list[dict[str, object]]:
+    """What a command has printed with ``--json``."""
+    return [json.loads(line) for line in text.splitlines()]

@@ -14,8 +14,9 @@ OF_THE_PAGE: Final = (
     "web/test_web_evil.py",
 )
 OTHERS: Final = (
-    "e2e/test_e2e_groups.py",
     "e2e/test_e2e_devices.py",
+    "e2e/test_e2e_groups.py",
+    "e2e/test_e2e_group_invitations.py",
     "hostile/test_h03_slow_readers.py",
     "engines/test_engines_postgres_erasure.py",
     "e2e/test_e2e_refusing.py",
