@@ -378,11 +378,11 @@ def test_batch_waits_once_for_a_database_that_does_not_answer(url: str, monkeypa
 def test_server_that_answers_nothing_is_said_to(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
     store = PostgresStore(url)
     alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
     with psycopg.connect(url) as holder:
         holder.execute("LOCK TABLE phantom.items")
+        monkeypatch.setattr(watchdog, "SECONDS", 1.0)
         store.run([alice.message(bob, "1")])
     assert reasons(caplog) == ["no-answer"]
     store.close()

@@ -15,6 +15,7 @@ from support.people import Frame
 from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, StartRelay, patched
 from support.simulated import HOUR, MINUTE, SECOND, Client, World
+from support.waiting import PATIENCE
 
 ABSENT: Final = ["ack", "absent"]
 
@@ -396,7 +397,7 @@ def test_message_counts_as_waiting_for_a_day_unless_it_was_known_before(monkeypa
 # --- over the real relay --------------------------------------------------------------
 
 
-def heard_of_a_flood(relay: RelayProcess, *, she_is_there: bool, patience: float = 10.0) -> list[str]:
+def heard_of_a_flood(relay: RelayProcess, *, she_is_there: bool, patience: float = PATIENCE) -> list[str]:
     """All that a contact is told while he writes 30 messages, some of which expire, to somebody who looks absent."""
     with ReferenceClient(relay.url) as alice, ReferenceClient(relay.url) as bob:
         for one in (alice, bob):

@@ -7,6 +7,7 @@ import { after, before, describe, test, type TestContext } from "node:test";
 import { promisify } from "node:util";
 import type { Browser } from "playwright-core";
 import { launched, SKIP } from "../ui/browser.ts";
+import { soon } from "../ui/soon.ts";
 import { type Line, openLine } from "./line.ts";
 import { PASSPHRASE, Person } from "./person.ts";
 
@@ -77,7 +78,7 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
     await alice.page.getByRole("list", { name: "Safety number" }).waitFor();
     const digits = await alice.page.getByRole("list", { name: "Safety number" }).innerText();
     await bob.button("Compare").first().click();
-    assert.equal(await bob.page.getByRole("list", { name: "Safety number" }).innerText(), digits);
+    await soon(async () => assert.equal(await bob.page.getByRole("list", { name: "Safety number" }).innerText(), digits));
     await alice.button("They match").click();
     await alice.list().getByRole("button", { name: /Bob\s*, verified/ }).waitFor();
     await Promise.all([alice.leave(), bob.leave()]);
@@ -139,9 +140,11 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
       line.restore();
     }
     await alice.marked("two", "delivered", "read");
-    const texts = await bob.page.getByRole("log").getByRole("listitem").allInnerTexts();
-    const order = texts.map((text) => /\b(before|one|two)\b/.exec(text)?.[1]);
-    assert.deepEqual(order, ["before", "one", "two"]);
+    await soon(async () => {
+      const texts = await bob.page.getByRole("log").getByRole("listitem").allInnerTexts();
+      const order = texts.map((text) => /\b(before|one|two)\b/.exec(text)?.[1]);
+      assert.deepEqual(order, ["before", "one", "two"]);
+    });
     await Promise.all([alice.leave(), bob.leave()]);
   });
 
