@@ -1,5 +1,6 @@
 """What those can do to a client's memory, disk and processor who know a group's id and are no members, or invite."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.state import GroupState, head_of
 from phantom_messenger.client.groups.strangers import Strangers
 from phantom_messenger.client.inbox import Inbox
-from phantom_messenger.client.looks import LOOKS, Looks
+from phantom_messenger.client.looks import LOOKS, LOOKS_MS, LOOKS_OF_ONE, LinkLooks, Looks
 from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.requests import Requests
 from phantom_messenger.client.status import GroupNews, RequestEvent
@@ -164,6 +165,60 @@ def test_of_whoever_asks_with_a_token_that_does_not_serve_nothing_stays(town: To
     assert people_known(ada, others) == (3 if place else 0)
     assert (ada.heard(RequestEvent), ada.messenger.requests()) == ([], [])
     assert len(names(ada)) == (4 if place else 1)
+
+
+@pytest.mark.parametrize("is_bounded", [True, False], ids=["as it is", "control: without that bound"])
+def test_what_strangers_write_under_the_id_of_a_link_is_looked_into_a_few_times(
+    town: Town, monkeypatch: pytest.MonkeyPatch, is_bounded: bool
+) -> None:
+    (ada,) = careful(town, "ada")
+    ada.messenger.groups.create("Tea", [])
+    token = JoinLink.parse(ada.messenger.groups.link("Tea", "wss://relay.test/ws", uses=9)).token
+    *others, newcomer = strangers_of(town, 4)
+    looked: list[str] = []
+    receive, joins = Inbox.receive, LinkLooks.take
+
+    def counted(inbox: Inbox, tx: Any, frame: Any, *arguments: Any, **options: Any) -> Any:
+        looked.append(frame.payload.sender_id)
+        return receive(inbox, tx, frame, *arguments, **options)
+
+    if not is_bounded:
+        monkeypatch.setattr(LinkLooks, "take", lambda *arguments: joins(*arguments) or True)
+    monkeypatch.setattr(ada.messenger._stores.inbox, "receive", functools.partial(counted, ada.messenger._stores.inbox))
+    for other in others:
+        for number in range(20):
+            say(other, ada, ahead(bytes(32), number + 1), token)
+        settle(ada, other)
+    assert len(looked) == len(others) * (LOOKS_OF_ONE if is_bounded else 20)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    pass_time(5 * SECOND, ada)
+    say(newcomer, ada, GroupJoin(token=token), token)
+    settle(ada, newcomer)
+    assert newcomer.id in names(ada, "Coffee")
+    assert not is_bounded or len(looked) == len(others) * LOOKS_OF_ONE + 1
+
+
+def joined(link: LinkLooks, people: int) -> int:
+    """How many of these are looked into who ask to join."""
+    found = 0
+    for number in range(people):
+        if link.take(f"person {number}", "m", 0):
+            link.asks_to_join()
+            found += 1
+    return found
+
+
+def test_those_who_ask_to_join_count_for_themselves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = LinkLooks()
+    assert joined(link, 200) == 200
+    assert [link.take("person 0", "m", 0), link.take("person 200", "m", 0)] == [True, True], "it may have to wait"
+    assert [link.take("person 200", "m", 0)] == [False], "each other one is looked into once"
+    assert [link.take("eve", str(n), 0) for n in range(LOOKS_OF_ONE + 1)] == [True] * LOOKS_OF_ONE + [False]
+    others = [link.take(f"stranger {n}", "m", 0) for n in range(LOOKS)]
+    assert others == [True] * (LOOKS - LOOKS_OF_ONE - 1) + [False] * (LOOKS_OF_ONE + 1)
+    assert link.take("stranger x", "m", LOOKS_MS)
+    monkeypatch.setattr(LinkLooks, "asks_to_join", lambda _: None)
+    assert joined(LinkLooks(), 200) == LOOKS, "control"
 
 
 # --- invitations ---------------------------------------------------------------------------------

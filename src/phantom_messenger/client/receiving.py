@@ -230,7 +230,8 @@ class Receiving:
         if payload.conversation_id == conversation_id(stores.devices.person, payload.sender_id):
             return False  # between two persons: it is not looked into
         if said is UNSET:
-            if not self._looks.take(now.monotonic):
+            is_under_link = self._groups is not None and self._groups.strangers.is_under_link(frame)
+            if is_under_link or not self._looks.take(now.monotonic):
                 return False
             said = stores.requests.about_group(payload.sender_id, payload.message_id, now.persistent)
         if not isinstance(said, GroupJoin):
@@ -240,7 +241,8 @@ class Receiving:
 
     def _is_about_group(self, frame: frames.RoutedMessage, now: Moment) -> bool:
         """Whether a stranger's message may be about a group of this user, and is looked into."""
-        return self._groups is not None and self._groups.strangers.expects(frame, lambda: self._takes_look(frame, now))
+        groups = self._groups
+        return groups is not None and groups.strangers.expects(frame, now, lambda: self._takes_look(frame, now))
 
     def _may_ask_again(self, frame: frames.RoutedMessage, now: Moment) -> bool:
         """Whether it may be a fellow member's, who could not read what was said in a group, or has another device."""
@@ -363,7 +365,7 @@ class Receiving:
             if (
                 self._groups is not None
                 and isinstance(frame, frames.RoutedMessage)
-                and self._groups.strangers.expects(frame)
+                and self._groups.strangers.expects(frame, now)
             ):
                 yield from self._aside.attempt(self._open_about_group(record, now))
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { GroupSaid } from "../../core/client/groups/contents.ts";
-import { LOOKS, LOOKS_MS, Looks } from "../../core/client/groups/looks.ts";
+import { LinkLooks, LOOKS, LOOKS_MS, LOOKS_OF_ONE, Looks } from "../../core/client/groups/looks.ts";
 import type { Moment } from "../../core/client/moment.ts";
 import type { RoutedMessage } from "../../core/wire/frames.ts";
 import { MAX_HELD } from "../../core/client/groups/holding.ts";
@@ -75,6 +75,47 @@ for (const isRight of [false, true]) {
     assert.equal(requestsOf(ada, [eve]), 0);
   });
 }
+
+for (const isBounded of [true, false]) {
+  test(`what strangers write under the id of a link is looked into ${isBounded ? "a few times" : "without end: the control"}`, (context) => {
+    const { take } = LinkLooks.prototype;
+    if (!isBounded) {
+      context.mock.method(LinkLooks.prototype, "take", function (this: LinkLooks, ...given: Parameters<typeof take>) {
+        return take.apply(this, given) || true;
+      });
+    }
+    const [town, [ada]] = membersOf(1) as [Town, [Member]];
+    const id = ada.groups.create("Tea", []);
+    const { token } = ada.groups.link(id, "wss://relay.test/ws", { uses: 5, lasts: MINUTE });
+    const [eve, newcomer] = [new Mallory(town), new Mallory(town)];
+    const { mock } = context.mock.method(ada.person.messenger.stores.inbox, "receive");
+    for (let n = 0; n < 20; n += 1) eve.asksUnder(token, ada, random(16));
+    town.pass(1_000);
+    assert.equal(mock.callCount(), isBounded ? LOOKS_OF_ONE : 20);
+    newcomer.asksUnder(token, ada, token);
+    town.pass(5_000);
+    assert.ok(stateOf(ada.groups.found(id)).members.has(newcomer.id));
+    if (isBounded) assert.equal(mock.callCount(), LOOKS_OF_ONE + 1);
+  });
+}
+
+test("those who ask to join by a link count for themselves alone", (context) => {
+  const joined = (link: LinkLooks): number => {
+    const people = Array.from({ length: 200 }, (_, number) => `person ${number}`);
+    return people.filter((one) => {
+      const isLookedInto = link.take(one, `${one} m`, 0);
+      if (isLookedInto) link.asksToJoin();
+      return isLookedInto;
+    }).length;
+  };
+  const link = new LinkLooks();
+  assert.equal(joined(link), 200);
+  assert.deepEqual([link.take("person 0", "person 0 m", 0), link.take("eve", "m", 0), link.take("eve", "m", 0)], [true, true, false]);
+  const others = Array.from({ length: LOOKS }, (_, number) => link.take(`stranger ${number}`, `${number}`, 0));
+  assert.deepEqual(others, [...Array<boolean>(LOOKS - 1).fill(true), false]);
+  context.mock.method(LinkLooks.prototype, "asksToJoin", () => {});
+  assert.equal(joined(new LinkLooks()), LOOKS, "the control");
+});
 
 test("strangers have so many messages looked into in an hour", () => {
   const looked = new Looks();

@@ -29,6 +29,7 @@ from phantom_messenger.client.groups.state import Role
 from phantom_messenger.client.groups.store import MEMBER, Group, packed_ops, raw_of, written
 from phantom_messenger.client.groups.turning_away import TurningAway
 from phantom_messenger.client.ids import is_user_id
+from phantom_messenger.client.looks import LinkLooks
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import Event
 from phantom_messenger.client.stores import Stores
@@ -50,21 +51,31 @@ class Strangers:
         self._stores = stores
         self._store = stores.groups
         self.turning_away = TurningAway()
+        self._links = LinkLooks()
         self._by_link: set[tuple[str, bytes]] = set()
         """Groups, and who is on their way into one by a link: what is lost with the program is told in other words."""
 
-    def expects(self, frame: frames.RoutedMessage, take: Callable[[], bool] = lambda: False) -> bool:
+    def is_under_link(self, frame: frames.RoutedMessage) -> bool:
+        """Whether a message is under the conversation id of a link of this user's."""
+        conversation = frame.payload.conversation_id
+        return self._store.any_of_conversation(conversation) is None and self._store.is_of_token(conversation)
+
+    def expects(self, frame: frames.RoutedMessage, now: Moment, take: Callable[[], bool] = lambda: False) -> bool:
         """Whether a message of a stranger is looked into, as it may be about a group of this user.
 
         Args:
             frame: the message.
+            now: this moment.
             take: whether one more may be looked into of somebody who is no member, and was none.
         """
-        conversation = frame.payload.conversation_id
-        group = self._store.any_of_conversation(conversation)
+        sender = frame.payload.sender_id
+        if self.is_under_link(frame):
+            return self._links.take(sender, frame.payload.message_id, now.monotonic)
+        self._links.passed_over()
+        group = self._store.any_of_conversation(frame.payload.conversation_id)
         if group is None:
-            return self._store.is_of_token(conversation)
-        person = raw_of(self._stores.devices.person_of(frame.payload.sender_id))
+            return False
+        person = raw_of(self._stores.devices.person_of(sender))
         is_known = person in group.state.members or group.is_adding(person)
         return is_known or group.chain.removal_of(person, 0) is not None or take()
 
@@ -74,6 +85,8 @@ class Strangers:
         What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
         """
         if isinstance(said, GroupJoin):
+            if self.opened(sender, said, now) is not None:
+                self._links.asks_to_join()
             return self.joining(sender, said, now) is not None or self.is_late(sender, said, now)
         if isinstance(said, GroupRefuse):
             return False

@@ -5,15 +5,73 @@ export const LOOKS = 60;
 
 export const LOOKS_MS = 3_600_000;
 
+/** Of these, those of one person under the ids of links. */
+export const LOOKS_OF_ONE = 5;
+
+const MAX_NOTED = 5_000;
+
 /** Counts them, in memory; times are monotonic milliseconds. */
 export class Looks {
+  readonly #most: number;
   #times: readonly number[] = [];
 
-  /** Whether one more may be looked into; it is counted. */
-  take(now: number): boolean {
+  constructor(most = LOOKS) {
+    this.#most = most;
+  }
+
+  /** Whether one more may be looked into. */
+  hasRoom(now: number): boolean {
     this.#times = this.#times.filter((at) => now - at < LOOKS_MS);
-    if (this.#times.length >= LOOKS) return false;
-    this.#times = [...this.#times, now];
+    return this.#times.length < this.#most;
+  }
+
+  /** The same; it is counted. */
+  take(now: number): boolean {
+    const hasRoom = this.hasRoom(now);
+    if (hasRoom) this.#times = [...this.#times, now];
+    return hasRoom;
+  }
+
+  /** The last one does not count. */
+  giveBack(): void {
+    this.#times = this.#times.slice(0, -1);
+  }
+}
+
+/**
+ * Counts those under the ids of links, where whoever has had a link can write without end.
+ *
+ * Each is looked into once, but one that asks to join: that may have to wait until there is room. It counts only for who
+ * says it, so that any number of people can join in an hour.
+ */
+export class LinkLooks {
+  readonly #all = new Looks();
+  readonly #of = new Map<string, Looks>();
+  /** Which messages were looked into, and whether they ask to join. */
+  readonly #joins = new Map<string, boolean>();
+  /** What was looked into last, if it is under the id of a link. */
+  last = "";
+
+  /** Whether a message may be looked into; it is counted. */
+  take(sender: string, name: string, now: number): boolean {
+    this.last = name;
+    const known = this.#joins.get(name);
+    if (known !== undefined) return known;
+    const own = this.#of.get(sender) ?? new Looks(LOOKS_OF_ONE);
+    this.#of.set(sender, own);
+    if (!own.hasRoom(now) || !this.#all.take(now)) return false;
+    own.take(now);
+    this.#joins.set(name, false);
+    for (const noted of [this.#of, this.#joins]) {
+      if (noted.size > MAX_NOTED) noted.delete([...noted.keys()][0] ?? "");
+    }
     return true;
+  }
+
+  /** What was looked into last asks to join. */
+  asksToJoin(): void {
+    if (this.#joins.get(this.last) !== false) return;
+    this.#joins.set(this.last, true);
+    this.#all.giveBack();
   }
 }

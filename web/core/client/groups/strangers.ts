@@ -21,7 +21,7 @@ import type { GroupHeard, GroupJoin, GroupRefuse } from "./contents.ts";
 import { isOld, shownBy } from "./doubts.ts";
 import { looked } from "./invitations.ts";
 import type { JoinLink } from "./link.ts";
-import { Looks } from "./looks.ts";
+import { LinkLooks, Looks } from "./looks.ts";
 import { isAdding, judge, MAX_ASKED } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import type { GroupTokenRecord } from "./records.ts";
@@ -35,6 +35,7 @@ export class Strangers {
   readonly #persons: Persons;
   readonly #store: GroupStore;
   readonly #looks = new Looks();
+  readonly #links = new LinkLooks();
   readonly turningAway = new TurningAway();
   /** Groups, and who is on their way into one by a link: what is lost with the page is told in other words. */
   readonly #byLink = new Set<string>();
@@ -52,7 +53,10 @@ export class Strangers {
   expects({ payload }: RoutedMessage, now: Moment, isNew: boolean): boolean {
     const { conversationId, messageId, senderId } = payload;
     const group = this.#store.ofConversation(conversationId);
-    if (group === null) return this.#store.isOfToken(conversationId);
+    const isUnderLink = group === null && this.#store.isOfToken(conversationId);
+    if (isUnderLink) return this.#links.take(senderId, key(senderId, messageId), now.monotonic);
+    this.#links.last = "";
+    if (group === null) return false;
     const person = this.#persons.of(senderId);
     const isIn = stateOf(group).members.has(person) || isAdding(group, person);
     const isOrWasIn = isIn || group.chain.removalOf(person, 0) !== null;
@@ -76,7 +80,10 @@ export class Strangers {
    * What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
    */
   concerns(sender: string, said: GroupHeard, now: Moment): boolean {
-    if (said.kind === "group-join") return this.joining(sender, said, now) !== null || this.#isLate(sender, said, now);
+    if (said.kind === "group-join") {
+      if (this.#opened(sender, said, now) !== null) this.#links.asksToJoin();
+      return this.joining(sender, said, now) !== null || this.#isLate(sender, said, now);
+    }
     if (said.kind === "group-refuse") return false;
     const group = this.#store.get(encodeBase64(said.group));
     if (group === null || (!isLive(group) && said.kind === "group-change")) return false;
@@ -136,6 +143,7 @@ export class Strangers {
   asksInVain({ payload }: RoutedMessage, now: Moment, given?: GroupHeard | null): boolean {
     const { conversationId: conversation, messageId, senderId } = payload;
     if (conversation === conversationId(this.#persons.own, senderId)) return false; // of persons: it is not looked into
+    if (given === undefined && this.#store.isOfToken(conversation)) return false; // it waits for a look of its own
     const said = given === undefined ? this.#look(senderId, messageId, now) : given;
     return said?.kind === "group-join" && (!this.#persons.isFirst || this.#opened(senderId, said, now) === null);
   }
