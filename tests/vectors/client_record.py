@@ -58,6 +58,24 @@ FACTS: Final[dict[str, type[records.Record]]] = {
 }
 
 
+def _noting(encrypted: list[Json], encrypt: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(chosen: AnySession, plaintext: bytes, random: Any) -> tuple[AnySession, bytes]:
+        after, message = encrypt(chosen, plaintext, random)
+        encrypted.append({"message": message, "padded": plaintext})
+        return after, message
+
+    return noted
+
+
+def _noting_body(encrypted: list[Json], seal: Callable[..., bytes]) -> Callable[..., bytes]:
+    def noted(padded: bytes, key: bytes) -> bytes:
+        sealed = seal(padded, key)
+        encrypted.append({"message": sealed, "padded": padded})
+        return sealed
+
+    return noted
+
+
 @contextmanager
 def watched(
     draw: Draw, encrypted: list[Json], *, suite: int, many: bool = False, devices: bool = False
@@ -79,27 +97,11 @@ def watched(
     def drawing(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *given, **named: function(*given, encapsulate=encapsulate, **named)
 
-    def noting(encrypt: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(chosen: AnySession, plaintext: bytes, random: Any) -> tuple[AnySession, bytes]:
-            after, message = encrypt(chosen, plaintext, random)
-            encrypted.append({"message": message, "padded": plaintext})
-            return after, message
-
-        return noted
-
-    def noting_body(seal: Callable[..., bytes]) -> Callable[..., bytes]:
-        def noted(padded: bytes, key: bytes) -> bytes:
-            sealed = seal(padded, key)
-            encrypted.append({"message": sealed, "padded": padded})
-            return sealed
-
-        return noted
-
     changes: list[tuple[Any, str, Any]] = [
         (session, "start", drawing(session.start)),
-        (session, "encrypt", noting(session.encrypt)),
+        (session, "encrypt", _noting(encrypted, session.encrypt)),
         (session2, "start", drawing(session2.start)),
-        (session2, "encrypt", noting(session2.encrypt)),
+        (session2, "encrypt", _noting(encrypted, session2.encrypt)),
         (session2, "decrypt", drawing(session2.decrypt)),
         (prekey_store, "ONE_TIME_TARGET", ONE_TIME),
         (prekey_store, "REFILL_BELOW", 1),
@@ -118,7 +120,7 @@ def watched(
         ),
     ]
     if many:
-        changes.append((body, "seal", noting_body(body.seal)))
+        changes.append((body, "seal", _noting_body(encrypted, body.seal)))
     if suite == session.SUITE:
         # It looks at no date, and needs none.
         changes += [

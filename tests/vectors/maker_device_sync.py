@@ -123,72 +123,92 @@ def _contents() -> Iterator[Json]:
         }
 
 
-def _refused_contents() -> Iterator[Json]:
-    def with_(kind: str, **fields: Any) -> bytes:
-        members: Json = {"kind": kind, "version": 2, "sentAt": NOW, "sender": ENDS.sender, "senderKey": ENDS.sender_key}
-        return pack({**members, **fields})
+Cases = dict[str, tuple[str, bytes]]
+"""By name: what is wrong, and the content."""
 
+
+def _between(kind: str, **fields: Any) -> bytes:
+    members: Json = {"kind": kind, "version": 2, "sentAt": NOW, "sender": ENDS.sender, "senderKey": ENDS.sender_key}
+    return pack({**members, **fields})
+
+
+def _refused_people_and_groups() -> Cases:
     person: Json = {"id": BOB.id}
     group: Json = {"group": bytes(32), "relation": "member", "state": b"\1", "digest": bytes(32)}
-    text: Json = {"group": bytes(32), "from": BOB.id, "id": IDS[0]}
-    muted: Json = {"group": bytes(32), "at": 1, "muted": True}
 
     def named(*ids: bytes, name: str = "x") -> bytes:
-        return with_("sync-group", **group, names=[{"id": one, "name": name} for one in ids])
+        return _between("sync-group", **group, names=[{"id": one, "name": name} for one in ids])
 
-    cases = {
-        "too-many-people": ("101 people", with_("sync-contacts", contacts=[person] * 101)),
-        "short-id": ("a person's id of 31 bytes", with_("sync-contacts", contacts=[{"id": bytes(31)}])),
-        "long-name": ("a name of 65 characters", with_("sync-contacts", contacts=[{**person, "name": "x" * 65}])),
-        "late": ("a change after the last time", with_("sync-contacts", contacts=[{**person, "at": 2**53}])),
-        "settings-without-time": ("settings without the time of the change", with_("sync-settings", typing=True)),
-        "setting-is-a-number": ("a setting that is neither true nor false", with_("sync-settings", at=1, typing=1)),
-        "many-devices": ("7 devices", with_("sync-devices", names=[{"id": BOB.id, "name": "x"}] * 7)),
-        "device-without-name": ("a device without a name", with_("sync-devices", names=[{"id": BOB.id, "name": ""}])),
-        "relation": ("an unknown relation", with_("sync-group", **{**group, "relation": "invited"})),
-        "no-state": ("a group without a state", with_("sync-group", **{**group, "state": b""})),
+    return {
+        "too-many-people": ("101 people", _between("sync-contacts", contacts=[person] * 101)),
+        "short-id": ("a person's id of 31 bytes", _between("sync-contacts", contacts=[{"id": bytes(31)}])),
+        "long-name": ("a name of 65 characters", _between("sync-contacts", contacts=[{**person, "name": "x" * 65}])),
+        "late": ("a change after the last time", _between("sync-contacts", contacts=[{**person, "at": 2**53}])),
+        "settings-without-time": ("settings without the time of the change", _between("sync-settings", typing=True)),
+        "setting-is-a-number": ("a setting that is neither true nor false", _between("sync-settings", at=1, typing=1)),
+        "many-devices": ("7 devices", _between("sync-devices", names=[{"id": BOB.id, "name": "x"}] * 7)),
+        "device-without-name": (
+            "a device without a name",
+            _between("sync-devices", names=[{"id": BOB.id, "name": ""}]),
+        ),
+        "relation": ("an unknown relation", _between("sync-group", **{**group, "relation": "invited"})),
+        "no-state": ("a group without a state", _between("sync-group", **{**group, "state": b""})),
         "many-members": ("names of 101 members", named(*(bytes((number,)) * 32 for number in range(101)))),
         "short-member": ("a member's id of 31 bytes", named(bytes(31))),
         "long-member-name": ("a member's name of 65 characters", named(bytes(32), name="x" * 65)),
         "member-without-name": ("a member without a name", named(bytes(32), name="")),
         "member-twice": ("a member who is named twice", named(bytes(32), bytes(32))),
         "members-in-disorder": ("members in another order than that of their ids", named(b"\1" * 32, bytes(32))),
-        "names-are-a-map": ("names in a map", with_("sync-group", **group, names={"x": "x"})),
-        "no-messages": ("texts to groups without the messages of persons", with_("sync-read", inGroups=[text])),
+        "names-are-a-map": ("names in a map", _between("sync-group", **group, names={"x": "x"})),
+    }
+
+
+def _refused_messages() -> Cases:
+    text: Json = {"group": bytes(32), "from": BOB.id, "id": IDS[0]}
+    muted: Json = {"group": bytes(32), "at": 1, "muted": True}
+    return {
+        "no-messages": ("texts to groups without the messages of persons", _between("sync-read", inGroups=[text])),
         "text-without-group": (
             "a text to no group",
-            with_("sync-read", messages=[], inGroups=[{"from": BOB.id, "id": IDS[0]}]),
+            _between("sync-read", messages=[], inGroups=[{"from": BOB.id, "id": IDS[0]}]),
         ),
         "short-group": (
             "a group's id of 31 bytes",
-            with_("sync-read", messages=[], inGroups=[{**text, "group": bytes(31)}]),
+            _between("sync-read", messages=[], inGroups=[{**text, "group": bytes(31)}]),
         ),
         "short-writer": (
             "a writer's id of 31 bytes",
-            with_("sync-read", messages=[], inGroups=[{**text, "from": bytes(31)}]),
+            _between("sync-read", messages=[], inGroups=[{**text, "from": bytes(31)}]),
         ),
         "long-message-id": (
             "a message id of 37 characters",
-            with_("sync-read", messages=[], inGroups=[{**text, "id": "x" * 37}]),
+            _between("sync-read", messages=[], inGroups=[{**text, "id": "x" * 37}]),
         ),
         "texts-are-nothing": (
             "nothing where texts to groups are listed",
-            with_("sync-read", messages=[], inGroups=None),
+            _between("sync-read", messages=[], inGroups=None),
         ),
-        "many-muted": ("101 groups", with_("sync-muted", groups=[muted] * 101)),
+        "many-muted": ("101 groups", _between("sync-muted", groups=[muted] * 101)),
         "muted-without-time": (
             "a group without the time",
-            with_("sync-muted", groups=[{"group": bytes(32), "muted": True}]),
+            _between("sync-muted", groups=[{"group": bytes(32), "muted": True}]),
         ),
-        "muted-late": ("a change after the last time", with_("sync-muted", groups=[{**muted, "at": 2**53}])),
-        "muted-without-value": ("neither muted nor not", with_("sync-muted", groups=[{"group": bytes(32), "at": 1}])),
-        "muted-is-a-number": ("muted is a number", with_("sync-muted", groups=[{**muted, "muted": 1}])),
-        "no-place": ("an empty place", with_("history-ask", **{"from": b"", "chunks": 1})),
-        "long-place": ("a place of 65 bytes", with_("history-ask", **{"from": bytes(65), "chunks": 1})),
-        "many-chunks": ("17 chunks", with_("history-ask", **{"from": b"x", "chunks": 17})),
-        "large-chunk": ("a chunk of 43,001 bytes", with_("history", **{"from": b"x", "texts": bytes(43_001)})),
-        "place-is-text": ("a place that is a text", with_("history", **{"from": "x", "texts": b""})),
+        "muted-late": ("a change after the last time", _between("sync-muted", groups=[{**muted, "at": 2**53}])),
+        "muted-without-value": (
+            "neither muted nor not",
+            _between("sync-muted", groups=[{"group": bytes(32), "at": 1}]),
+        ),
+        "muted-is-a-number": ("muted is a number", _between("sync-muted", groups=[{**muted, "muted": 1}])),
+        "no-place": ("an empty place", _between("history-ask", **{"from": b"", "chunks": 1})),
+        "long-place": ("a place of 65 bytes", _between("history-ask", **{"from": bytes(65), "chunks": 1})),
+        "many-chunks": ("17 chunks", _between("history-ask", **{"from": b"x", "chunks": 17})),
+        "large-chunk": ("a chunk of 43,001 bytes", _between("history", **{"from": b"x", "texts": bytes(43_001)})),
+        "place-is-text": ("a place that is a text", _between("history", **{"from": "x", "texts": b""})),
     }
+
+
+def _refused_contents() -> Iterator[Json]:
+    cases = _refused_people_and_groups() | _refused_messages()
     for name, (description, encoded) in cases.items():
         try:
             content2.decode(encoded, ENDS)
