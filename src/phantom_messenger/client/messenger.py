@@ -95,7 +95,7 @@ class Messenger:
         self.contacts = Contacts(vault, stores.book, own_id=self.user_id, own_key=public, owner=self)
         self._sending = sending = Sending(stores, identity, random)
         own_id, moment = self.user_id, self._now
-        self.presence = presence = Presence(vault, own_id)
+        self.presence = presence = Presence(vault)
         """What others may learn of what this user does."""
         sending.visibility.is_absent = presence.looks_absent
         self.many = Outgoing(
@@ -341,7 +341,8 @@ class Messenger:
 
     def tell_typing(self, peer: str) -> None:
         """Say that one is writing to somebody. Lost while offline, for then it means nothing."""
-        link, now, typing = self.open_link, self._monotonic(), self.presence.typing(peer)
+        link, now, devices = self.open_link, self._monotonic(), self._stores.devices
+        typing = self.presence.typing(devices.person, devices.person_of(peer))
         # It leaves room for what matters more.
         if link is not None and typing is not None and self._sending.has_room(link, RateClass.PRESENCE, now):
             self._send_presence(link, typing, now)
@@ -354,7 +355,8 @@ class Messenger:
     def ask_presence(self, peer: str) -> None:
         """Ask what a contact is doing; the answer is an event."""
         if (link := self.open_link) is not None:
-            self._send_presence(link, self.presence.question(peer), self._monotonic())
+            for device in self._stores.devices.devices_of(peer):
+                self._send_presence(link, self.presence.question(device), self._monotonic())
 
     def block(self, peer: str) -> None:
         """Keep a user away; see ``Blocking``."""

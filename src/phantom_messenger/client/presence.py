@@ -4,6 +4,9 @@ What the user wants to be shown as holds over connections: a session that is to 
 feature ``absent`` of AUTH.
 """
 
+from collections.abc import Sequence
+from typing import Final
+
 from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.client.settings import Follower, Settings, SettingsStore
 from phantom_messenger.client.vault import Transaction, Vault
@@ -16,12 +19,10 @@ class Presence:
 
     Args:
         vault: holds the settings.
-        own_id: one's user id.
     """
 
-    def __init__(self, vault: Vault, own_id: str) -> None:
+    def __init__(self, vault: Vault) -> None:
         self._store = SettingsStore(vault)
-        self._own_id = own_id
         self._wanted = PresenceStatus.ONLINE
         self._is_announced = True
 
@@ -78,16 +79,50 @@ class Presence:
         """The relay was told."""
         self._is_announced = True
 
-    def typing(self, peer: str) -> frames.Presence | None:
-        """What says that one is writing to somebody, if that may be said."""
+    def typing(self, own: str, peer: str) -> frames.Presence | None:
+        """What says that one is writing to somebody, if that may be said; two persons: their devices share it."""
         if not self.settings.typing or self.looks_absent:
             return None
-        conversation = conversation_id(self._own_id, peer)
+        conversation = conversation_id(own, peer)
         return _frame(PresencePayload(status=PresenceStatus.TYPING, conversation_id=conversation))
 
     def question(self, peer: str) -> frames.Presence:
         """What asks the relay what a contact is doing."""
         return _frame(PresencePayload(user_id=peer))
+
+
+class Sightings:
+    """What others are seen to do in this connection: of a person with several devices, what the busiest one shows."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[PresenceStatus, int | None]] = {}
+
+    def clear(self) -> None:
+        """A new connection: nothing is known."""
+        self._of.clear()
+
+    def note(
+        self, device: str, status: PresenceStatus, last_seen: int | None, devices: Sequence[str]
+    ) -> tuple[PresenceStatus, int | None]:
+        """Take what was said of a device; what its person does.
+
+        Args:
+            device: it.
+            status: its; who types on one device types, whatever the others show.
+            last_seen: of one that is offline.
+            devices: of the same person.
+        """
+        if status is PresenceStatus.TYPING:
+            self._of[device] = (PresenceStatus.ONLINE, None)
+            return status, None
+        self._of[device] = (status, last_seen)
+        found = [self._of[one] for one in {device, *devices} if one in self._of]
+        busiest = min((one for one, _ in found), key=_BUSIEST.index)
+        times = [at for _, at in found if at is not None]
+        return busiest, max(times) if busiest is PresenceStatus.OFFLINE and times else None
+
+
+_BUSIEST: Final = (PresenceStatus.ONLINE, PresenceStatus.IDLE, PresenceStatus.OFFLINE)
 
 
 def _frame(payload: PresencePayload) -> frames.Presence:

@@ -24,6 +24,7 @@ from phantom_messenger.client.groups.contents import GroupChange, GroupChanges, 
 from phantom_messenger.client.link import Link, LinkState
 from phantom_messenger.client.looks import Looks
 from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.presence import Sightings
 from phantom_messenger.client.records import ContactRecord, RequestRecord, SentRecord, Strength
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import (
@@ -83,6 +84,7 @@ class Receiving:
         """Devices that others have removed, of which it was told that something came of them."""
         self._fallen: set[str] = set()
         """Users of whom was said that they write in suite 1 again."""
+        self._seen = Sightings()
 
     def read_newer(self) -> None:
         """Hand out again what an older version could not show; of strangers and of blocked users, nothing."""
@@ -97,6 +99,7 @@ class Receiving:
     def connected(self) -> None:
         """A new connection."""
         self._is_relay_wrong = False
+        self._seen.clear()
 
     def receive(self, link: Link, frame: Any, now: Moment) -> Iterator[Event]:
         """Handle a frame; one that is of no concern here says nothing."""
@@ -560,13 +563,15 @@ class Receiving:
         book, user_id = self._stores.book, payload.user_id
         if not book.is_known(user_id) or book.is_blocked(user_id):
             return  # a relay tells of contacts
-        if book.get(user_id).device_of:
-            return  # of somebody with several devices, the first one shows it
+        devices = self._stores.devices
+        person = devices.person_of(user_id)
+        if person == devices.person:
+            return  # of one's own other devices nothing is shown
         last_seen = None if payload.last_seen is UNSET else payload.last_seen
         if last_seen is not None and last_seen > link.relay_time(now.monotonic):
             last_seen = None  # no honest relay has seen the future
-        peer = self._stores.book.contact(payload.user_id)
-        yield PresenceEvent(peer=peer, status=payload.status.value, last_seen=last_seen)
+        status, last_seen = self._seen.note(user_id, payload.status, last_seen, devices.devices_of(person))
+        yield PresenceEvent(peer=book.contact(person), status=status.value, last_seen=last_seen)
 
 
 class _OfStranger(Exception):

@@ -130,7 +130,7 @@ class DeliveryEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceEvent:
-    """A contact's presence: ``status`` is online, typing, idle or offline.
+    """A contact's presence: ``status`` is online, typing, idle or offline; on whichever of their devices they are.
 
     ``last_seen``: milliseconds since 1970; None if unknown.
     """

@@ -97,7 +97,7 @@ export class Messenger {
     this.housekeeping = new Housekeeping(this.stores, this.receiving, this.clock, monotonic);
     this.blocking = new Blocking(this.stores, this.sending);
     this.preKeyUpload = new PreKeyUpload(this.stores.prekeys);
-    this.presence = new Presence(vault, this.userId);
+    this.presence = new Presence(vault);
     this.sending.visibility.isAbsent = this.presence.looksAbsent;
     const { book, inbox, requests } = this.stores;
     inbox.handOutNewer((sender) => !requests.holds(sender) && !book.isBlocked(sender));
@@ -318,9 +318,8 @@ export class Messenger {
 
   /** Say that one is writing to somebody. Lost while offline, for then it means nothing. */
   tellTyping(peer: string): void {
-    const link = this.openLink;
-    const now = this.given.monotonic();
-    const typing = this.presence.typing(peer);
+    const [link, now] = [this.openLink, this.given.monotonic()];
+    const typing = this.presence.typing(this.person, this.stores.devices?.personOf(peer) ?? peer);
     // It leaves room for what matters more.
     if (link !== null && typing !== null && this.sending.hasRoom(link, "PRESENCE", now)) {
       this.sendPresence(link, typing, now);
@@ -335,8 +334,9 @@ export class Messenger {
 
   /** Ask what a contact is doing; the answer is an event. */
   askPresence(peer: string): void {
-    if (this.openLink !== null) {
-      this.sendPresence(this.openLink, this.presence.question(peer), this.given.monotonic());
+    const [link, now] = [this.openLink, this.given.monotonic()];
+    for (const one of this.stores.devices?.devicesOf(peer) ?? [peer]) {
+      if (link !== null) this.sendPresence(link, this.presence.question(one), now);
     }
   }
 

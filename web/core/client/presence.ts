@@ -16,13 +16,11 @@ type UnsentPresence = Pick<PresenceFrame, "type" | "payload">;
 /** How this user is shown. */
 export class Presence {
   readonly #store: SettingsStore;
-  readonly #ownId: string;
   #wanted: PresenceStatus = "online";
   #isAnnounced = true;
 
-  constructor(vault: Vault, ownId: string) {
+  constructor(vault: Vault) {
     this.#store = new SettingsStore(vault);
-    this.#ownId = ownId;
   }
 
   /** Called within each transaction that changes the settings. */
@@ -79,17 +77,48 @@ export class Presence {
     this.#isAnnounced = true;
   }
 
-  /** What says that one is writing to somebody, if that may be said, or null. */
-  typing(peer: string): UnsentPresence | null {
+  /** What says that one is writing to somebody, if that may be said, or null; two persons: their devices share it. */
+  typing(own: string, peer: string): UnsentPresence | null {
     if (!this.settings.typing || this.looksAbsent) {
       return null;
     }
-    return frame({ status: "typing", conversationId: conversationId(this.#ownId, peer) });
+    return frame({ status: "typing", conversationId: conversationId(own, peer) });
   }
 
   /** What asks the relay what a contact is doing. */
   question(peer: string): UnsentPresence {
     return frame({ userId: peer });
+  }
+}
+
+const BUSIEST: readonly PresenceStatus[] = ["online", "idle", "offline"];
+
+/** What others are seen to do in this connection: of a person with several devices, what the busiest one shows. */
+export class Sightings {
+  readonly #of = new Map<string, readonly [PresenceStatus, number | null]>();
+
+  /** A new connection: nothing is known. */
+  clear(): void {
+    this.#of.clear();
+  }
+
+  /** Take what was said of one of these devices, all of one person; what their person does. */
+  note(
+    device: string,
+    status: PresenceStatus,
+    lastSeen: number | null,
+    devices: readonly string[],
+  ): readonly [PresenceStatus, number | null] {
+    const isTyping = status === "typing"; // who types on one device types, whatever the others show
+    this.#of.set(device, [isTyping ? "online" : status, lastSeen]);
+    if (isTyping) return [status, null];
+    const found = devices.flatMap((one) => {
+      const seen = this.#of.get(one);
+      return seen === undefined ? [] : [seen];
+    });
+    const busiest = BUSIEST.find((one) => found.some(([seen]) => seen === one)) ?? status;
+    const times = found.flatMap(([, at]) => at ?? []);
+    return [busiest, busiest === "offline" && times.length > 0 ? Math.max(...times) : null];
   }
 }
 

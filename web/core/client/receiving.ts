@@ -15,6 +15,7 @@ import type { Arrived } from "./inbox.ts";
 import type { Link } from "./link.ts";
 import type { Moment } from "./moment.ts";
 import * as notices from "./notices.ts";
+import { Sightings } from "./presence.ts";
 import { floorOf, hadBetter, Strength } from "./records.ts";
 import type { ContactRecord, RequestRecord, SentRecord } from "./records.ts";
 import { frameOf } from "./requests.ts";
@@ -46,6 +47,7 @@ export class Receiving {
   private readonly fallen = new Set<string>();
   /** Whether the user was told that this client fails at something that waits. */
   private hasFailed = false;
+  private readonly seen = new Sightings();
   /** Who is told of what comes from devices; null if nobody is. */
   devices: DeviceArrivals | null = null;
 
@@ -62,6 +64,7 @@ export class Receiving {
   /** A new connection. */
   connected(): void {
     this.isRelayWrong = false;
+    this.seen.clear();
   }
 
   /** Handle a frame; one that is of no concern here says nothing. */
@@ -513,13 +516,16 @@ export class Receiving {
 
   private presence(link: Link, frame: PresenceNotice, now: Moment): Event[] {
     const { lastSeen, status, userId } = frame.payload;
-    const { book } = this.stores;
-    if (!book.isKnown(userId) || book.isBlocked(userId) || book.get(userId).deviceOf !== null) {
-      return []; // a relay tells of contacts; of somebody with several devices, the first one shows it
+    const { book, devices } = this.stores;
+    const person = devices?.personOf(userId) ?? userId;
+    if (!book.isKnown(userId) || book.isBlocked(userId) || person === (devices?.person ?? this.userId)) {
+      return []; // a relay tells of contacts; of one's own other devices nothing is shown
     }
     // No honest relay has seen the future.
     const isSeen = lastSeen !== undefined && lastSeen <= link.relayTime(now.monotonic);
-    return [{ kind: "presence", peer: this.stores.book.contact(userId), status, lastSeen: isSeen ? lastSeen : null }];
+    const all = devices?.devicesOf(person) ?? [person];
+    const [shown, at] = this.seen.note(userId, status, isSeen ? lastSeen : null, all);
+    return [{ kind: "presence", peer: book.contact(person), status: shown, lastSeen: at }];
   }
 }
 

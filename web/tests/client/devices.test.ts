@@ -5,6 +5,7 @@ import { OwnIdentity } from "../../core/crypto/keys.ts";
 import { encodeBase64, fromBase64 } from "../../core/wire/base64.ts";
 import type { OwnDevice } from "../../core/client/devices/devices.ts";
 import { linkLine, parseLinkLine } from "../../core/client/devices/link_code.ts";
+import { conversationId } from "../../core/client/ids.ts";
 import { Link } from "../../core/client/link.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import * as records from "../../core/client/records.ts";
@@ -402,4 +403,40 @@ test("a list that another has signed takes nobody's devices", () => {
   devicesOf(bob).desk.listCame(own, bob.messenger.now());
   assert.deepEqual(bob.messenger.stores.devices?.devicesOf(phone.id), [phone.id]);
   assert.equal(fromBase64(phone.id).length, 32);
+});
+
+test("a person is seen on whichever device they are, and the control: nobody is there once both are gone", () => {
+  const [town, phone, laptop, bob] = family();
+  const seen = (): readonly (readonly [string, string])[] =>
+    bob.events.flatMap((event) => (event.kind === "presence" ? [[event.peer.userId, event.status] as const] : []));
+  const tell = (device: Person, status: string, lastSeen?: number): readonly [string, string] | undefined => {
+    bob.hear("PRESENCE", { userId: device.id, status, ...(lastSeen === undefined ? {} : { lastSeen }) });
+    town.settle();
+    return seen().at(-1);
+  };
+  assert.deepEqual(tell(laptop, "online"), [phone.id, "online"]);
+  assert.deepEqual(tell(phone, "offline", 60_000), [phone.id, "online"], "the laptop is there");
+  assert.deepEqual(tell(laptop, "typing"), [phone.id, "typing"]);
+  assert.deepEqual(tell(laptop, "idle"), [phone.id, "idle"]);
+  assert.deepEqual(tell(laptop, "offline", 120_000), [phone.id, "offline"]);
+  const last = bob.events.findLast((event) => event.kind === "presence");
+  assert.ok(last?.kind === "presence" && last.lastSeen === 120_000);
+  laptop.hear("PRESENCE", { userId: phone.id, status: "online" });
+  town.settle();
+  assert.ok(!laptop.events.some(({ kind }) => kind === "presence"), "of oneself nothing is shown");
+});
+
+test("who asks what somebody is doing asks of all their devices, and who types says so to the person", () => {
+  const [town, phone, laptop, bob] = family();
+  const told = (one: Person): readonly object[] =>
+    one.sent.filter(({ type }) => type === "PRESENCE").map(({ payload }) => payload);
+  bob.messenger.askPresence(phone.id);
+  town.settle();
+  assert.deepEqual(told(bob), [{ userId: phone.id }, { userId: laptop.id }]);
+  bob.messenger.tellTyping(phone.id);
+  laptop.messenger.tellTyping(bob.id);
+  town.settle();
+  const typing = { conversationId: conversationId(phone.id, bob.id), status: "typing" };
+  assert.deepEqual(told(bob).at(-1), typing);
+  assert.deepEqual(told(laptop), [typing]);
 });
