@@ -23,7 +23,7 @@ BUDGET: Final = 100 * 1_024
 PAGE_BUDGET: Final = 42 * 1_024
 """The same without the worker."""
 
-CORE_BUDGET: Final = 94 * 1_024
+CORE_BUDGET: Final = 94 * 1_024 + 512
 """What is fetched then, while a passphrase is stretched, which takes seconds."""
 
 LATER_BUDGET: Final = 67 * 1_024
