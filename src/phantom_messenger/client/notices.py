@@ -243,6 +243,11 @@ def devices_overdue(peer: Contact, *, is_own: bool) -> WarningEvent:
     return _warning(None if is_own else peer, "devices-overdue", what)
 
 
+def unusable(peer: Contact | None, who: str, what: str, why: str) -> WarningEvent:
+    """Nothing follows from what somebody has sent; nothing of what that says is in the sentence."""
+    return _warning(peer, "unusable", f"{what} from {who} cannot be used: {why}; nothing was changed")
+
+
 def link_refused(admin: Contact) -> WarningEvent:
     """A link to a group, which this user has opened, serves no more."""
     why = "it is used up, too old, or withdrawn"

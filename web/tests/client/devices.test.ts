@@ -393,7 +393,8 @@ test("a list that another has signed takes nobody's devices", () => {
   const forged = own.slice();
   forged[4] = (forged[4] ?? 0) + 1; // the next revision
   const before = bob.messenger.stores.devices?.known(phone.id);
-  assert.deepEqual(devicesOf(bob).desk.listCame(forged, bob.messenger.now()), []);
+  const told = devicesOf(bob).desk.listCame(forged, bob.messenger.now(), mallory.id);
+  assert.deepEqual(told.map((event) => event.kind === "warning" && event.code), ["unusable"]);
   assert.equal(bob.messenger.stores.devices?.known(phone.id), before);
   // An old one, which a relay hands out late, brings a removed device back to nobody.
   devicesOf(phone).desk.remove(laptop.id);

@@ -17,7 +17,7 @@ from phantom_messenger.client.conversations import Opened, conversation_id
 from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.devices.book import Changed
 from phantom_messenger.client.devices.device_list import LIFE_MS, Device, DeviceList, consent
-from phantom_messenger.client.devices.errors import ForkedList
+from phantom_messenger.client.devices.errors import ForkedList, StaleList
 from phantom_messenger.client.devices.kinds import NamedDevice, SyncDevices, SyncHere, SyncRead
 from phantom_messenger.client.devices.known_list import ASLEEP_MS, HERE_MS, RENEW_MS, following
 from phantom_messenger.client.devices.late import LateTexts
@@ -33,6 +33,7 @@ from phantom_messenger.client.records import SyncRecord
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, reached
 from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.unusable import LIST, NOT_THEIRS, Unusable, of_list
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity
@@ -104,6 +105,7 @@ class DeviceDesk:
         self._identity = identity
         self._moment = moment
         self._blocking = blocking
+        self._unusable = Unusable(stores)
         self.late = LateTexts(stores)
         """Knows what a device misses that others did not know yet."""
         self._todo: list[Callable[[], None]] = []
@@ -212,7 +214,7 @@ class DeviceDesk:
         if not opened.is_known or not (marks is not content.NO_MARKS or devices.is_own(sender)):
             return
         if marks.device_list is not None:
-            yield from self.list_came(marks.device_list, now)
+            yield from self.list_came(marks.device_list, now, sender)
         whose = devices.person_of(sender)
         if marks.claim is not None and self._is_of_interest(whose):
             self._compare(sender, whose, marks.claim, now)
@@ -243,13 +245,14 @@ class DeviceDesk:
         self._handed[sender] = now.monotonic
         return True
 
-    def list_came(self, encoded: bytes, now: Moment) -> Iterator[Event]:
-        """A device list has come, from whomever."""
+    def list_came(self, encoded: bytes, now: Moment, sender: str = "") -> Iterator[Event]:
+        """A device list has come, from whomever; ``sender``: who has brought it, '' for the relay."""
         stores = self._stores
         try:
             found = DeviceList.parse(encoded)
             person = base64.b64encode(found.person).decode()
             if not self._is_of_interest(person):
+                yield from self._unusable.tell(sender, LIST, NOT_THEIRS if sender else "", now)
                 return
             before = stores.devices.known(person)
             with stores.vault.transaction() as tx:
@@ -261,7 +264,10 @@ class DeviceDesk:
         except ForkedList:
             yield notices.devices_forked(stores.book.contact(person), is_own=person == stores.devices.person)
             return
-        except CryptoError:
+        except StaleList:
+            return  # two that cross on their way, or one that a relay has kept
+        except CryptoError as error:
+            yield from self._unusable.tell(sender, LIST, of_list(error), now)
             return
         if self.is_removed and before is not stores.devices.known(person):
             yield notices.device_removed()

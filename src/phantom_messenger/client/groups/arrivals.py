@@ -33,7 +33,7 @@ from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.holding import KEPT
 from phantom_messenger.client.groups.records import GroupHeldRecord, GroupRecord
 from phantom_messenger.client.groups.speaking import CHANGE, MAX_TOLD
-from phantom_messenger.client.groups.state import GroupState, conversation_of
+from phantom_messenger.client.groups.state import conversation_of
 from phantom_messenger.client.groups.store import (
     CLOSED,
     FORKED,
@@ -51,8 +51,9 @@ from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import Contact, DeliveryState, Event, GroupEvent, GroupNews
 from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.unusable import CHANGE as CHANGED
+from phantom_messenger.client.unusable import INVITATION, Unusable
 from phantom_messenger.client.vault import Transaction
-from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.wire import frames
 
 MAX_WISHES: Final = 50
@@ -75,6 +76,7 @@ class Arrivals:
         self.texts = Texts(stores)
         self._aside = Aside()
         self.strangers = Strangers(stores)
+        self._unusable = Unusable(stores)
         self._outgoing = outgoing
 
     @property
@@ -110,7 +112,7 @@ class Arrivals:
         if sender == self._own_id:
             return self._of_own_device(tx, group, payload, said, now)
         if isinstance(said, GroupChange) and (group is None or not group.is_live):
-            return self._invited(tx, group, sender, said, now)
+            return self._invited(tx, group, sender, said, now) or self._not_invited(sender, said, now)
         if group is None or not group.is_live:
             if isinstance(said, GroupText):
                 self._store.hold_early(tx, group, held(payload, said, now))
@@ -179,12 +181,9 @@ class Arrivals:
 
     def synced(self, tx: Transaction, said: SyncGroup, now: Moment) -> list[Event]:
         """On a linked device: the first one says what a group is to this user now."""
-        try:
-            chain = Chain(GroupState.decode(said.state), said.digest)
-        except InvalidMessage:
-            return []
-        group, is_in = self._store.get(written(said.group)), said.relation == MEMBER
-        if chain.state.group != said.group or (is_in and self._own not in chain.state.members):
+        chain, group = handed_over.chain_of(said), self._store.get(written(said.group))
+        is_in = said.relation == MEMBER
+        if chain is None or (is_in and self._own not in chain.state.members):
             return []
         if not is_in:
             handed_over.no_longer_in(self._store, tx, group, chain, said)
@@ -272,6 +271,11 @@ class Arrivals:
             self._store.put(tx, after)
         return events
 
+    def _not_invited(self, sender: str, said: GroupChange, now: Moment) -> list[Event]:
+        """Nothing has come of it; what waited, and is looked at again, is not told: others' may be behind it."""
+        why = invitations.fault(said, sender, self._own) if self._stores.devices.is_first else ""
+        return self._unusable.tell(sender, INVITATION, why, now)
+
     def _invited_elsewhere(
         self, tx: Transaction, group: Group, sender: str, said: GroupChange, now: Moment
     ) -> list[Event]:
@@ -324,6 +328,7 @@ class Arrivals:
         for one in encoded:
             group, judged = self._judge(tx, group, one, sender, events)
             found.append(judged)
+            events += self._unusable.tell(sender, CHANGED, words.unusable(judged.code), now, group)
             if judged.verdict is Verdict.BEHIND:
                 self._hold_change(tx, group, one, sender, now, invites=invites)
         if answers and not group.is_full and (rival := doubts.shown_by_answer(group, sender, encoded, found)):
@@ -443,6 +448,7 @@ class Arrivals:
             is_new = False
             for one in [one for one in waiting if one.change and one.kind != KEPT]:
                 group, judged = self._judge(tx, group, one.change, one.sender, events)
+                events += self._unusable.tell(one.sender, CHANGED, words.unusable(judged.code), now, group)
                 if judged.verdict is not Verdict.BEHIND:
                     waiting.remove(one)
                     is_new = is_new or judged.verdict is Verdict.APPLIED

@@ -11,10 +11,12 @@ from phantom_messenger.client.devices.records import GroupTexts
 from phantom_messenger.client.groups import naming
 from phantom_messenger.client.groups.chain import Chain
 from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord, group_texts
+from phantom_messenger.client.groups.state import GroupState
 from phantom_messenger.client.groups.store import INVITED, Group, GroupStore
 from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto.errors import InvalidMessage
 
 _BESIDES: Final = 64
 """Bytes that an id and what is around it need at most."""
@@ -76,6 +78,15 @@ def take(store: GroupStore, tx: Transaction, groups: Mapping[str, GroupTexts], o
         if group is not None and (named := naming.handed_over(group, said.names, own)) is not group:
             store.put(tx, named)
     return count
+
+
+def chain_of(said: SyncGroup) -> Chain | None:
+    """A group as the first device knows it; None if it is none."""
+    try:
+        chain = Chain(GroupState.decode(said.state), said.digest)
+    except InvalidMessage:
+        return None
+    return chain if chain.state.group == said.group else None
 
 
 def _is_usable(text: GroupTextRecord) -> bool:

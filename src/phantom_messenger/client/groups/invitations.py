@@ -3,7 +3,8 @@
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import words
 from phantom_messenger.client.groups.chain import Chain
-from phantom_messenger.client.groups.change import picture_after
+from phantom_messenger.client.groups.change import RefusedChange, picture_after
+from phantom_messenger.client.groups.change import read as read_change
 from phantom_messenger.client.groups.contents import GroupChange
 from phantom_messenger.client.groups.records import GroupJoinRecord, GroupRecord
 from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, written
@@ -53,6 +54,30 @@ def read(said: GroupChange, sender: str, own: bytes) -> Chain | None:
     change = chain.steps[-1].change
     is_for_us = chain.state.group == said.group and change.adds(own) and written(change.author) == sender
     return chain if is_for_us and not chain.state.is_closed else None
+
+
+def fault(said: GroupChange, sender: str, own: bytes) -> str:
+    """Why an invitation cannot be used; '' if nothing speaks against it, or if it is none.
+
+    Arguments as of ``read``.
+    """
+    try:
+        change = read_change(said.change)
+    except RefusedChange:
+        return words.FORGED
+    if change.group != said.group:
+        return words.ELSEWHERE
+    if change.ops is None:  # it adds somebody, or there would be no state
+        return words.NEWER if said.state else ""
+    if not change.adds(own):
+        return ""
+    if written(change.author) != sender:
+        return words.BY_ANOTHER
+    try:
+        Chain.joined(said.state, said.base, said.change)
+    except InvalidMessage:
+        return words.FORGED
+    return ""
 
 
 def written_at(said: GroupChange, now: Moment) -> int:

@@ -1,6 +1,7 @@
 """What people are told about groups, in sentences."""
 
 from collections.abc import Callable
+from typing import Final
 
 from phantom_messenger.client.groups.change import (
     Add,
@@ -19,8 +20,27 @@ from phantom_messenger.client.groups.store import written
 from phantom_messenger.client.names import command_word
 from phantom_messenger.client.sanitize import one_line
 
+FORGED: Final = "it is forged or damaged"
+ELSEWHERE: Final = "it is of another group"
+NEWER: Final = "it is of a newer version, so update this program"
+BY_ANOTHER: Final = "somebody else has signed it"
+
+_BREAKS_RULES: Final = "it breaks the rules of groups"
+_WHY: Final = {
+    **dict.fromkeys(("size", "form", "key", "signature"), FORGED),
+    "group": ELSEWHERE,
+    **dict.fromkeys(("author", "ops", "bounds"), _BREAKS_RULES),
+}
+"""Why a change cannot be used, by its code. No client that keeps to the protocol sends such a one; of the other codes
+some can come of two histories, which are told by themselves."""
+
 _SECOND_MS = 1_000
 _UNITS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (_SECOND_MS, "second"))
+
+
+def unusable(code: str) -> str:
+    """Why a change that is skipped for that cannot be used; '' if nobody is to be told."""
+    return _WHY.get(code, "")
 
 
 def title(name: str) -> str:

@@ -21,11 +21,12 @@ import { DeviceRecord, floorOf, Strength } from "../records.ts";
 import type { Sending } from "../sending.ts";
 import { DeliveryState, reached, type Event } from "../status.ts";
 import type { Stores } from "../stores.ts";
+import { LIST, Unusable } from "../unusable.ts";
 import type { Transaction } from "../vault.ts";
 import type { Changed, DeviceBook } from "./book.ts";
 import { type Device, type DeviceList, LIFE_MS, consent, parseList, signList } from "./device_list.ts";
 import * as notices from "./device_notices.ts";
-import { ForkedList } from "./errors.ts";
+import { ForkedList, ListNotTaken } from "./errors.ts";
 import { type DeviceSaid, MAX_READ, type Named, type ReadMessage, fieldsOf } from "./kinds.ts";
 import { ASLEEP_MS, HERE_MS, RENEW_MS, following, isOverdue } from "./known_list.ts";
 import { LateTexts } from "./late.ts";
@@ -58,6 +59,7 @@ const nothing: Also = () => undefined;
 /** Applies the rules of devices to a profile. */
 export class DeviceDesk {
   readonly #parts: DeskParts;
+  readonly #unusable: Unusable;
   /** Knows what a device misses that others did not know yet. */
   readonly late: LateTexts;
   #todo: (() => void)[] = [];
@@ -82,6 +84,7 @@ export class DeviceDesk {
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
+    this.#unusable = new Unusable(parts.stores);
     this.late = new LateTexts(parts.stores, parts.devices, parts.outgoing);
     this.#spoke = parts.devices.names().get(parts.devices.device)?.silent ?? 0;
     const ordered = (): Event[] => []; // no message of a person has an order
@@ -140,7 +143,7 @@ export class DeviceDesk {
     const { claim, deviceList } = extra === null ? (content.marks ?? {}) : { claim: extra.claim ?? undefined };
     if (!isKnown || (claim === undefined && deviceList === undefined && !isOwn)) return [];
     if (isOwn) this.#hear(sender, now);
-    const events = deviceList === undefined ? [] : this.listCame(deviceList, now);
+    const events = deviceList === undefined ? [] : this.listCame(deviceList, now, sender);
     const whose = devices.personOf(sender);
     if (claim !== undefined && this.#isOfInterest(whose)) this.#compare(sender, whose, claim, now);
     if (content.kind !== "between" || !devices.isOwn(sender)) return events;
@@ -186,14 +189,14 @@ export class DeviceDesk {
     return this.#isSelf(person) || this.#parts.sending.visibility.mayIntroduce(person);
   }
 
-  /** A device list has come, from whomever. */
-  listCame(encoded: Uint8Array, now: Moment): Event[] {
+  /** A device list has come, from whomever; `sender`: who has brought it, '' for the relay. */
+  listCame(encoded: Uint8Array, now: Moment, sender = ""): Event[] {
     const { devices, outgoing, stores } = this.#parts;
     let person = "";
     try {
       const { person: raw, revision } = parseList(encoded);
       person = encodeBase64(raw);
-      if (!this.#isOfInterest(person)) return [];
+      if (!this.#isOfInterest(person)) return this.#unusable.tell(sender, LIST, sender && "person", now);
       const wasRemoved = devices.isRemoved;
       const changed = stores.vault.transaction((tx) => {
         const found = devices.takeUp(tx, encoded, person, now.wall);
@@ -206,8 +209,8 @@ export class DeviceDesk {
       return devices.isRemoved && !wasRemoved ? [notices.deviceRemoved()] : this.#told(changed);
     } catch (error) {
       if (error instanceof ForkedList) return [notices.devicesForked(stores.book.contact(person), this.#isSelf(person))];
-      if (error instanceof CryptoError) return [];
-      throw error;
+      if (!(error instanceof CryptoError)) throw error;
+      return this.#unusable.tell(sender, LIST, error instanceof ListNotTaken ? error.name : "form", now);
     }
   }
 

@@ -12,18 +12,20 @@ import type { SyncedGroup } from "../devices/kinds.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import type { Many } from "../many/main.ts";
 import type { Moment } from "../moment.ts";
-import { DeliveryState, labelOf } from "../status.ts";
+import { labelOf } from "../status.ts";
 import type { Event, GroupEvent } from "../status.ts";
+import { CHANGE as CHANGED, INVITATION, Unusable } from "../unusable.ts";
 import type { Transaction } from "../vault.ts";
 import type { Chain, Judged, Standing } from "./chain.ts";
 import type { Op } from "./change.ts";
-import type { GroupChange, GroupHeard, GroupJoin, GroupReceipt, Invitation } from "./contents.ts";
+import type { GroupChange, GroupHeard, GroupJoin, Invitation } from "./contents.ts";
 import { doubted, forkedBy, isOld, shownBy, shownByAnswer } from "./doubts.ts";
 import type { Answered, Doubt, Rival } from "./doubts.ts";
 import type { Duties } from "./duties.ts";
+import { followed } from "./followed.ts";
 import { noLongerIn, withNames } from "./handed_over.ts";
 import { KEPT } from "./holding.ts";
-import { begun, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
+import { begun, faultIn, readInvitation, wasNoAdmin, writtenAt } from "./invitations.ts";
 import { memberOf, noted, takenOver } from "./naming.ts";
 import { applied, chainOf, isAdding, isFull, judge, mayBeOfMember, wished, withLeaves, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
@@ -61,6 +63,7 @@ export class Arrivals {
   readonly #many: Many;
   readonly #duties: Duties;
   readonly texts: Texts;
+  readonly #unusable: Unusable;
   readonly strangers: Strangers;
   /** What has happened in this step. */
   #events: Event[] = [];
@@ -72,6 +75,7 @@ export class Arrivals {
     this.#many = many;
     this.#duties = duties;
     this.texts = new Texts(ports, store);
+    this.#unusable = new Unusable(ports.stores);
     this.strangers = new Strangers(ports, store);
   }
 
@@ -108,6 +112,9 @@ export class Arrivals {
     if (group === null || !isLive(group)) {
       if (said.kind === "group-change" && this.#persons.isFirst) {
         this.#invited(tx, group, sender, said, now);
+        // What waited, and is looked at again, is not told: others' may be behind it.
+        const why = this.#events.length === 0 ? faultIn(said, sender, this.#persons.own) : "";
+        this.#events.push(...this.#unusable.tell(sender, INVITATION, why, now));
       } else if (said.kind === "group-text") {
         this.#store.holdEarly(tx, group, heldOf(frame, said, now));
       }
@@ -133,7 +140,7 @@ export class Arrivals {
         this.#word(tx, group, heldWordOf(frame, said, now), now);
         return;
       case "group-receipt":
-        if (isMember) this.#receipts(tx, device, said, now);
+        if (isMember) this.#events.push(...followed(this.#many, tx, device, said, now));
         return;
       case "group-ask":
         if (isMember) this.#duties.asked(idOf(group), device, said, now);
@@ -300,6 +307,7 @@ export class Arrivals {
       const [after, judged] = this.#judge(tx, group, one, sender, now);
       group = after;
       answered.push([one, judged]);
+      this.#events.push(...this.#unusable.tell(sender, CHANGED, judged.code, now, group));
       if (judged.verdict === "behind") this.#holdChange(tx, group, one, source);
     }
     const rival = isAnswer && !isFull(group) ? shownByAnswer(group, sender, answered) : null;
@@ -441,11 +449,12 @@ export class Arrivals {
     for (let isNew = true; isNew; ) {
       isNew = false;
       for (const one of waiting.filter(({ change, kind }) => change.length > 0 && kind !== KEPT)) {
-        const [after, { verdict }] = this.#judge(tx, group, one.change, one.sender, now);
+        const [after, judged] = this.#judge(tx, group, one.change, one.sender, now);
         group = after;
-        if (verdict !== "behind") {
+        this.#events.push(...this.#unusable.tell(one.sender, CHANGED, judged.code, now, group));
+        if (judged.verdict !== "behind") {
           waiting = waiting.filter((other) => other !== one);
-          isNew ||= verdict === "applied";
+          isNew ||= judged.verdict === "applied";
         }
       }
     }
@@ -541,21 +550,6 @@ export class Arrivals {
     }
     if (isIn) this.#happened(tx, group, "joined", sender, `${this.#label(group, sender)} has joined`, now);
     return withRecord(group, { absent: group.record.absent.filter((one) => one !== sender) });
-  }
-
-  #receipts(tx: Transaction, sender: string, said: GroupReceipt, now: Moment): void {
-    const outcomes = [
-      [DeliveryState.DELIVERED, said.delivered],
-      [DeliveryState.READ, said.read],
-    ] as const;
-    this.#many.store.suspect(sender, [...said.delivered, ...said.read], now.monotonic);
-    for (const [state, messageIds] of outcomes) {
-      for (const messageId of messageIds) {
-        if (this.#many.store.get(messageId)?.copies.has(sender) === true) {
-          this.#events.push(...this.#many.sending.follow(tx, messageId, sender, state, now));
-        }
-      }
-    }
   }
 
   #leaves(tx: Transaction, before: Group, sender: string, now: Moment): Group {

@@ -8,7 +8,7 @@ import type { Moment } from "../moment.ts";
 import type { RequestRecord } from "../records.ts";
 import type { Stores } from "../stores.ts";
 import { Chain } from "./chain.ts";
-import { addsPerson } from "./change.ts";
+import { addsPerson, read } from "./change.ts";
 import { decodeSaid } from "./contents.ts";
 import type { GroupChange, GroupHeard, Invitation } from "./contents.ts";
 import { pictureAfter } from "./outcomes.ts";
@@ -66,16 +66,26 @@ export function looked(stores: Stores, record: RequestRecord, now: number): Grou
  *
  * A change that adds others reaches one who has just left, too, and invites nobody to come back.
  */
-export function readInvitation({ base, change, group, state }: GroupChange, sender: string, own: string): Chain | null {
+export function readInvitation(said: GroupChange, sender: string, own: string): Chain | null {
+  const found = readOrFault(said, sender, own);
+  return typeof found === "string" || found.state.isClosed ? null : found;
+}
+
+/** Why an invitation cannot be used, as a word of `unusable.ts`; '' if nothing speaks against it, or if it is none. */
+export function faultIn(said: GroupChange, sender: string, own: string): string {
+  const found = readOrFault(said, sender, own);
+  return typeof found === "string" ? found : "";
+}
+
+function readOrFault({ base, change, group, state }: GroupChange, sender: string, own: string): Chain | string {
   try {
-    const chain = Chain.joined(state, base, change);
-    const last = chain.steps.at(-1)?.change;
-    const isTheirs = last?.author === sender && addsPerson(last, own);
-    return isTheirs && !chain.state.isClosed && isEqual(chain.state.group, group) ? chain : null;
+    const found = read(change);
+    if (!isEqual(found.group, group)) return "group";
+    if (found.ops === null) return state.length > 0 ? "newer" : ""; // it adds somebody, or there would be no state
+    if (!addsPerson(found, own)) return "";
+    return found.author === sender ? Chain.joined(state, base, change) : "sender";
   } catch (error) {
-    if (error instanceof CryptoError) {
-      return null;
-    }
+    if (error instanceof CryptoError) return "form";
     throw error;
   }
 }
