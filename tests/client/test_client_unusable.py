@@ -343,14 +343,12 @@ def test_each_kind_is_told_once_a_day_of_each_person(people: People) -> None:
 
 def test_members_who_are_made_up_do_not_flood_their_reader(people: People) -> None:
     stores = people.ben.messenger._stores
-    telling = Unusable(stores)
-    stores.book.fellows = [f"{number:043}=" for number in range(200)]
+    telling, members = Unusable(stores), [f"{number:043}=" for number in range(200)]
+    stores.book.fellows = members
     now = people.ben.messenger._now()
 
     def count(at: Moment) -> int:
-        return sum(
-            len(telling.tell(person, what, "why", at)) for person in stores.book.fellows for what in (LIST, INVITATION)
-        )
+        return sum(len(telling.tell(person, what, "why", at)) for person in members for what in (LIST, INVITATION))
 
     assert (count(now), count(now)) == (MOST, 0)
     assert len(telling._told) == MOST
@@ -360,9 +358,9 @@ def test_members_who_are_made_up_do_not_flood_their_reader(people: People) -> No
 def test_control_without_a_bound_there_is_no_end(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unusable, "MOST", 10**9)
     stores = people.ben.messenger._stores
-    stores.book.fellows = [f"{number:043}=" for number in range(200)]
+    stores.book.fellows = members = [f"{number:043}=" for number in range(200)]
     telling, now = Unusable(stores), people.ben.messenger._now()
-    assert sum(len(telling.tell(person, LIST, "why", now)) for person in stores.book.fellows) == 200
+    assert sum(len(telling.tell(person, LIST, "why", now)) for person in members) == 200
 
 
 # --- what is said -------------------------------------------------------------------

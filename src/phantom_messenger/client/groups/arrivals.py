@@ -30,6 +30,7 @@ from phantom_messenger.client.groups.contents import (
     GroupText,
 )
 from phantom_messenger.client.groups.duties import Duties
+from phantom_messenger.client.groups.followed import followed
 from phantom_messenger.client.groups.holding import KEPT
 from phantom_messenger.client.groups.records import GroupHeldRecord, GroupRecord
 from phantom_messenger.client.groups.speaking import CHANGE, MAX_TOLD
@@ -49,7 +50,7 @@ from phantom_messenger.client.groups.strangers import Strangers
 from phantom_messenger.client.groups.texts import Texts, held, held_word
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.status import Contact, DeliveryState, Event, GroupEvent, GroupNews
+from phantom_messenger.client.status import Contact, Event, GroupEvent, GroupNews
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.unusable import CHANGE as CHANGED
 from phantom_messenger.client.unusable import INVITATION, Unusable
@@ -141,7 +142,7 @@ class Arrivals:
             case _ if raw_of(sender) not in group.state.members:
                 return []
             case GroupReceipt():
-                return self._receipts(tx, device, said, now)
+                return followed(self._stores, self._outgoing, tx, device, said, now)
             case GroupAsk():
                 self._duties.asked(group.id, device, said, now)
                 return []
@@ -558,15 +559,6 @@ class Arrivals:
             told.append(self._event(group, GroupNews.JOINED, sender, message))
         events += told if group.record.relation == MEMBER else []
         return group
-
-    def _receipts(self, tx: Transaction, sender: str, said: GroupReceipt, now: Moment) -> list[Event]:
-        events: list[Event] = []
-        self._stores.many.suspect(sender, [*said.delivered, *said.read], now.monotonic)
-        for state, message_ids in ((DeliveryState.DELIVERED, said.delivered), (DeliveryState.READ, said.read)):
-            for message_id in message_ids:
-                if self._stores.many.has(message_id):
-                    events += self._outgoing.follow(tx, message_id, sender, state, now)
-        return events
 
     def _leaves(self, group: Group, said: GroupHeldRecord, events: list[Event]) -> Group:
         sender, is_known = said.sender, said.sender in group.record.leaving

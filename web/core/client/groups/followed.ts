@@ -1,4 +1,4 @@
-/** What becomes of texts to groups, as those say who have got them. */
+/** What becomes of messages to groups, as those say who have got them. */
 import type { Many } from "../many/main.ts";
 import type { Moment } from "../moment.ts";
 import { DeliveryState } from "../status.ts";
@@ -6,7 +6,7 @@ import type { Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import type { GroupReceipt } from "./contents.ts";
 
-/** Take in how far texts of this user have come with somebody; what is to be told. */
+/** Take in how far messages of this user have come with somebody; what is to be told. */
 export function followed({ sending, store }: Many, tx: Transaction, sender: string, said: GroupReceipt, now: Moment): Event[] {
   const outcomes = [
     [DeliveryState.DELIVERED, said.delivered],
