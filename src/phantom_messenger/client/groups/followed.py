@@ -8,7 +8,7 @@ from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 
 
-def followed(
+def followed(  # noqa: PLR0917 - what it works with
     stores: Stores, outgoing: Outgoing, tx: Transaction, sender: str, said: GroupReceipt, now: Moment
 ) -> list[Event]:
     """Take in how far messages of this user have come with somebody; what is to be told."""
