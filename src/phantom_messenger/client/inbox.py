@@ -14,7 +14,7 @@ from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.devices.early import Early, Sort
 from phantom_messenger.client.errors import VaultDamaged
-from phantom_messenger.client.groups.contents import GroupSaid, GroupText
+from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.inbox_index import InboxIndex
 from phantom_messenger.client.past import Past
 from phantom_messenger.client.receipts import Receipts
@@ -115,9 +115,7 @@ class Inbox:
         """
         sender, message_id = frame.payload.sender_id, frame.payload.message_id
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
-        if isinstance(opened.content, GroupText):
-            tx.put(records.SEEN, records.key(sender, message_id), Seen(now))
-        elif isinstance(opened.content, Receipt | GroupSaid | BetweenDevices):
+        if isinstance(opened.content, Receipt | GroupSaid | BetweenDevices):
             tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + KEEP_SEEN_RECEIPTS_MS)
         elif self._devices.is_only_expected(sender):
             raise InvalidMessage("a device that is to be linked has nothing else to say")

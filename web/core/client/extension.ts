@@ -27,8 +27,6 @@ export interface Extra {
   readonly claim: Claim | null;
   /** What it says of messages of this user; null if nothing. */
   readonly reported: { readonly delivered: readonly string[]; readonly read: readonly string[] } | null;
-  /** Whether a late copy of it does no harm, so that its id need not be remembered for ever. */
-  readonly isBrief: boolean;
 }
 
 /**

@@ -99,10 +99,7 @@ export class Inbox {
     const opened = this.#parts.conversations.open(tx, frame, now);
     const { content } = opened;
     const extra = this.#extraIn(opened);
-    if (extra !== null) {
-      const due = extra.isBrief ? { due: now + KEEP_SEEN_RECEIPTS_MS } : {};
-      tx.put(records.SEEN, records.key(sender, messageId), { at: now }, due);
-    } else if (content.kind === "receipt" || content.kind === "between") {
+    if (extra !== null || content.kind === "receipt" || content.kind === "between") {
       tx.put(records.SEEN, records.key(sender, messageId), { at: now }, { due: now + KEEP_SEEN_RECEIPTS_MS });
     } else if (devices?.isOnlyExpected(sender) === true) {
       throw new InvalidMessage("a device that is to be linked has nothing else to say");

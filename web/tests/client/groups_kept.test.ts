@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { Early, Holding, MAX_INVITED_OF_ONE } from "../../core/client/groups/holding.ts";
 import { MAX_WISHES } from "../../core/client/groups/arrivals.ts";
 import { GROUP_EARLY, GROUP_HELD, GROUP_INBOX, GROUP_STEP, textsOf } from "../../core/client/groups/records.ts";
+import { SEEN } from "../../core/client/records.ts";
 import { MAX_ASKED } from "../../core/client/groups/outcomes.ts";
 import { KEPT_INVITED, MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
 import { groupOf, keyOf, Mallory, type Member, membersOf, withMallory } from "./members.ts";
@@ -231,3 +232,22 @@ test("who leaves while there is no room for it is removed later", () => {
   town.pass(5 * MINUTE);
   assert.equal(stateOf(ada.groups.found(id)).members.has(ben.id), false);
 });
+
+for (const isMember of [false, true]) {
+  test(`the id of a text ${isMember ? "that is kept stays for good: the control" : "that nobody is shown is kept for a while"}`, () => {
+    const [town, [ada, ben], mallory, raw] = withMallory() as [Town, [Member, Member], Mallory, Uint8Array];
+    const { chain } = ben.groups.found(keyOf(raw));
+    if (!isMember) {
+      ada.groups.remove(keyOf(raw), [mallory.id]);
+      town.pass(5_000);
+    }
+    const messageId = "11111111-2222-4333-8444-555555555555";
+    const { head, state: { revision } } = chain;
+    mallory.says([ben], { kind: "group-text", group: raw, revision, head, n: 1, body: "again" }, messageId);
+    town.pass(5_000);
+    const { inbox, vault } = ben.person.messenger.stores;
+    assert.deepEqual([inbox.hasSeen(mallory.id, messageId), ben.texts(keyOf(raw)).length], [true, isMember ? 1 : 0]);
+    vault.transaction((tx) => tx.deleteDue(SEEN, Number.MAX_SAFE_INTEGER));
+    assert.equal(inbox.hasSeen(mallory.id, messageId), isMember);
+  });
+}

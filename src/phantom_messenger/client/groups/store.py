@@ -547,9 +547,10 @@ class GroupStore:
     def _drop_token(self, token: bytes) -> None:
         self._tokens.pop(token, None)
 
-    def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
-        """The id of a content that is not shown is remembered for a while against duplicates."""
-        tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + keep)
+    @staticmethod
+    def note_kept(tx: Transaction, sender: str, message_id: str, now: int) -> None:
+        """A text is kept: its id is remembered for good, that of one that nobody is shown for a while."""
+        tx.put(records.SEEN, records.key(sender, message_id), Seen(now))
 
 
 def _step_name(group: str, revision: int) -> str:

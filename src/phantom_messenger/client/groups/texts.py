@@ -79,6 +79,7 @@ class Texts:
         )
         if not is_past:  # else it was handed over already, and all that is missing is its number
             self._store.put_text(tx, group, record)
+        self._store.note_kept(tx, held.sender, message_id, now.persistent)
         is_news = not is_past and not record.read
         if is_news:
             self._store.hand_out(tx, group, sender, message_id)
@@ -186,6 +187,7 @@ class Texts:
             expires_in=held.expires_in,
             state=int(DeliveryState.ACCEPTED),
         )
+        self._store.note_kept(tx, held.sender, held.message_id, now.persistent)
         is_past = self._store.past.has(group.id, "", held.message_id)
         if not is_past and self._store.text(group, "", held.message_id) is None:
             self._store.put_text(tx, group, record)

@@ -124,7 +124,7 @@ export type GroupSaid =
 export type Invitation = GroupChange & { readonly sentAt?: number };
 
 /** The same as it was read: `sentAt` by its sender's clock, the rest as of every `Extra`. */
-export type GroupHeard = GroupSaid & Pick<Extra, "claim" | "isBrief" | "reported"> & { readonly sentAt: number };
+export type GroupHeard = GroupSaid & Pick<Extra, "claim" | "reported"> & { readonly sentAt: number };
 
 /** Encodes it (MessagePack), without padding: one content for all who are to have it. */
 export function encodeSaid(
@@ -170,7 +170,7 @@ export function decodeSaid(whole: Uint8Array): GroupHeard | null {
   if (said === null) return null;
   const claim = members["devices"] === undefined ? null : claimIn(members["devices"]);
   const reported = said.kind === "group-receipt" ? said : null;
-  return { ...said, sentAt: asTime(members["sentAt"]), isBrief: said.kind !== "group-text", claim, reported };
+  return { ...said, sentAt: asTime(members["sentAt"]), claim, reported };
 }
 
 function saidOf(kind: Packed | undefined, members: PackedMap): GroupSaid | null {

@@ -58,6 +58,7 @@ export class Texts {
     if (!isPast) {
       this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now), sender, read }));
     }
+    noteKept(tx, held, now);
     const isNews = !isPast && !read;
     if (isNews) {
       this.#store.handOut(tx, id, sender, messageId);
@@ -133,6 +134,7 @@ export class Texts {
 
   /** Keep a text that was written on another own device. */
   keepOwn(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): void {
+    noteKept(tx, held, now);
     if (this.#store.text(group, "", held.messageId) !== null || this.#store.past.has(idOf(group), "", held.messageId)) {
       return;
     }
@@ -215,4 +217,9 @@ export function heldWordOf({ payload }: RoutedMessage, said: GroupHello | GroupL
   if (said.kind === "group-leave") return GroupHeldRecord.make({ ...word, kind: "leave" });
   const { head, name = null, revision } = said;
   return GroupHeldRecord.make({ ...word, revision, head, name, kind: "hello" });
+}
+
+/** A text is kept: its id is remembered for good, that of one that nobody is shown for a while. */
+function noteKept(tx: Transaction, { messageId, sender }: GroupHeldRecord, now: Moment): void {
+  tx.put(coreRecords.SEEN, coreRecords.key(sender, messageId), { at: now.persistent });
 }
