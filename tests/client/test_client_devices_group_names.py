@@ -157,7 +157,7 @@ def test_control_if_it_were_not_known_what_was_told_all_were_told_again(
         if is_news and own._stores.devices.is_first and own._stores.devices.own_others():
             own._put(tx, SyncedRecord(user_id=f"group {written(after.group)}", at=0, waits=True))
 
-    monkeypatch.setattr(InStep, "_group_changed", forgets)
+    monkeypatch.setattr(InStep, "group_changed", forgets)
     both, alone = ["Alice A.", "Carol C."], ["Alice A."]
     assert names_told(town) == [both, both, ["Alice A.", "Caroline"], alone, alone, alone]
 
