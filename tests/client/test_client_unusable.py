@@ -149,7 +149,7 @@ CHANGES: dict[str, tuple[Callable[[Device, People], bytes], str]] = {
     ),
     "by no admin": (
         lambda one, all_: made(one, all_, SetRole(person=raw_of(one.id), role="admin")),
-        "it breaks the rules of groups",
+        "it breaks the rules",
     ),
 }
 
@@ -185,7 +185,7 @@ INVITATIONS: dict[str, tuple[Callable[[Device, People], GroupChange], str]] = {
         lambda one, all_: replace(invitation(one, all_.ben), group=bytes(32)),
         "it is of another group",
     ),
-    "of somebody else": (lambda _, all_: invitation(all_.ada, all_.ben), "somebody else has signed it"),
+    "of somebody else": (lambda _, all_: invitation(all_.ada, all_.ben), "it is somebody else's"),
 }
 
 WHO = ["contact", "member", "stranger"]

@@ -5,7 +5,6 @@
  * end, under ever new ids, and what they send is none of the user's business before they are let in.
  */
 import { DAY_MS } from "./devices/device_list.ts";
-import { memberOf } from "./groups/naming.ts";
 import { stateOf } from "./groups/store.ts";
 import type { Group } from "./groups/store.ts";
 import { title } from "./groups/words.ts";
@@ -20,8 +19,8 @@ export const CHANGE = "a change";
 export const INVITATION = "an invitation to a group";
 
 const FORGED = "it is forged or damaged";
-const NEWER = "it is of a newer version, so reload this page";
-const BREAKS_RULES = "it breaks the rules of groups";
+const NEWER = "it needs a newer version; reload this page";
+const BREAKS_RULES = "it breaks the rules";
 /**
  * Why something cannot be used, by the code of a change that is skipped, the name of what speaks against a list, or
  * another word.
@@ -39,7 +38,6 @@ const WHY: Readonly<Partial<Record<string, string>>> = {
   ops: BREAKS_RULES,
   bounds: BREAKS_RULES,
   person: "it is somebody else's",
-  sender: "somebody else has signed it",
   newer: NEWER,
   NewerList: NEWER,
   EarlyList: "it is dated in the future",
@@ -70,20 +68,17 @@ export class Unusable {
     const why = WHY[code];
     const person = sender && (devices?.personOf(sender) ?? sender);
     const isOwn = person === devices?.person;
-    const isNobody = sender === "" || isOwn;
-    if (why === undefined || !(isNobody || book.mayNotify(sender)) || !this.#isNews(person + what, now)) return [];
-    const contact = book.contact(person);
-    const peer = group === undefined ? contact : memberOf(group, contact);
+    const isNobody = !sender || isOwn;
+    if (!why || !(isNobody || book.mayNotify(sender)) || !this.#isNews(person + what, now)) return [];
+    const peer = book.contact(person);
     const about = group === undefined ? what : `${what} of ${title(stateOf(group).name)}`;
-    const who = isOwn ? "a device of yours" : sender && labelOf(peer);
-    const told = `${about} from ${who || "the relay"} cannot be used: ${why}; nothing was changed`;
-    return [warning(isNobody ? null : peer, "unusable", told)];
+    const who = isOwn ? "a device of yours" : sender ? labelOf(peer) : "the relay";
+    const from = `${about} from ${who}`;
+    return [warning(isNobody ? null : peer, "unusable", `${from} cannot be used: ${why}; nothing was changed`)];
   }
 
   #isNews(key: string, now: number): boolean {
-    for (const [one, at] of this.#told) if (now - at >= DAY_MS) this.#told.delete(one);
-    const isNews = !this.#told.has(key) && this.#told.size < MOST;
-    if (isNews) this.#told.set(key, now);
-    return isNews;
+    this.#told.forEach((at, one) => now - at >= DAY_MS && this.#told.delete(one));
+    return !this.#told.has(key) && this.#told.size < MOST && this.#told.set(key, now).has(key);
   }
 }

@@ -85,7 +85,7 @@ const CHANGES: Readonly<Record<string, readonly [(at: Scene, mallory: Mallory) =
   "of no form": [() => new Uint8Array(100).fill(0xc1), "it is forged or damaged"],
   "too small": [() => new Uint8Array(1), "it is forged or damaged"],
   "of another group": [(at, one) => made(at, one, [{ op: "close" }], { group: NEW_GROUP }), "it is of another group"],
-  "by no admin": [(at, one) => made(at, one, [{ op: "name", text: EVIL }]), "it breaks the rules of groups"],
+  "by no admin": [(at, one) => made(at, one, [{ op: "name", text: EVIL }]), "it breaks the rules"],
 };
 
 for (const who of WHO) {
@@ -138,7 +138,7 @@ test("an invitation that somebody else has signed is none", () => {
   const { ben, by, town } = scene();
   by.contact.says([ben], invitation(by.stranger, ben));
   town.pass(5_000);
-  const expected = "an invitation to a group from Eve cannot be used: somebody else has signed it; nothing was changed";
+  const expected = "an invitation to a group from Eve cannot be used: it is somebody else's; nothing was changed";
   assert.deepEqual(told(ben), [expected]);
 });
 
@@ -197,7 +197,7 @@ const LISTS: readonly (readonly [string, number, (list: Uint8Array) => Uint8Arra
   ["own", 0, (list) => Uint8Array.of(...list, ...new Uint8Array(1_000)), "it is forged or damaged"],
   ["a spy's", 0, (list) => list, "it is somebody else's"],
   ["own", 2 * DAY_MS, (list) => list, "it is dated in the future"],
-  ["own", 0, (list) => Uint8Array.of(2, ...list.subarray(1)), "it is of a newer version, so reload this page"],
+  ["own", 0, (list) => Uint8Array.of(2, ...list.subarray(1)), "it needs a newer version; reload this page"],
 ];
 
 for (const who of WHO) {

@@ -23,9 +23,9 @@ from phantom_messenger.client.sanitize import one_line
 FORGED: Final = "it is forged or damaged"
 ELSEWHERE: Final = "it is of another group"
 NEWER: Final = "it is of a newer version, so update this program"
-BY_ANOTHER: Final = "somebody else has signed it"
+BY_ANOTHER: Final = "it is somebody else's"
 
-_BREAKS_RULES: Final = "it breaks the rules of groups"
+_BREAKS_RULES: Final = "it breaks the rules"
 _WHY: Final = {
     **dict.fromkeys(("size", "form", "key", "signature"), FORGED),
     "group": ELSEWHERE,

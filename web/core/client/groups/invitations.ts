@@ -83,7 +83,7 @@ function readOrFault({ base, change, group, state }: GroupChange, sender: string
     if (!isEqual(found.group, group)) return "group";
     if (found.ops === null) return state.length > 0 ? "newer" : ""; // it adds somebody, or there would be no state
     if (!addsPerson(found, own)) return "";
-    return found.author === sender ? Chain.joined(state, base, change) : "sender";
+    return found.author === sender ? Chain.joined(state, base, change) : "person";
   } catch (error) {
     if (error instanceof CryptoError) return "form";
     throw error;
