@@ -75,7 +75,8 @@ def typed_until(chat: Terminal, disk: Disk, pattern: re.Pattern[str]) -> int:
     for number in range(MOST):
         disk.fill()
         chat.type(f"line {number}.\r")
-        chat.wait_for(re.compile(rf"you: line {number}\.\n|{pattern.pattern}"))
+        # With its time: without one it is what has been typed, before anything was made of it.
+        chat.wait_for(re.compile(rf"\d\d:\d\d you: line {number}\.|{pattern.pattern}"))
         if pattern.search(chat.shown):
             return number
     raise AssertionError("the disk never was full")
