@@ -267,20 +267,23 @@ async def _pipe(talk: Talk) -> int:
         How many lines were not sent.
     """
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str | None] = asyncio.Queue(MAX_LINES)
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    room = threading.Semaphore(MAX_LINES)
 
     def read() -> None:
         # A thread, because standard input may be a file, a pipe, or nothing at all.
         with contextlib.suppress(RuntimeError):  # the loop has ended before the input has
             for line in io.TextIOWrapper(os.fdopen(os.dup(0), "rb"), errors="replace"):
-                asyncio.run_coroutine_threadsafe(lines.put(line.rstrip("\n")), loop).result()
-            asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()
+                room.acquire()
+                loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\n"))
+            loop.call_soon_threadsafe(lines.put_nowait, None)
 
     if sys.stdin is None:
         return 0
     threading.Thread(target=read, daemon=True).start()
     unsent = number = 0
     while (line := await lines.get()) is not None:
+        room.release()
         number += 1
         text = plain_lines(line) if number == 1 else line
         try:
