@@ -52,8 +52,7 @@ def test_keys_and_commands_of_a_chat(friends: Path) -> None:
     alice.type("never mind\x03")  # Ctrl-C clears
     alice.type("\x1a")  # Ctrl-Z is no text; no shell is there to stop for
     alice.type("one\x1b\rtwo\r")  # Alt-Enter
-    alice.wait_for("        two")
-    assert re.search(r"\d\d:\d\d you: one\n        two", alice.shown)
+    alice.wait_for(re.compile(r"\d\d:\d\d you: one\n        two"))
     alice.type("three\rfour\r")  # a paste that the terminal does not mark
     alice.wait_for("        four")
     alice.type("/burn gone soon\r")
