@@ -1,13 +1,20 @@
 """Prekeys for a message to many are asked for together, and whatever the relay answers, nobody waits for nothing."""
 
+import base64
+from pathlib import Path
 from typing import Any
 
-from client_samples import Device, Tamper, Town, pass_time, settle
-from many_copies import to_many
+import pytest
+from client_samples import Device, Tamper, Town, fast_folder, pass_time, settle
+from many_copies import CONVERSATION, PLAIN, said, to_many
 
+from phantom_messenger.client import key_exchanges
+from phantom_messenger.client.key_exchanges import KEEP_EXCHANGES
+from phantom_messenger.client.status import WarningEvent
+from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire.codes import ErrorCode
 from support.people import Frame
-from support.simulated import MINUTE, SECOND
+from support.simulated import MINUTE, SECOND, MakeWorld
 
 
 def answering(change: Any, times: int = 1) -> Tamper:
@@ -137,3 +144,50 @@ def test_fetching_makes_nobody_a_contact_of_the_relays(town: Town) -> None:
     bob.fetch()
     settle(bob)
     assert (fetches(alice), len(bob.received)) == (1, before)
+
+
+def strangers(count: int) -> list[str]:
+    """Ids for which there is no account, as whoever makes up a group can give it members."""
+    return [base64.b64encode(OwnIdentity(bytes([number] * 32)).peer.user_id).decode() for number in range(count)]
+
+
+def write_to(device: Device, ids: list[str]) -> None:
+    device.messenger.many.send(ids, said(device, "hello all"), PLAIN, conversation_id=CONVERSATION)
+
+
+@pytest.mark.parametrize("keep", [KEEP_EXCHANGES, 0], ids=["as it is", "control: none are left to others"])
+def test_members_who_are_made_up_leave_room_to_write_to_others(
+    make_world: MakeWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    monkeypatch.setattr(key_exchanges, "KEEP_EXCHANGES", keep)
+    with fast_folder(tmp_path) as folder:
+        town = Town(make_world(), folder)  # its relay limits what is sent
+        try:
+            alice, bob = town.devices("alice", "bob")
+            pass_time(2 * MINUTE, alice, bob)
+            write_to(alice, strangers(98))
+            pass_time(20 * SECOND, alice, bob)
+            assert fetches(alice) == 10 - keep
+            alice.send(bob, "hello, new one")
+            pass_time(2 * SECOND, alice, bob)
+            assert bob.read_all() == (["hello, new one"] if keep else [])
+            pass_time(MINUTE, alice, bob)
+            assert fetches(alice) > 10 - keep, "they are asked for again"
+        finally:
+            town.close()
+
+
+def test_members_whom_the_relay_does_not_know_are_told_of_at_once(town: Town) -> None:
+    (alice,) = town.devices("alice")
+    write_to(alice, strangers(98))
+    settle(alice)
+    assert alice.troubles() == ["unknown-members"]
+    (told,) = alice.heard(WarningEvent)
+    assert (told.peer, "98 members" in told.message) == (None, True)
+
+
+def test_control_one_alone_is_named(town: Town) -> None:
+    (alice,) = town.devices("alice")
+    write_to(alice, strangers(1))
+    settle(alice)
+    assert alice.troubles() == ["unknown-user"]

@@ -26,6 +26,12 @@ from phantom_messenger.wire.codes import ErrorCode
 from phantom_messenger.wire.frames import Feature
 from phantom_messenger.wire.limits import MAX_FETCH_TARGETS, RateClass
 
+KEEP_EXCHANGES: Final = 3
+"""How many of a minute's exchanges messages to many leave to others: who is in a group may be made up by somebody."""
+
+FETCH_AGAIN_MS: Final = 5_000
+"""When it is looked again whether there is room for more."""
+
 EXCHANGE_MS: Final = 20_000
 """How long a key exchange may stay unanswered before it is begun again."""
 
@@ -88,6 +94,10 @@ class KeyExchanges:
         """Users of whom the relay gave weaker keys than must be, or old ones: when they are asked for again."""
         self._fetches: dict[str, list[str]] = {}
         """The same, of those who were asked for together."""
+        self._fetch_from = 0
+        """When there may be room to ask for more of these."""
+        self._strange: list[str] = []
+        """Of whom the relay has said, since the last of these questions was open, that it does not know them."""
         self._older_until: dict[str, int] = {}
         """Users of whom the relay gave no keys of suite 2: when they are asked for again for a message to many."""
         self._told: dict[str, set[str]] = {}
@@ -102,10 +112,11 @@ class KeyExchanges:
         self._under_way.clear()
         self._requests.clear()
         self._fetches.clear()
+        self._strange.clear()
 
     def waits(self, now: int) -> list[int]:
-        """Milliseconds until each exchange under way is begun again, if it is not answered."""
-        waits = (one.since + one.patience - now for one in self._under_way.values())
+        """Milliseconds until each exchange under way is begun again, if it is not answered; or more may be."""
+        waits = [one.since + one.patience - now for one in self._under_way.values()] + [self._fetch_from - now]
         return [wait for wait in waits if wait > 0]
 
     def reset(self, peer: str) -> None:
@@ -169,12 +180,20 @@ class KeyExchanges:
             return
         asked_for = [peer for peer in peers if self._may_ask(peer, now) and not self.is_under_way(peer, now)]
         for start in range(0, len(asked_for), MAX_FETCH_TARGETS):
+            if not self._leaves_some(link, now):
+                self._fetch_from = now.monotonic + FETCH_AGAIN_MS
+                return
             if not self._pacing.acquire(RateClass.KEY_EXCHANGE, link.limit(RateClass.KEY_EXCHANGE), now.monotonic):
                 return
             targets = asked_for[start : start + MAX_FETCH_TARGETS]
             for peer in targets:
                 self._began(peer, now, introduces=False).to_many = True
             self._fetch(link, targets, now)
+
+    def _leaves_some(self, link: Link, now: Moment) -> bool:
+        limit = link.limit(RateClass.KEY_EXCHANGE)
+        free = self._pacing.free(RateClass.KEY_EXCHANGE, limit, now.monotonic)
+        return limit is None or free > min(KEEP_EXCHANGES, limit // 2)
 
     def _fetch(self, link: Link, targets: list[str], now: Moment) -> None:
         """Ask for their prekeys so that the relay takes nobody for a contact."""
@@ -235,10 +254,16 @@ class KeyExchanges:
         for peer in frame.payload.missing:
             is_asked = peer in targets and self._under_way.pop(peer, None) is not None
             if is_asked and self._pacing.unknown_peer(peer, now.monotonic):
-                events.append(unknown(self._stores, peer))
+                is_of_user = self._stores.book.is_known(peer) or self._stores.devices.is_own(peer)
+                events += [unknown(self._stores, peer)] if is_of_user else []
+                self._strange += [] if is_of_user else [peer]
         for peer in targets:  # those whom the answer passes over
             if self._under_way.pop(peer, None) is not None:
                 self._pacing.unknown_peer(peer, now.monotonic)
+        if self._strange and not self._fetches:  # who is in a group can be many, and is said once
+            first, *others = self._strange
+            events.append(notices.unknown_members(len(self._strange)) if others else unknown(self._stores, first))
+            self._strange.clear()
         return events
 
     def receive(self, payload: frames.RoutedKeyExchangeResponsePayload, now: Moment) -> list[Event]:

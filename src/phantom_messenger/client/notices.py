@@ -132,6 +132,12 @@ def unknown_user(peer: Contact) -> WarningEvent:
     return _warning(peer, "unknown-user", what)
 
 
+def unknown_members(count: int) -> WarningEvent:
+    """The relay does not know several people of groups, who are no contacts."""
+    what = f"the relay does not know {count} members of your groups; messages wait until they have connected once"
+    return _warning(None, "unknown-members", what)
+
+
 def unknown_device(name: str, *, is_first: bool) -> WarningEvent:
     """The relay does not know another device of this user's; ``name``: what it is called, '' if that is not known."""
     which = "your first device" if is_first else f"your device '{name}'" if name else "a device of yours"

@@ -7,12 +7,14 @@ import type { Many } from "../../core/client/many/main.ts";
 import type { Ordered } from "../../core/client/many/listener.ts";
 import { expanded } from "../../core/client/many/expanded.ts";
 import { packed } from "../../core/client/many/packing.ts";
+import { Pacing } from "../../core/client/pacing.ts";
 import { ManyStore } from "../../core/client/many/store.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { Vault } from "../../core/client/vault.ts";
 import { OwnIdentity } from "../../core/crypto/keys.ts";
-import { fromBase64 } from "../../core/wire/base64.ts";
+import { encodeBase64, fromBase64 } from "../../core/wire/base64.ts";
 import { signedText } from "../../core/wire/codec.ts";
+import { random } from "./support.ts";
 import { authorOf, Town } from "./town.ts";
 import type { Frame, Person } from "./town.ts";
 
@@ -326,3 +328,23 @@ test("one recipient more is one signature, three looks into the vault and one re
   });
   assert.deepEqual(twice, [1, 2, 2, 1]);
 });
+
+for (const isKept of [true, false]) {
+  test(`members who are made up leave ${isKept ? "room to write to others" : "none if nothing is kept for others: the control"}`, (context) => {
+    if (!isKept) context.mock.method(Pacing.prototype, "free", () => 1_000);
+    const town = new Town();
+    town.messagesPerMinute = 60;
+    const [author, bob] = [new Author(town), town.person()];
+    town.settle();
+    town.pass(120_000);
+    const made = Array.from({ length: 98 }, () => ({ id: encodeBase64(new OwnIdentity(random(32)).peer.userId) }) as Person);
+    author.write(made, "hello all");
+    town.pass(20_000);
+    assert.equal(framesOf(author.person, "PREKEY_FETCH").length, isKept ? 7 : 10);
+    assert.equal(author.person.warnings.filter((code) => code === "unknown-members").length, 1);
+    assert.equal(author.person.warnings.includes("unknown-user"), false);
+    author.person.messenger.sendText(bob.id, "hello, new one");
+    town.pass(2_000);
+    assert.equal(framesOf(author.person, "KEY_EXCHANGE_INIT").length, isKept ? 1 : 0);
+  });
+}

@@ -62,8 +62,9 @@ export class LinkLooks {
     if (!own.hasRoom(now) || !this.#all.take(now)) return false;
     own.take(now);
     this.#joins.set(name, false);
-    for (const noted of [this.#of, this.#joins]) {
-      if (noted.size > MAX_NOTED) noted.delete([...noted.keys()][0] ?? "");
+    if (this.#joins.size > MAX_NOTED) {
+      this.#joins.clear();
+      this.#of.clear();
     }
     return true;
   }

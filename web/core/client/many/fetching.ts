@@ -11,12 +11,23 @@ import type { Event } from "../status.ts";
 import { unknown } from "../unknown.ts";
 import type { ManyStore } from "./store.ts";
 
+/** How many of a minute's exchanges are left to others: who is in a group may be made up by somebody. */
+const KEEP_EXCHANGES = 3;
+
+/** When it is looked again whether there is room for more. */
+const FETCH_AGAIN_MS = 5_000;
+
 /** Asks for them; what they are for is the business of `KeyExchanges`. */
 export class Fetching {
   readonly #ports: ExtensionPorts;
   readonly #store: ManyStore;
   /** Who was asked for, by the request that is under way. */
   readonly #requests = new Map<string, readonly string[]>();
+
+  /** When there may be room to ask for more. */
+  #from = 0;
+  /** Of how many the relay has said, since the last request was open, that it does not know them; and one of them. */
+  #strange: readonly string[] = [];
 
   constructor(ports: ExtensionPorts, store: ManyStore) {
     this.#ports = ports;
@@ -25,6 +36,12 @@ export class Fetching {
 
   disconnected(): void {
     this.#requests.clear();
+    this.#strange = [];
+  }
+
+  /** Milliseconds until more may be asked for. */
+  waits(now: number): number[] {
+    return this.#from > now ? [this.#from - now] : [];
   }
 
   /** Ask for the prekeys of these users: together, if the relay knows how. */
@@ -39,8 +56,13 @@ export class Fetching {
     const mayAsk = (peer: string): boolean =>
       exchanges.mayAsk(peer, now, { toMany: true }) && !exchanges.isUnderWay(peer, now);
     const left = peers.filter(mayAsk);
+    const limit = link.limit("KEY_EXCHANGE");
     while (left.length > 0) {
-      if (!pacing.acquire("KEY_EXCHANGE", link.limit("KEY_EXCHANGE"), now.monotonic)) {
+      if (pacing.free("KEY_EXCHANGE", limit, now.monotonic) <= Math.min(KEEP_EXCHANGES, (limit ?? 0) >> 1)) {
+        this.#from = now.monotonic + FETCH_AGAIN_MS;
+        return;
+      }
+      if (!pacing.acquire("KEY_EXCHANGE", limit, now.monotonic)) {
         return;
       }
       const targets = left.splice(0, MAX_FETCH_TARGETS);
@@ -76,8 +98,15 @@ export class Fetching {
     for (const peer of targets) {
       // Those whom the answer passes over are asked for again later, too.
       if (exchanges.ended(peer) && pacing.unknownPeer(peer, now.monotonic) && frame.payload.missing.includes(peer)) {
-        events.push(unknown(stores, peer));
+        const isOfUser = stores.book.isKnown(peer) || stores.devices?.isOwn(peer) === true;
+        if (isOfUser) events.push(unknown(stores, peer));
+        else this.#strange = [...this.#strange, peer];
       }
+    }
+    const [first] = this.#strange;
+    if (first !== undefined && this.#requests.size === 0) {
+      events.push(this.#strange.length > 1 ? unknownMembers(this.#strange.length) : unknown(stores, first));
+      this.#strange = [];
     }
     return events;
   }
@@ -102,4 +131,10 @@ export class Fetching {
     }
     return pauses.refused(first, this.#store.count(), wait, now.monotonic);
   }
+}
+
+/** The relay does not know several people of groups, who are no contacts: it is said once. */
+function unknownMembers(count: number): Event {
+  const message = `the relay does not know ${count} members of your groups; messages wait until they have connected once`;
+  return { kind: "warning", peer: null, code: "unknown-members", message };
 }

@@ -108,7 +108,8 @@ export class SendingMany {
   waits(now: number): number[] {
     const times = [...this.#waitsSince.values()].map((since) => since + WAITS_MS);
     const answers = [...this.#requests.values()].map(({ at }) => at + UNANSWERED_MS);
-    return [...times, ...answers].map((at) => at - now).filter((wait) => wait > 0);
+    const waits = [...times, ...answers].map((at) => at - now).filter((wait) => wait > 0);
+    return [...waits, ...this.#fetching.waits(now)];
   }
 
   /** Store a message, and encrypt it for those to whom `send` would send it at once. */
