@@ -211,7 +211,7 @@ def test_relay_that_loses_texts_is_noticed_with_the_next_one(town: Town) -> None
     settle(ada, ben)
     (warning,) = ben.heard(WarningEvent)
     assert warning.code == "missing"
-    assert warning.message == "3 texts of ada to 'Tea' are missing"
+    assert warning.message == "3 messages of ada to 'Tea' are missing"
     ben.tamper = None
     ben.cut()
     ben.login()

@@ -473,7 +473,7 @@ def test_words_of_changes_are_for_people(town: Town) -> None:
     assert [event.message for event in ben.heard(GroupEvent)] == [
         "'Tea': ada has added cleo",
         "'Tea': ada has made you an admin",
-        "'Tea': ada has made texts disappear after 2 days",
+        "'Tea': ada has made messages expire after 2 days",
         "'Tea': ada has allowed only admins to write and all members to invite",
         "'Tea': ada has renamed the group to 'Co<202E>ffee'",
         "'Co<202E>ffee': ada has made themselves a member",

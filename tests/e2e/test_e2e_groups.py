@@ -87,9 +87,9 @@ def test_chat_says_that_texts_expire(home: Path) -> None:
         assert talk_with(client, "Tea").label == "Tea (group)"
         client.groups.set_timer("Tea", 60)
         talk = talk_with(client, "Tea")
-        assert (talk.label, talk.expires()) == ("Tea (group; texts expire after 1 minute)", True)
+        assert (talk.label, talk.expires()) == ("Tea (group; messages expire after 1 minute)", True)
         line = StatusLine(talk.contact, about=talk.about)
-        assert line.show() == "you: connecting   Tea: 1 member, you are an admin, texts expire after 1 minute"
+        assert line.show() == "you: connecting   Tea: 1 member, you are an admin, messages expire after 1 minute"
         person = talk_with(client, "bob")
         assert (person.expires(), StatusLine(person.contact, about=person.about).show()) == (
             *(False, "you: connecting   bob: presence unknown   unverified"),
@@ -111,7 +111,13 @@ def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> No
     again = phantom(home, "groups", "picture", "-p", "bob", "Tea", "--save", str(tmp_path / "saved"))
     assert (again.returncode, again.stderr) == (1, f"phantom: {tmp_path / 'saved'}: File exists\n")
     large = phantom(home, "groups", "picture", "-p", "alice", "Tea", str(tmp_path / "large.png"))
-    assert large.stderr == "phantom: a picture of a group is a PNG, JPEG or WebP of at most 4,096 bytes\n"
+    assert (large.returncode, large.stdout) == (2, "")
+    assert large.stderr.startswith(
+        "phantom: this picture is larger than the 4,096 bytes that a group's picture may have"
+    )
+    (tmp_path / "tea.gif").write_bytes(b"GIF89a" + bytes(100))
+    other = phantom(home, "groups", "picture", "-p", "alice", "Tea", str(tmp_path / "tea.gif"))
+    assert other.stderr == "phantom: a picture of a group is a PNG, JPEG or WebP of at most 4,096 bytes\n", "control"
     none = phantom(home, "groups", "picture", "-p", "alice", "Tea", "none")
     assert none.stdout == "the group has none now\n"
     assert phantom(home, "groups", "picture", "-p", "alice", "Tea", "--save", str(tmp_path / "no")).returncode == 2
@@ -155,9 +161,9 @@ def test_change_without_a_relay_waits_and_says_how_it_goes_on(
 
 def test_texts_expire_and_stay_again(home: Path) -> None:
     assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
-    for time, said, shown in (("1h", "expire after 1 hour", ", texts expire after 1 hour"), ("0", "stay", "")):
+    for time, said, shown in (("1h", "expire after 1 hour", ", messages expire after 1 hour"), ("0", "stay", "")):
         done = phantom(home, "groups", "timer", "-p", "alice", "Tea", time)
-        assert (done.returncode, done.stdout, done.stderr) == (0, f"texts that are written from now on {said}\n", "")
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"messages that are written from now on {said}\n", "")
         assert phantom(home, "groups", "-p", "alice").stdout == f"Tea: 1 member, you are an admin{shown}\n"
     wrong = phantom(home, "groups", "timer", "-p", "alice", "Tea", "soon")
     assert (wrong.returncode, "is not a time" in wrong.stderr) == (2, True)
@@ -398,7 +404,7 @@ def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:
         (("groups", "join", "-p", "bob", "nonsense"), "phantom: this is not an invitation to a group"),
         (
             ("send", "-p", "alice", "--burn", "Tea", "x"),
-            "phantom: not sent: a text to a group neither burns nor expires by itself; all of them do with: "
+            "phantom: not sent: a message to a group neither burns nor expires by itself; all of them do with: "
             "phantom groups timer -p alice Tea TIME\n",
         ),
     ):

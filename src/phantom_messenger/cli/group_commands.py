@@ -27,10 +27,10 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.cli.group_lines import called, check_free, group_summary
 from phantom_messenger.cli.groups import Group, list_or_go_on
 from phantom_messenger.cli.joining import join_by
+from phantom_messenger.cli.pictures import read_picture
 from phantom_messenger.cli.times import Duration, moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError, RelayError, UsageError
-from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 from phantom_messenger.client.groups.views import GroupInfo
 from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.ids import written_id
@@ -405,21 +405,15 @@ def picture(group: str, file: str | None, profile: str, save: Path | None) -> No
         click.echo(f"saved: {info.picture_type}")
 
 
-def read_picture(file: Path) -> bytes:
-    """A picture for a group: no more of the file is read than shows that it is too large."""
-    with file.open("rb") as opened:
-        return opened.read(MAX_PICTURE_BYTES + 1)
-
-
-@groups.command(short_help="Let texts expire.")
+@groups.command(short_help="Let messages expire.")
 @click.argument("group")
 @click.argument("time", type=Duration(or_none=True))
 @profile_option
 @reports_errors
 def timer(group: str, time: float, profile: str) -> None:
-    """Have texts that are written to GROUP from now on expire after TIME: 30s, 10m, 1h, 7d; 0: they stay."""
+    """Have messages that are written to GROUP from now on expire after TIME: 30s, 10m, 1h, 7d; 0: they stay."""
     client = open_client(profile)
-    done = f"texts that are written from now on {f'expire after {lasting(round(time * 1000))}' if time else 'stay'}"
+    done = f"messages that are written from now on {f'expire after {lasting(round(time * 1000))}' if time else 'stay'}"
     changed(client, lambda: client.groups.set_timer(group, time), done)
 
 
@@ -439,12 +433,12 @@ def rights(group: str, profile: str, write: str | None, inviting: str | None) ->
     changed(client, lambda: client.groups.set_rights(group, write=write, invite=inviting), "changed")
 
 
-@groups.command(short_help="Leave a group's texts unread.")
+@groups.command(short_help="Leave a group's messages unread.")
 @click.argument("group")
 @profile_option
 @reports_errors
 def mute(group: str, profile: str) -> None:
-    """Have 'listen' leave the texts to GROUP unread; 'chat' shows them. Nobody else learns of it."""
+    """Have 'listen' leave the messages to GROUP unread; 'chat' shows them. Nobody else learns of it."""
     client = open_client(profile)
     info = client.groups.mute(group)
     chat = f"phantom chat{profile_flag(profile)} {shell_word(called(client, info))}"
@@ -456,7 +450,7 @@ def mute(group: str, profile: str) -> None:
 @profile_option
 @reports_errors
 def unmute(group: str, profile: str) -> None:
-    """Have 'listen' print the texts to GROUP again, and those that wait."""
+    """Have 'listen' print the messages to GROUP again, and those that wait."""
     info = open_client(profile).groups.mute(group, muted=False)
     click.echo(f"{one_line(info.label)} is not muted any more")
 
@@ -497,14 +491,14 @@ def may_close(info: GroupInfo) -> bool:
 def go_on(group: str, profile: str) -> None:
     """Go on with GROUP, and the members that are shown by 'members'.
 
-    Texts are sent again although somebody knows another history of it, or a newer version of this program has changed
-    it; and your changes no longer wait for one of somebody else's that has not come. If it comes later, it divides the
-    group.
+    Messages are sent again although somebody knows another history of it, or a newer version of this program has
+    changed it; and your changes no longer wait for one of somebody else's that has not come. If it comes later, it
+    divides the group.
     """
     client = open_client(profile)
     info = client.groups.go_on(group)
     members = f"phantom groups members{profile_flag(profile)} {shell_word(called(client, info))}"
-    click.echo(f"texts go to the members that are shown by: {members}")
+    click.echo(f"messages go to the members that are shown by: {members}")
 
 
 def changed(client: Client, change: Callable[[], T], done: str | Callable[[T], str]) -> None:

@@ -112,7 +112,7 @@ def group_summary(info: GroupInfo, name: str, flag: str = "") -> str:
     if info.is_admin and is_in:
         parts.append("you are an admin")
     if info.timer:
-        parts.append(f"texts expire after {lasting(info.timer)}")
+        parts.append(f"messages expire after {lasting(info.timer)}")
     if info.unread:
         parts.append(f"{info.unread:,} unread")
     if info.muted:

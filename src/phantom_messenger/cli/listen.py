@@ -60,7 +60,7 @@ NEWER: Final = "[sent with a newer version of Phantom; update this program to re
 def listen(profile: str, as_json: bool, count: int | None, with_events: bool, accept_strangers: bool) -> None:
     """Print messages as they arrive, and notify their senders that they were read. Ctrl-C stops.
 
-    Messages from strangers wait until you accept them: see 'phantom requests'. Texts to muted groups stay unread.
+    Messages from strangers wait until you accept them: see 'phantom requests'. Messages to muted groups stay unread.
     """
     client = open_client(profile, strangers="accept" if accept_strangers else "ask")
     flag = profile_flag(profile)

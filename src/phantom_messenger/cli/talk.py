@@ -176,7 +176,7 @@ class GroupTalk:
         self.contact = client.groups.contact(group)
         info = client.groups.find(group)
         self._name = called(client, info)
-        timer = f"; texts expire after {lasting(info.timer)}" if info.timer else ""
+        timer = f"; messages expire after {lasting(info.timer)}" if info.timer else ""
         self.label = f"{one_line(info.label)} (group{timer})"
 
     async def send(self, text: str, *, burn: bool, expires_in: float | None) -> Delivery:
@@ -184,7 +184,7 @@ class GroupTalk:
         if burn or expires_in is not None:
             timer = f"phantom groups timer{self._flag} {shell_word(self._name)} TIME"
             raise UsageError(
-                f"not sent: a text to a group neither burns nor expires by itself; all of them do with: {timer}"
+                f"not sent: a message to a group neither burns nor expires by itself; all of them do with: {timer}"
             )
         return await self._client.groups.send(self._group, text)
 

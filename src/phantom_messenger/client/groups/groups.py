@@ -298,7 +298,7 @@ class Groups:
     def set_timer(self, who: str, milliseconds: int) -> None:
         """Have texts that are written from now on expire; 0: not any more."""
         if not 0 <= milliseconds <= MAX_EXPIRES_IN_MS:
-            raise UsageError("texts can expire after at most 365 days; 0 lets them stay")
+            raise UsageError("messages can expire after at most 365 days; 0 lets them stay")
         self._want(self._administered(who), [SetTimer(ms=milliseconds)])
 
     def set_rights(self, who: str, *, invite: str | None, write: str | None) -> None:

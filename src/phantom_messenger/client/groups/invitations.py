@@ -157,5 +157,5 @@ def told(invitation: GroupInvitation) -> str:
     members = f"{invitation.members:,} {'member' if invitation.members == 1 else 'members'}, you included"
     known = words.listed([contact.label for contact in invitation.known])
     knows = f"; you know {known}" if known else "; none of them is a contact of yours"
-    timer = f"; texts expire after {words.lasting(invitation.timer)}" if invitation.timer else ""
+    timer = f"; messages expire after {words.lasting(invitation.timer)}" if invitation.timer else ""
     return f"invites you to {words.title(invitation.name)} ({members}{knows}{timer})"

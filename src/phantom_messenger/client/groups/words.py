@@ -84,7 +84,7 @@ def _done(op: Op, label: Callable[[bytes], str]) -> str:
         case SetName():
             return f"renamed the group to {title(op.text)}"
         case SetTimer():
-            return f"made texts disappear after {lasting(op.ms)}" if op.ms else "turned off disappearing texts"
+            return f"made messages expire after {lasting(op.ms)}" if op.ms else "turned off expiring messages"
         case SetRights():
             who = {"member": "all members", "admin": "only admins"}
             return f"allowed {who[op.write]} to write and {who[op.invite]} to invite"
@@ -164,5 +164,5 @@ def waiting(who: str, group: str, *, is_own: bool) -> str:
 
 def missing(count: int, who: str, group: str) -> str:
     """Texts of a member have not come."""
-    texts, verb = ("text", "is") if count == 1 else ("texts", "are")
-    return f"{count:,} {texts} of {who} to {group} {verb} missing"
+    messages, verb = ("message", "is") if count == 1 else ("messages", "are")
+    return f"{count:,} {messages} of {who} to {group} {verb} missing"
