@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import io
 import os
 import re
@@ -30,6 +31,7 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.cli.group_lines import news_line
 from phantom_messenger.cli.keys import chat_keys
 from phantom_messenger.cli.listen import know_of_removal
+from phantom_messenger.cli.notices import Notices
 from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import GroupTalk, Talk, own_line, talk_with
 from phantom_messenger.cli.times import Duration
@@ -55,6 +57,8 @@ FLUSH_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 """Before messages are read again that could not be marked as read."""
 MAX_LINES = 100
+HELD_SECONDS = 15.0
+"""For which a notice about a group waits at most for the messages that came before it: they may have expired."""
 SHOWN_BEFORE = 20
 """Past messages that are shown when a chat opens."""
 
@@ -80,12 +84,16 @@ async def _chat(client: Client, who: str, flag: str) -> None:
         session: PromptSession[str] | None = None
         if interactive:
             session = PromptSession(key_bindings=chat_keys(), multiline=True, enable_suspend=True, erase_when_done=True)
+        notices = Notices(talk.unread())
         tasks = [
-            asyncio.create_task(_print_messages(client, talk)),
-            asyncio.create_task(_print_events(client, talk, status, session, flag)),
+            asyncio.create_task(_print_messages(client, talk, notices)),
+            asyncio.create_task(_print_events(client, talk, status, session, flag, notices)),
             asyncio.create_task(_ask_presence(client, talk)),
         ]
-        await _as_long_as_it_works(_take_lines(client, talk, status, session, flag), tasks)
+        try:
+            await _as_long_as_it_works(_take_lines(client, talk, status, session, flag), tasks)
+        finally:
+            notices.release()
 
 
 async def _as_long_as_it_works(lines: Coroutine[Any, Any, None], others: list[asyncio.Task[None]]) -> None:
@@ -315,25 +323,28 @@ async def _leave(client: Client, talk: Talk, patience: float) -> None:
     await client.flush_receipts()
 
 
-async def _print_messages(client: Client, talk: Talk) -> None:
+async def _print_messages(client: Client, talk: Talk, notices: Notices) -> None:
     try:
         await know_of_removal(client)
     except RelayError:  # nothing more will come, and what has come is not shown
+        notices.release()
         return
     while True:
         try:
-            async for line, mark_read in talk.incoming():
+            async for message_id, line, mark_read in talk.incoming():
                 click.echo(line)
                 sys.stdout.flush()
+                notices.printed(message_id)
                 await mark_read()
         except VaultError as error:  # a full disk, say: what was not marked is handed out again when there is room
             click.echo(f"({error})", err=True)
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _print_events(
-    client: Client, talk: Talk, status: StatusLine, session: "PromptSession[str] | None", flag: str
+async def _print_events(  # noqa: PLR0917 - what a chat is made of
+    client: Client, talk: Talk, status: StatusLine, session: "PromptSession[str] | None", flag: str, notices: Notices
 ) -> None:
+    later = asyncio.get_running_loop().call_later
     async for event in client.events():
         if isinstance(event, WarningEvent) and event.code == "device-removed":
             continue  # it is what this command ends with
@@ -342,8 +353,13 @@ async def _print_events(
             status.written(written.message_id, written.state)
             click.echo(written.line)
             sys.stdout.flush()
+        if message_id := talk.arrived(event):
+            notices.arrived(message_id)
         line = news_line(client, event, flag) if isinstance(event, GroupEvent) else status.update(event)
-        if line:
+        if line and isinstance(event, GroupEvent):
+            notices.say(functools.partial(click.echo, f"({line})", err=session is None))
+            later(HELD_SECONDS, notices.release)
+        elif line:
             click.echo(f"({line})", err=session is None)
         if session is not None:
             session.app.invalidate()

@@ -17,10 +17,17 @@ from phantom_messenger.client.groups.views import GroupEntry
 from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.sanitize import cut
-from phantom_messenger.client.status import Contact, DeliveryState, WrittenEvent
+from phantom_messenger.client.status import (
+    Contact,
+    DeliveryState,
+    Event,
+    GroupMessageEvent,
+    MessageEvent,
+    WrittenEvent,
+)
 
-Incoming = tuple[str, Callable[[], Awaitable[None]]]
-"""A line to be printed, and what marks it as read."""
+Incoming = tuple[str, str, Callable[[], Awaitable[None]]]
+"""The id of a message, a line to be printed, and what marks it as read."""
 
 
 RECENT: Final = 100
@@ -78,6 +85,12 @@ class Talk(Protocol):
     def unsent(self) -> dict[str, str]:
         """What of one's own still waits to be sent: message ids, and a short line for each."""
 
+    def unread(self) -> list[str]:
+        """Ids of what has come and is still to be printed."""
+
+    def arrived(self, event: Event) -> str:
+        """The id of a message to this conversation, if it is that which has come; '' else."""
+
     def incoming(self) -> AsyncIterator[Incoming]:
         """What arrives."""
 
@@ -128,10 +141,20 @@ class PersonTalk:
         """See ``Talk``."""
         return _unsent(self._client.history(self._who, limit=RECENT))
 
+    def unread(self) -> list[str]:
+        """See ``Talk``."""
+        return [one.message_id for one in self._client.history(self._who, limit=RECENT) if one.is_waiting]
+
+    def arrived(self, event: Event) -> str:
+        """See ``Talk``."""
+        if isinstance(event, MessageEvent) and event.peer.user_id == self.contact.user_id:
+            return event.message_id
+        return ""
+
     async def incoming(self) -> AsyncIterator[Incoming]:
         """See ``Talk``."""
         async for message in self._client.messages(sender=self.contact.user_id):
-            yield message_line(message), message.mark_read
+            yield message.id, message_line(message), message.mark_read
 
     def elsewhere(self, event: WrittenEvent) -> Elsewhere | None:
         """See ``Talk``."""
@@ -197,10 +220,19 @@ class GroupTalk:
         """See ``Talk``."""
         return _unsent(self._client.groups.history(self._group, limit=RECENT))
 
+    def unread(self) -> list[str]:
+        """See ``Talk``."""
+        found = self._client.groups.history(self._group, limit=RECENT)
+        return [one.message_id for one in found if one.is_waiting]
+
+    def arrived(self, event: Event) -> str:
+        """See ``Talk``."""
+        return event.message_id if isinstance(event, GroupMessageEvent) and event.group == self._group else ""
+
     async def incoming(self) -> AsyncIterator[Incoming]:
         """See ``Talk``."""
         async for message in self._client.groups.messages(self._group):
-            yield group_message_line(message), message.mark_read
+            yield message.id, group_message_line(message), message.mark_read
 
     def elsewhere(self, event: WrittenEvent) -> Elsewhere | None:
         """See ``Talk``."""
