@@ -1,5 +1,6 @@
 """Invitations and links into groups on the command line, at a real relay."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,27 @@ def test_links_are_listed_and_ended(home: Path) -> None:
     refused = phantom(home, "groups", "join", "-p", "bob", link)
     assert refused.returncode == 1
     assert "does not work any more" in refused.stderr
+    assert alice.stop() == 0
+
+
+@pytest.mark.parametrize("has_written", [False, True], ids=["stranger", "control: she was written to before"])
+def test_link_that_is_refused_leaves_no_contact_without_a_name(home: Path, has_written: bool) -> None:
+    relay = json.loads(phantom(home, "id", "-p", "alice", "--json").stdout)
+    assert phantom(home, "init", "-p", "carol", "--server", relay["server"]).returncode == 0
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
+    link = phantom(home, "groups", "invite", "-p", "alice", "Tea", "--link").stdout.splitlines()[-1]
+    assert phantom(home, "groups", "links", "-p", "alice", "Tea", "--end").returncode == 0
+    alice = Running(home, "listen", "-p", "alice")
+    if has_written:
+        assert phantom(home, "send", "-p", "carol", relay["id"], "hello").returncode == 0
+    refused = phantom(home, "groups", "join", "-p", "carol", link)
+    assert (refused.returncode, refused.stderr.count("does not work any more")) == (1, 1)
+    assert (relay["id"] in phantom(home, "contacts", "-p", "carol").stdout) is has_written
+    again = phantom(home, "groups", "join", "-p", "carol", link)
+    assert (again.returncode, again.stderr.count("does not work any more")) == (2, 1)
+    assert phantom(home, "requests", "list", "-p", "carol", "--json").stdout == "", (
+        "nor does it wait as a stranger's message"
+    )
     assert alice.stop() == 0
 
 

@@ -38,6 +38,7 @@ async def join_by(client: Client, link: str, flag: str, own_name: str = "") -> N
     """
     groups = client.groups.all()
     before = {info.group for info in groups if info.relation == "member"}
+    met = {one.user_id for one in client.contacts.everybody() if client.contacts.is_known(one.user_id)}
     async with client:
         admin = client.groups.join(link, own_name=own_name)
         answer, why = asyncio.create_task(_let_in(client, admin.user_id, before, flag)), ""
@@ -52,7 +53,12 @@ async def join_by(client: Client, link: str, flag: str, own_name: str = "") -> N
         done, _ = await asyncio.wait({answer}, timeout=0 if waits else ANSWER)
         answer.cancel()
         if done:
-            click.echo(answer.result())
+            try:
+                click.echo(answer.result())
+            except LinkRefused:
+                if admin.user_id not in met:
+                    await _forget(client, admin.user_id)
+                raise
             return
     later = f"{why}the request will be sent the next time you connect"
     sent = later if waits else "the request is sent, and not answered yet"
@@ -61,6 +67,18 @@ async def join_by(client: Client, link: str, flag: str, own_name: str = "") -> N
         f"{sent}; you will be in the group once the admin's program has answered, unless {it_is}the link is used up or"
         f" too old; to wait for it, run: phantom listen{flag}"
     )
+
+
+async def _forget(client: Client, admin: str) -> None:
+    """A stranger whose link was of no use is a stranger again: no contact without a name is left of it.
+
+    Not if there is more between the two by now: a message, a name, or a group in which both are.
+    """
+    fellows = {one.contact.user_id for info in client.groups.all() for one in info.members}
+    if admin in fellows or client.contacts.of(admin).name or client.history(admin, limit=1):
+        return
+    client.contacts.remove(admin)
+    await client.wait_blocks_confirmed(PATIENCE)
 
 
 def _may_be_of(info: GroupInfo, admin: Contact) -> bool:
