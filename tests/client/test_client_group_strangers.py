@@ -221,6 +221,12 @@ def test_those_who_ask_to_join_count_for_themselves_alone(monkeypatch: pytest.Mo
     assert joined(LinkLooks(), 200) == LOOKS, "control"
 
 
+def test_nothing_is_kept_of_those_for_whom_there_is_no_room() -> None:
+    link = LinkLooks()
+    taken = [link.take(f"stranger {n}", "m", 0) for n in range(10 * LOOKS)]
+    assert (sum(taken), len(link._of)) == (LOOKS, LOOKS)
+
+
 # --- invitations ---------------------------------------------------------------------------------
 
 

@@ -103,6 +103,10 @@ def test_link_makes_no_profile_by_mistake_and_moves_none(home: Path, relay: Rela
     assert phantom(home, "id", "-p", "nobody").returncode == 1
 
 
+def test_link_knows_the_relay_of_its_profile_however_it_is_written(home: Path, relay: RelayProcess) -> None:
+    linked(home, made=("--server", relay.url.removesuffix("/ws")))
+
+
 def test_device_is_linked_used_and_removed(home: Path) -> None:
     linked(home)
     rows = [json.loads(line) for line in out(home, "devices", "list", "-p", "alice", "--json").splitlines()]

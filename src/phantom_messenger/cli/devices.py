@@ -33,6 +33,7 @@ from phantom_messenger.client.devices.front import OwnDevice, label
 from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.errors import NoProfile, PhantomError, UsageError
 from phantom_messenger.client.ids import written_id
+from phantom_messenger.client.profile import checked_url
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 
 ONLINE_SECONDS = 20.0
@@ -149,7 +150,7 @@ def _new_device(profile: str, server: str | None, flag: str) -> Client:
                 "'phantom id --json' shows there"
             ) from None
         return open_client(profile, server=server, create=True)
-    if server is not None and server != client.server:
+    if server is not None and checked_url(server) != client.server:
         raise UsageError(
             f"the profile '{profile}' is at {client.server}; to use another relay, run: "
             f"phantom init{flag} --server {shell_word(server)}"

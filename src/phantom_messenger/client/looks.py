@@ -57,11 +57,11 @@ class LinkLooks:
         self._last = records.key(sender, message_id)
         if self._last in self._joins:
             return self._joins[self._last]
-        if sender not in self._of:
-            self._of[sender] = Looks(LOOKS_OF_ONE)
-        if not self._of[sender].has_room(now) or not self._all.take(now):
-            return False
-        self._of[sender].take(now)
+        own = self._of.get(sender) or Looks(LOOKS_OF_ONE)
+        if not own.has_room(now) or not self._all.take(now):
+            return False  # and nothing is kept of them: they can be any number
+        own.take(now)
+        self._of[sender] = own
         self._joins[self._last] = False
         for noted in (self._of, self._joins):
             if len(noted) > MAX_NOTED:

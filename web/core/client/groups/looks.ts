@@ -58,9 +58,9 @@ export class LinkLooks {
     const known = this.#joins.get(name);
     if (known !== undefined) return known;
     const own = this.#of.get(sender) ?? new Looks(LOOKS_OF_ONE);
-    this.#of.set(sender, own);
-    if (!own.hasRoom(now) || !this.#all.take(now)) return false;
+    if (!own.hasRoom(now) || !this.#all.take(now)) return false; // and nothing is kept of them: they can be any number
     own.take(now);
+    this.#of.set(sender, own);
     this.#joins.set(name, false);
     if (this.#joins.size > MAX_NOTED) {
       this.#joins.clear();
