@@ -60,16 +60,14 @@ class Texts:
     ) -> None:
         """Keep a member's text, and hand it out; what the application is to hear is put behind ``events``."""
         sender = self._stores.devices.person_of(held.sender)
-        message_id = held.message_id
+        message_id, expires_in = held.message_id, held.expires_in
         if self._store.text(group, sender, message_id) is not None:
             return  # another device of theirs has said it, and nobody can say it otherwise
         if group.record.relation == INVITED and not self._keep_early(tx, group, sender, held):
             self._pass_over(tx, group, held.sender, said.n)
             return
         is_past = self._store.past.has(group.id, sender, message_id)
-        # Whoever has written it may have named a longer time than the group's, or none.
-        spans = [span for span in (held.expires_in, group.state.timer) if span]
-        expires_at = held.at + min(spans) if spans else None
+        expires_at = None if expires_in is None else held.at + expires_in
         record = GroupTextRecord(
             message_id=message_id,
             sender=sender,

@@ -56,7 +56,7 @@ export class Texts {
     const isPast = this.#store.past.has(id, sender, messageId); // it was handed over, and only its number is missing
     const read = this.#wasRead(tx, id, sender, messageId);
     if (!isPast) {
-      this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now, stateOf(group).timer), sender, read }));
+      this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now), sender, read }));
     }
     noteKept(tx, held, now);
     const isNews = !isPast && !read;
@@ -196,10 +196,8 @@ export class Texts {
 }
 
 /** What is kept of a text, whoever has written it; its time runs from when it came, though it may have waited. */
-function kept({ at, content, expiresIn, messageId, sentAt }: GroupHeldRecord, now: Moment, timer = 0) {
-  // Whoever has written it may have named a longer time than the group's, or none.
-  const span = Math.min(expiresIn ?? Infinity, timer || Infinity);
-  const expiresAt = span === Infinity ? null : at + span;
+function kept({ at, content, expiresIn, messageId, sentAt }: GroupHeldRecord, now: Moment) {
+  const expiresAt = expiresIn === null ? null : at + expiresIn;
   return { messageId, text: fromUtf8(content), sentAt, keptAt: timeOf(now.wall), expiresAt };
 }
 
