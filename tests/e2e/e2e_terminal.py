@@ -63,6 +63,15 @@ class Terminal:
         flags: int = termios.tcgetattr(self._master)[LOCAL_FLAGS]
         return bool(flags & termios.ICANON and flags & termios.ECHO and flags & termios.ISIG)
 
+    @property
+    def _hides_what_is_typed(self) -> bool:
+        flags: int = termios.tcgetattr(self._master)[LOCAL_FLAGS]
+        return not flags & termios.ECHO
+
+    @property
+    def _has_ended(self) -> bool:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def type(self, text: str) -> None:
         """Type once the program reads keys, and not lines: while it prints, the terminal takes Ctrl-C for itself."""
         deadline = time.monotonic() + PATIENCE
@@ -92,8 +101,19 @@ class Terminal:
         return self.ended()
 
     def interrupt(self) -> int:
-        """Ctrl-C while it reads lines; the exit code."""
-        self._write("\x03")
+        """Ctrl-C while it asks for a passphrase; the exit code.
+
+        As a person would, it presses again while it is still asked: the program discards what was typed before it
+        asks, and Python overlooks a signal that comes right before it begins to read.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not self._hides_what_is_typed and time.monotonic() < deadline:
+            time.sleep(0.01)
+        while not self._has_ended and self._hides_what_is_typed and time.monotonic() < deadline:
+            self._write("\x03")
+            again = time.monotonic() + 0.5
+            while not self._has_ended and time.monotonic() < again:
+                time.sleep(0.01)
         return self.ended()
 
     def leave(self) -> int:
@@ -112,6 +132,12 @@ class Terminal:
                         break
                 except OSError:
                     break
+        while not self._has_ended and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not self._has_ended:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            raise AssertionError(f"it does not end: {self.shown}")
         _, status = os.waitpid(self.pid, 0)
         self.is_left_as_it_was = self.reads_lines
         os.close(self._master)

@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -56,6 +57,26 @@ def test_ctrl_c_at_the_passphrase_ends_a_command_as_it_does_later(tmp_path: Path
     asked = Terminal(tmp_path, *command.split(), without=("PHANTOM_PASSPHRASE",))
     asked.wait_for("Passphrase for 'default':")
     assert asked.interrupt() == code
+
+
+OVERLOOKS = """
+import getpass, signal
+
+def overlook(number, frame):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+signal.signal(signal.SIGINT, overlook)
+try:
+    getpass.getpass()
+except KeyboardInterrupt:
+    raise SystemExit(5) from None
+"""
+"""A program that overlooks the first Ctrl-C, as any may right before it begins to read."""
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # as above
+def test_ctrl_c_is_pressed_again_while_a_program_still_asks(tmp_path: Path) -> None:
+    assert Terminal(tmp_path, program=[sys.executable, "-c", OVERLOOKS]).interrupt() == 5
 
 
 def test_text_that_has_come_ends_typing() -> None:
